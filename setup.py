@@ -1,0 +1,47 @@
+"""Build the Cython kernels; everything else stands in pyproject.toml.
+
+A kernel is a .py file in Cython's pure Python mode: compiled here, and still importable as
+plain Python (HEPCAT_PURE=1, see hepcat._pure). The list below is the one list of kernels.
+"""
+
+import ast
+import os
+import pathlib
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+
+def kernels() -> tuple[str, ...]:
+    """Read KERNELS out of hepcat/_pure.py without importing the package."""
+    tree = ast.parse(pathlib.Path("src/hepcat/_pure.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "KERNELS":
+            assert node.value is not None
+            every = tuple(ast.literal_eval(node.value))
+            only = os.environ.get("HEPCAT_KERNEL")  # rebuild one kernel while working on it
+            return tuple(name for name in every if only in (None, name))
+    raise SystemExit("src/hepcat/_pure.py has no KERNELS")
+
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                name,
+                [f"src/{name.replace('.', '/')}.py"],
+                extra_compile_args=["-O3", "-fno-strict-aliasing"],
+            )
+            for name in kernels()
+        ],
+        language_level=3,
+        # Hostile octets reach these loops, so bounds checks stay on (DESIGN.md, settled decisions).
+        compiler_directives={
+            "boundscheck": True,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "embedsignature": True,
+        },
+    )
+)
