@@ -1,0 +1,49 @@
+"""Install the Debian packages that the tests of real peers use: as root on Debian only.
+
+`make test` runs this first. Elsewhere it changes nothing, and the tests that need a peer which is not
+there are skipped with the reason shown. A peer that is already installed is left alone.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+#: program -> Debian package
+PEERS = {
+    "kamailio": "kamailio",
+    "sipp": "sip-tester",
+    "sngrep": "sngrep",
+    "tshark": "tshark",
+    "ip": "iproute2",
+    "unshare": "util-linux",
+}
+
+
+def missing() -> list[str]:
+    """Return the packages of the peers that are not on this machine."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    return [package for program, package in PEERS.items() if shutil.which(program, path=path) is None]
+
+
+def main() -> int:
+    """Install what is missing; never fails the build: the tests say what they could not find."""
+    packages = missing()
+    if not packages:
+        return 0
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        print(f"peers: not installed (needs root on Debian): {' '.join(packages)}; their tests are skipped")
+        return 0
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
+    print(f"peers: installing {' '.join(packages)}")
+    for attempt in (install, ["apt-get", "update", "-qq"], install):
+        done = subprocess.run(attempt, env=environment, capture_output=True, text=True)
+        if attempt is install and done.returncode == 0:
+            return 0
+    print(f"peers: apt-get failed: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

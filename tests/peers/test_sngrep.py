@@ -1,0 +1,32 @@
+"""Real peer: sngrep captures a call from loopback and sends it on as HEP (-H)."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import Server, free_port, need, program, wait_for
+
+pytestmark = pytest.mark.peer
+CALLS = 10
+
+
+def test_sngrep_as_a_sender(tmp_path: Path) -> None:
+    need("sngrep", "sipp")
+    caller, callee = free_port(), free_port()
+    with Server(tmp_path) as server:
+        capture = ["sngrep", "-N", "-q", "-d", "lo", "-H", f"udp:127.0.0.1:{server.port}", f"port {callee}"]
+        answer = ["sipp", "-sn", "uas", "-i", "127.0.0.1", "-p", str(callee), "-nostdin"]
+        place = ["sipp", "-sn", "uac", "-i", "127.0.0.1", "-p", str(caller), "-m", str(CALLS), "-nostdin"]
+        with program(capture, sig=signal.SIGKILL), program(answer):
+            time.sleep(1)
+            with program([*place, f"127.0.0.1:{callee}"]) as calls:
+                assert calls.wait(60) == 0
+            wait_for(lambda: server.count() >= 6 * CALLS, 15, "all messages found")
+        rows = server.rows()
+        assert len(rows) == 6 * CALLS
+        assert len({row["call_id"] for row in rows}) == CALLS
+        assert {row["method"] for row in rows} == {"INVITE", "ACK", "BYE"}
+        assert {(row["src_port"], row["dst_port"]) for row in rows} == {(caller, callee), (callee, caller)}
+        assert server.count("method:BYE status:200") == CALLS

@@ -1,0 +1,164 @@
+"""What the tests of whole programs share: free ports, a running server, programs started and ended by pid."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("HEPCAT_SHARED", ROOT.parent / "shared"))
+HEPCAT = [sys.executable, "-m", "hepcat"]
+PROGRAM_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+def need(*programs: str) -> None:
+    """Skip the test, naming the program, where a real peer is not installed."""
+    for program in programs:
+        if shutil.which(program, path=PROGRAM_PATH) is None:
+            pytest.skip(f"{program} is not installed")
+
+
+def free_port() -> int:
+    """Return a port of loopback that is free for UDP and TCP just now."""
+    while True:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port = int(tcp.getsockname()[1])
+            with contextlib.suppress(OSError):
+                udp.bind(("127.0.0.1", port))
+                return port
+
+
+def wait_for(condition: Any, seconds: float = 20.0, what: str = "the condition") -> Any:
+    """Poll until `condition()` is truthy and return it; fail with `what` after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {seconds} s")
+        time.sleep(0.05)
+
+
+def hepcat(*arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    done = subprocess.run([*HEPCAT, *arguments], capture_output=True, text=True, timeout=120, **options)
+    if check and done.returncode != 0:
+        raise AssertionError(f"hepcat {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+@contextlib.contextmanager
+def program(
+    arguments: Sequence[str], log: Path | None = None, sig: int = signal.SIGTERM, **options: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program for the length of the block; end it by its pid."""
+    with contextlib.ExitStack() as stack:
+        output: Any = stack.enter_context(log.open("ab")) if log else subprocess.DEVNULL
+        environment = {**os.environ, "PATH": PROGRAM_PATH}
+        process = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, **options
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(sig)
+                try:
+                    process.wait(15)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+class Server:
+    """A `hepcat serve` of its own on loopback, with its lake in a folder of the test."""
+
+    def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        self.data = folder / "data"
+        self.log = folder / "serve.log"
+        self.port = free_port()
+        self.http = free_port()
+        self.arguments = arguments
+        self.environment = environment or {}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, wait: bool = True) -> "Server":
+        """Start it; return when it answers."""
+        listen = [f"--hep={kind}://127.0.0.1:{self.port}" for kind in ("udp", "tcp")]
+        command = [*HEPCAT, "serve", "--data", str(self.data), *listen, f"--http=127.0.0.1:{self.http}"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *self.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment},
+            )
+        if wait:
+            wait_for(self.ready, 20, f"server ready; it said: {self.log.read_text()[-2000:]}")
+        return self
+
+    def ready(self) -> bool:
+        """Say whether /healthz answers; fail at once if the server ended."""
+        assert self.process is not None
+        assert self.process.poll() is None, f"the server ended:\n{self.log.read_text()[-4000:]}"
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/healthz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def metrics(self) -> dict[str, float]:
+        """Return /metrics as {name with labels: value}."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return {
+            name: float(value)
+            for name, _, value in (line.rpartition(" ") for line in lines if line and line[0] != "#")
+        }
+
+    def total(self, name: str) -> int:
+        """Return a metric summed over its labels."""
+        return int(sum(v for k, v in self.metrics().items() if k == name or k.startswith(name + "{")))
+
+    def stop(self, sig: int = signal.SIGTERM, seconds: float = 30) -> int:
+        """Send a signal and return the exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(sig)
+        return self.process.wait(seconds)
+
+    def count(self, query: str = "", *options: str) -> int:
+        """Return how many messages `hepcat search` finds."""
+        found = hepcat("search", "--data", str(self.data), "--messages", "--count", *options, query)
+        return int(found.stdout)
+
+    def rows(self, query: str = "", *options: str) -> list[dict[str, Any]]:
+        """Return the messages that `hepcat search` finds, as rows."""
+        arguments = ("--data", str(self.data), "--messages", "--format", "jsonl", "--limit", "1000000")
+        found = hepcat("search", *arguments, *options, query)
+        return [json.loads(line) for line in found.stdout.splitlines()]
+
+    def __enter__(self) -> "Server":
+        return self if self.process else self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process and self.process.poll() is None:
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
