@@ -199,7 +199,7 @@ class Decoder:
         if length < 4:
             return HEP_SHORT
         magic: cython.longlong = self._be32(pos)
-        if magic == 0x48455033 or magic == 0x45455031:
+        if magic == 0x48455033 or magic == 0x45455031:  # "HEP3", "EEP1"
             return self._parse_hep3(pos, length)
         return HEP_MAGIC
 
