@@ -122,14 +122,14 @@ def set_receive_buffer(sock: socket.socket, octets: int) -> int:
     return granted // 2 if sys.platform.startswith("linux") else granted
 
 
-def _anonymous(octets: int) -> Octets:
-    """Return an array of untouched pages: memory is taken where datagrams land, and nowhere else."""
+def _anonymous(octets: int) -> mmap.mmap:
+    """Return untouched pages: memory is taken where datagrams land, and nowhere else."""
     pages = mmap.mmap(-1, octets)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         # A huge page would take 2 MiB for the first datagram that lands in it; some kernels have none.
         with contextlib.suppress(OSError):
             pages.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(pages, dtype=np.uint8)
+    return pages
 
 
 class Receiver:
@@ -146,7 +146,8 @@ class Receiver:
         self.sock = sock
         self.slots = slots
         self.slot_octets = slot_octets
-        self.data: Octets = _anonymous(slots * slot_octets)
+        self._pages = _anonymous(slots * slot_octets)
+        self.data: Octets = np.frombuffer(self._pages, dtype=np.uint8)
         self.offsets: npt.NDArray[np.int64] = np.arange(slots, dtype=np.int64) * slot_octets
         self.lengths: npt.NDArray[np.int32] = np.zeros(slots, dtype=np.int32)
         #: datagrams cut to slot_octets so far
@@ -167,9 +168,9 @@ class Receiver:
         """Receive into slots start_slot, start_slot + 1, ...; return how many datagrams came.
 
         block: wait for the first one, as long as SO_RCVTIMEO allows; only on a socket that Python has not
-        made non-blocking (settimeout does). 0 means that nothing was there. At most 1,024 a call (the kernel's bound); call again with a later
-        start_slot to fill more. Raises OSError for an error of the socket, ValueError for a slot that
-        is not there.
+        made non-blocking (settimeout does). 0 means that nothing was there. At most 1,024 a call (the
+        kernel's bound); call again with a later start_slot to fill more. Raises OSError for an error of
+        the socket, ValueError for a slot that is not there.
         """
         if not 0 <= start_slot < self.slots:
             raise ValueError(f"slot {start_slot} of {self.slots}")
@@ -194,6 +195,11 @@ class Receiver:
         if self.slot_octets < 65536:
             self.truncated += int(np.count_nonzero(self._flags_view[start_slot:stop] & MSG_TRUNC))
         return got
+
+    def release(self) -> None:
+        """Give the slots' memory back to the kernel: what they hold is gone, and may be received anew."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._pages.madvise(mmap.MADV_DONTNEED)
 
     def _receive_one(self, block: bool, slot: int) -> int:
         """Stand in for recvmmsg: one datagram a call."""

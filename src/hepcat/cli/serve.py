@@ -1,7 +1,73 @@
-"""To be written."""
+"""`hepcat serve` and `hepcat check-config`.
+
+In: flags. Out: exit code 0, 1 (the message says why) or 2 (wrong use). What is heavy is imported within
+the functions: `hepcat --help` loads this module.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from hepcat.cli.common import ConfigOption, DataOption
+from hepcat.errors import HepcatError
+
+HepOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hep",
+        metavar="URL",
+        help="Listen for HEP: udp://, tcp:// or tls://ADDRESS:PORT; repeatable. "
+        "Default: UDP and TCP on 127.0.0.1:9060.",
+    ),
+]
+HttpOption = Annotated[
+    str | None,
+    typer.Option("--http", metavar="ADDRESS:PORT", help="Serve /metrics, /healthz and /status there."),
+]
+
+
+def serve(
+    data: DataOption = None, config: ConfigOption = None, hep: HepOption = None, http: HttpOption = None
+) -> None:
+    """Receive HEP and store it in the lake, until Ctrl-C or SIGTERM."""
+    from hepcat.config.loader import load_settings, unknown_variables
+    from hepcat.control.serving import banner, log
+    from hepcat.control.serving import serve as run
+
+    flags = {"data": str(data) if data else None, "hep.listen": hep or None, "http.listen": http}
+    file = config or (Path(os.environ["HEPCAT_CONFIG"]) if os.environ.get("HEPCAT_CONFIG") else None)
+    settings = load_settings(file, flags)
+
+    def started(server: object) -> None:
+        for name, near in unknown_variables(os.environ):
+            log.warning("unknown variable in the environment", variable=name, did_you_mean=near)
+        banner(server, file)  # type: ignore[arg-type]
+
+    sys.exit(run(settings, lambda: load_settings(file, flags), started))
+
+
+def check_config(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Configuration file (TOML).")],
+) -> None:
+    """Check a configuration file, its keys and certificates: errors with file, line, what is allowed."""
+    from hepcat.config.loader import load_settings, unknown_variables
+    from hepcat.pipeline.check import check_files, summary
+
+    settings = load_settings(file)
+    problems = check_files(settings)
+    if problems:
+        raise HepcatError("\n".join(f"{file}: {problem}" for problem in problems))
+    for name, near in unknown_variables(os.environ):
+        typer.echo(f"warning: unknown variable {name}; did you mean {near}?", err=True)
+    typer.echo(f"ok: {file}")
+    for line in summary(settings):
+        typer.echo(f"  {line}")
+
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
+    app.command()(serve)
+    app.command("check-config")(check_config)

@@ -1,0 +1,201 @@
+"""The life of `hepcat serve`: open, give up root, store, run until told to stop, stop clean.
+
+In: settings, and a way to read them again. Out: exit code 0 after a clean stop, 1 when something inside
+broke. What can go wrong: HepcatError before anything is received.
+Signals: SIGTERM and SIGINT stop (a second one hurries), SIGHUP reloads.
+"""
+
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, cast
+
+import structlog
+
+from hepcat import __version__
+from hepcat.config.settings import Settings
+from hepcat.control import notify
+from hepcat.control.http import HttpDoor
+from hepcat.errors import HepcatError
+from hepcat.pipeline import privileges
+from hepcat.pipeline.counters import Snapshot
+from hepcat.pipeline.logs import setup_logs
+from hepcat.pipeline.server import Server
+from hepcat.stores.store import Store
+
+#: An event beside the signals: a thread of ours ended with an exception.
+BROKEN: Final = -1
+
+log = structlog.get_logger("hepcat")
+
+
+def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[[Server], None]) -> int:
+    """Run a server until it is told to stop; return the exit code.
+
+    reread: reads the configuration again, or raises HepcatError. started: called once all is up.
+    """
+    setup_logs(settings.log)
+    events: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: events.put(number))
+    threading.excepthook = lambda args: _broken(args, events)
+    privileges.raise_file_limit()
+    server = Server(settings)
+    server.open()
+    door = HttpDoor(settings.http.listen, server) if settings.http.listen else None
+    privileges.make_data_folder(settings.data, settings.user)
+    if settings.user is not None:
+        privileges.become(settings.user)
+    privileges.check_data_folder(settings.data)
+    store = _open_lake(settings)
+    server.start(store)
+    if door is not None:
+        door.start()
+    started(server)
+    notify.notify("READY=1", f"STATUS=storing in {settings.data}")
+    why = _run(server, events, reread)
+    code = _stop(server, store, events, why)
+    if door is not None:
+        door.stop()
+    return code
+
+
+def _open_lake(settings: Settings) -> Store:
+    from hepcat.stores.lake import LakeWriter  # pyarrow is slow to import; wrong settings are told before
+
+    try:
+        return cast(Store, LakeWriter(settings.data, settings.lake))
+    except OSError as error:
+        where = error.filename or settings.data
+        raise HepcatError(
+            f"cannot open the lake at {settings.data}: {where}: {error.strerror or error}",
+            "Make room or correct the permissions, or name another folder with --data.",
+        ) from None
+
+
+def _run(server: Server, events: "queue.SimpleQueue[int]", reread: Callable[[], Settings]) -> int:
+    """Handle what happens until it is time to stop; return the signal that said so."""
+    minutes = _Minutes(server)
+    while True:
+        try:
+            event = events.get(timeout=minutes.left())
+        except queue.Empty:
+            minutes.log()
+            continue
+        if event != signal.SIGHUP:
+            return event
+        notify.reloading()
+        _reload(server, reread)
+        notify.notify("READY=1")
+
+
+def _reload(server: Server, reread: Callable[[], Settings]) -> None:
+    """Read the configuration anew; where it is broken the old one stays in force."""
+    try:
+        new = reread()
+        server.reload(new)
+        setup_logs(new.log)
+    except HepcatError as error:
+        for line in str(error).splitlines():
+            log.error("configuration not reloaded; the old one stays in force", problem=line)
+
+
+def _stop(server: Server, store: Store, events: "queue.SimpleQueue[int]", why: int) -> int:
+    """Read what has arrived, store it, close. A second signal cuts the waiting for a store that is away."""
+    notify.notify("STOPPING=1")
+    broken = why == BROKEN
+    log.info("stopping", reason="a thread broke" if broken else signal.Signals(why).name)
+    server.stop_sources()
+    server.finish_storing()
+    assert server.storing is not None
+    while not server.storing.join(0.1):
+        try:
+            if events.get_nowait() in (signal.SIGTERM, signal.SIGINT):
+                log.warning("hurrying: what the store does not take now is lost")
+                server.finish_storing(0.0)
+        except queue.Empty:
+            pass
+    try:
+        store.close()
+    except HepcatError as error:
+        log.error("the lake was not closed cleanly", error=str(error))
+        broken = True
+    log_counts(server.counters.snapshot(), final=True)
+    return 1 if broken else 0
+
+
+def log_counts(counts: Snapshot, **more: Any) -> None:
+    """Write the counters as one line."""
+    total = counts.total
+    log.info(
+        "counters",
+        received=total.received,
+        stored=total.stored,
+        dropped=total.dropped,
+        in_flight=total.in_flight,
+        octets=total.octets,
+        connections=total.connections,
+        queue_octets=counts.queue_octets,
+        **{f"drop_{drop.name.lower()}": count for drop, count in total.drops.items()},
+        **more,
+    )
+
+
+class _Minutes:
+    """Logs the counters at the interval of the settings, with the rate since the last time."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._last = time.monotonic()
+        self._received = 0
+
+    def left(self) -> float:
+        """Seconds until the next line."""
+        return max(0.0, self._last + self._server.settings.log.interval - time.monotonic())
+
+    def log(self) -> None:
+        """Write the line."""
+        counts = self._server.counters.snapshot()
+        now = time.monotonic()
+        rate = (counts.total.received - self._received) / max(now - self._last, 1e-3)
+        self._last, self._received = now, counts.total.received
+        log_counts(counts, per_second=round(rate))
+
+
+def _broken(args: threading.ExceptHookArgs, events: "queue.SimpleQueue[int]") -> None:
+    """A thread of ours ended with an exception: a bug. Say so, store what was read, and end."""
+    if args.exc_type is SystemExit:
+        return
+    log.error(
+        "a bug in hepcat ended one of its threads; please report it",
+        thread=args.thread.name if args.thread else "?",
+        exc_info=(args.exc_type, args.exc_value, args.exc_traceback),
+    )
+    events.put(BROKEN)
+
+
+def banner(server: Server, config: Path | None) -> None:
+    """Print what the server listens on, where it stores, and what to type next."""
+    settings = server.settings
+    lines = [f"hepcat {__version__} is receiving HEP on"]
+    lines += [f"  {url}" for url in settings.hep.listen]
+    lines.append(f"and storing in {settings.data.resolve()}")
+    if settings.http.listen:
+        lines.append(f"Metrics: http://{settings.http.listen}/metrics")
+    where = "" if settings.data == Path("data") else f" --data {settings.data}"
+    udp = next((url for url in settings.hep.listen if url.startswith("udp")), settings.hep.listen[0])
+    target = udp.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")
+    lines += [
+        "",
+        "Next, in another terminal:",
+        f"  hepcat bench hep --to {target} --rate 100 --seconds 10",
+        f"  hepcat search{where} --last 1h",
+        f"  hepcat flow{where} CALL-ID",
+        "",
+        f"Stop with Ctrl-C{'; reload the configuration with kill -HUP' if config else ''}.",
+    ]
+    print("\n".join(lines), flush=True, file=sys.stdout)

@@ -1,0 +1,93 @@
+"""The counters as Prometheus metrics.
+
+In: snapshots of the counters and what the store tells of itself. Out: the text that /metrics answers.
+Numbers are read when asked for; nothing is counted twice, so they are those of the log and of `ctl`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from hepcat import __version__
+from hepcat.batch.drops import Drop
+from hepcat.pipeline.counters import Snapshot
+
+
+class HepcatCollector:
+    """Turns a snapshot into metric families, each time it is asked."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        store_ok: Callable[[], bool],
+        gauges: Callable[[], Mapping[str, float]],
+    ) -> None:
+        self._snapshot = snapshot
+        self._store_ok = store_ok
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric."""
+        counts = self._snapshot()
+        for name, what, unit in (
+            ("received", "Messages that reached a source, the kernel's drops included.", "received"),
+            ("received_octets", "Octets of messages read.", "octets"),
+            ("stored", "Records in the store.", "stored"),
+            ("forwarded", "Records sent on and not stored.", "forwarded"),
+        ):
+            family = CounterMetricFamily(f"hepcat_{name}", what, labels=["source"])
+            for source, numbers in counts.sources.items():
+                family.add_metric([source], getattr(numbers, unit))
+            yield family
+        yield from self._drops(counts)
+        agents = CounterMetricFamily(
+            "hepcat_agent_messages", "Messages by the agent's node id (HEP chunk 0x000c).", labels=["node_id"]
+        )
+        for node, count in counts.agents.items():
+            agents.add_metric([node], count)
+        yield agents
+        connections = GaugeMetricFamily("hepcat_connections", "Streams open.", labels=["source"])
+        for source, numbers in counts.sources.items():
+            connections.add_metric([source], numbers.connections)
+        yield connections
+        yield from self._levels(counts)
+
+    def _drops(self, counts: Snapshot) -> Iterator[Metric]:
+        """Every reason shows from the start, at 0: what can rise can be alerted on."""
+        family = CounterMetricFamily(
+            "hepcat_dropped", "Messages lost or refused, by reason.", labels=["reason", "source"]
+        )
+        for source, numbers in counts.sources.items():
+            for drop in Drop:
+                family.add_metric([drop.name.lower(), source], numbers.drops.get(drop, 0))
+        yield family
+
+    def _levels(self, counts: Snapshot) -> Iterator[Metric]:
+        for name, what, value in (
+            ("in_flight", "Records read and not yet stored or dropped.", counts.total.in_flight),
+            ("queue_records", "Records waiting for the store.", counts.queue_records),
+            ("queue_octets", "Memory of the records waiting for the store.", counts.queue_octets),
+            ("store_up", "1 while the store takes records.", int(self._store_ok())),
+        ):
+            yield GaugeMetricFamily(f"hepcat_{name}", what, value=value)
+        for name, level in self._gauges().items():
+            what = f"The lake's {name.replace('_', ' ')}."
+            yield GaugeMetricFamily(f"hepcat_lake_{name}", what, value=level)
+        info = GaugeMetricFamily("hepcat_info", "The version running.", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+
+
+class Metrics:
+    """A registry of our own, so that nothing of the process's default one shows up twice."""
+
+    def __init__(self, collector: HepcatCollector) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(collector)
+        ProcessCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """Return the metrics in Prometheus's text format."""
+        return generate_latest(self._registry)

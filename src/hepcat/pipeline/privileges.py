@@ -1,0 +1,106 @@
+"""Gives up root once the sockets are open.
+
+In: a user's name. Out: the process runs as that user and its groups, with no capability left and no way
+to gain one. What can go wrong: HepcatError (no such user, not started as root, folder not writable).
+"""
+
+import contextlib
+import ctypes
+import os
+import pwd
+import resource
+from pathlib import Path
+from typing import Final
+
+from hepcat.errors import HepcatError
+
+_PR_SET_NO_NEW_PRIVS: Final = 38  # prctl(2)
+
+
+def raise_file_limit() -> None:
+    """Take as many file descriptors as the hard limit allows: each stream needs one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def make_data_folder(path: Path, user: str | None) -> None:
+    """Make the lake's folder where it is missing, owned by the user that will write to it."""
+    try:
+        if not path.is_dir():
+            path.mkdir(parents=True)
+            if user is not None and os.geteuid() == 0:
+                entry = _look_up(user)
+                os.chown(path, entry.pw_uid, entry.pw_gid)
+    except OSError as error:
+        raise HepcatError(
+            f"cannot make the lake's folder {path}: {error.strerror}",
+            "Name another folder with --data, or make this one, writable by the server's user.",
+        ) from None
+
+
+def check_data_folder(path: Path) -> None:
+    """Raise HepcatError where the lake's folder cannot be written to."""
+    probe = path / f".hepcat-write-{os.getpid()}"
+    try:
+        probe.write_bytes(b"hepcat\n")
+        probe.unlink()
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+        user = pwd.getpwuid(os.geteuid()).pw_name if _has_name() else str(os.geteuid())
+        raise HepcatError(
+            f"cannot write to the lake's folder {path}: {error.strerror}",
+            f"The server runs as {user}: give it the folder (chown {user} {path}), make room, "
+            "or name another folder with --data.",
+        ) from None
+
+
+def become(user: str) -> None:
+    """Become the user, for good."""
+    entry = _look_up(user)
+    if os.geteuid() != 0:
+        if os.geteuid() == entry.pw_uid:
+            return
+        raise HepcatError(
+            f"cannot become user {user}: the server was not started as root",
+            "Start it as root or as that user, or remove `user` from the configuration.",
+        )
+    try:
+        os.initgroups(entry.pw_name, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)  # from 0 to another: the kernel clears all capabilities (capabilities(7))
+    except OSError as error:
+        raise HepcatError(f"cannot become user {user}: {error.strerror}") from None
+    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if entry.pw_uid != 0 and _capabilities() != 0:
+        raise HepcatError(f"capabilities are left after becoming {user}", "Start without ambient ones.")
+
+
+def _capabilities() -> int:
+    """Return the effective and permitted capabilities as a bit mask, 0 where the kernel does not tell."""
+    mask = 0
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(("CapEff:", "CapPrm:")):
+                mask |= int(line.split()[1], 16)
+    return mask
+
+
+def _look_up(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise HepcatError(
+            f"there is no user {user}",
+            f"Make it (useradd --system {user}), or change `user` in the configuration.",
+        ) from None
+
+
+def _has_name() -> bool:
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True

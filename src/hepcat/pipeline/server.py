@@ -1,0 +1,207 @@
+"""The server: sources -> intake -> queue -> store, wired from the settings.
+
+In: `Settings` and a store. Out: running threads and their counters. Order of life: `open` (sockets,
+keys, certificates, while still root), `start` (with the store), `reload` any number of times, `stop`.
+What can go wrong: HepcatError from `open` and `reload`; afterwards only the log and the counters tell.
+"""
+
+import socket
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+
+from hepcat.config.settings import HepSettings, Settings
+from hepcat.config.values import format_octets, split_hep_url
+from hepcat.mmsg import set_receive_buffer
+from hepcat.pipeline.counters import Counters
+from hepcat.pipeline.intake import HepIntake, IntakeOptions, LiveOptions
+from hepcat.pipeline.queue import BatchQueue
+from hepcat.pipeline.storing import Storing
+from hepcat.pipeline.tls import make_context
+from hepcat.sources.hep_stream_source import HepStreamListener, StreamLimits
+from hepcat.sources.hep_udp import HepUdpWorker
+from hepcat.sources.listen import open_tcp, open_udp, probe_udp
+from hepcat.sources.source import Source, Tally
+from hepcat.stores.store import Store
+from hepcat.wire.hep import AuthKeys
+
+#: Settings that a running server takes over on reload; the others need a restart.
+LIVE: Final = (
+    "aliases",
+    "callid_aleg_header",
+    "extra_headers",
+    "hep.half_message_timeout",
+    "hep.idle_timeout",
+    "hep.inflate_bound",
+    "hep.keys",
+    "hep.max_connections",
+    "hep.tls",
+    "log",
+    "queue.memory",
+)
+#: Settings of the lake that its writer takes over while it runs, where it offers to (`reconfigure`).
+LIVE_STORE: Final = ("lake",)
+#: Seconds to read the sockets empty on stop, and to store what was read.
+DRAIN_SECONDS: Final = 2.0
+STORE_SECONDS: Final = 20.0
+#: A receive buffer below this overflows in some tens of milliseconds of busy traffic.
+SMALL_BUFFER: Final = 4 * 2**20
+
+log = structlog.get_logger("hepcat.server")
+
+
+class Server:
+    """One process's capture server."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.queue = BatchQueue(settings.queue.memory)
+        self.counters = Counters(self.queue)
+        self.sources: list[Source] = []
+        self.storing: Storing | None = None
+        self.store: Store | None = None
+        self._started = settings
+        self._options = LiveOptions(_intake_options(settings))
+
+    # -- life
+
+    def open(self) -> None:
+        """Open every socket and read every secret. Raises HepcatError; nothing stays open then."""
+        try:
+            for url in self.settings.hep.listen:
+                self._open_listener(url, self.settings.hep)
+        except BaseException:
+            self.sources.clear()  # the sockets close with their last reference
+            raise
+
+    def start(self, store: Store) -> None:
+        """Begin to receive and to store."""
+        self.store = store
+        self.storing = Storing(self.queue, store)
+        self.storing.start()
+        for source in self.sources:
+            source.start()
+
+    def stop_sources(self) -> None:
+        """Stop reading, once what the kernel holds already has been read."""
+        for source in self.sources:
+            source.stop(DRAIN_SECONDS)
+        for source in self.sources:
+            source.join()
+
+    def finish_storing(self, seconds: float = STORE_SECONDS) -> None:
+        """Ask the storing thread to end; see `stored_all`. May be called again with less time."""
+        assert self.storing is not None
+        self.storing.stop(seconds)
+
+    def store_ok(self) -> bool:
+        """Whether the store takes records just now."""
+        return self.storing is not None and self.storing.trouble is None
+
+    def store_gauges(self) -> Mapping[str, float]:
+        """Return what the store tells of itself, {} where it tells nothing."""
+        gauges: Any = getattr(self.store, "gauges", None)
+        return gauges() if callable(gauges) else {}
+
+    # -- reload
+
+    def reload(self, new: Settings) -> None:
+        """Take over what can change while running; log what cannot. Raises HepcatError, changing nothing."""
+        options = _intake_options(new)
+        tls = [s for s in self.sources if isinstance(s, HepStreamListener) and s.tls is not None]
+        context = make_context(new.hep.tls) if tls and new.hep.tls.certificate and new.hep.tls.key else None
+        self._options.current = options
+        for source in self.sources:
+            if isinstance(source, HepStreamListener):
+                source.limits = _limits(new.hep)
+        for listener in tls:
+            listener.tls = context or listener.tls
+        self.queue.max_octets = new.queue.memory
+        reconfigure: Any = getattr(self.store, "reconfigure", None)
+        if callable(reconfigure):
+            reconfigure(new.lake)
+        live = (*LIVE, *(LIVE_STORE if callable(reconfigure) else ()))
+        changed = changed_settings(self._started, new)
+        waiting = [name for name in changed if not name.startswith(live)]
+        self.settings = new
+        log.info("configuration reloaded")
+        if waiting:
+            log.warning("these settings change only with a restart", settings=waiting)
+
+    # -- listeners
+
+    def _open_listener(self, url: str, hep: HepSettings) -> None:
+        scheme, host, port = split_hep_url(url)
+        if scheme == "udp":
+            self._open_udp(url, host, port, hep)
+            return
+        context = make_context(hep.tls) if scheme == "tls" else None
+        sock = open_tcp(host, port, scheme)
+        tally, intake = self._intake(url)
+        self.sources.append(HepStreamListener(sock, url, intake, tally, _limits(hep), context))
+
+    def _open_udp(self, url: str, host: str, port: int, hep: HepSettings) -> None:
+        shared = hep.workers > 1
+        if shared:
+            probe_udp(host, port)
+        for number in range(hep.workers):
+            sock = open_udp(host, port, shared)
+            granted = set_receive_buffer(sock, hep.receive_buffer)
+            if number == 0:
+                _log_buffer(url, sock, granted, hep.receive_buffer)
+            tally, intake = self._intake(url)
+            self.sources.append(HepUdpWorker(sock, url, intake, tally, hep.slots))
+
+    def _intake(self, url: str) -> tuple[Tally, HepIntake]:
+        tally = Tally(url)
+        intake = HepIntake(self.queue, tally, self._options)
+        self.counters.register(tally, intake)
+        return tally, intake
+
+
+def changed_settings(old: Settings, new: Settings) -> list[str]:
+    """Return the dotted names of the settings that differ; secrets are compared, never shown."""
+    return sorted(_differences(old, new, ""))
+
+
+def _differences(old: Any, new: Any, prefix: str) -> list[str]:
+    names: list[str] = []
+    for name in type(old).model_fields:
+        before, after = getattr(old, name), getattr(new, name)
+        if before == after:
+            continue
+        if hasattr(type(before), "model_fields") and type(before) is type(after):
+            names += _differences(before, after, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
+
+
+def _intake_options(settings: Settings) -> IntakeOptions:
+    """Read the keys' files and variables. Raises HepcatError."""
+    keys = [(key.read(), key.name) for key in settings.hep.keys]
+    return IntakeOptions(
+        keys=AuthKeys(keys) if keys else None,
+        extra_headers=settings.extra_headers,
+        aleg_headers=settings.callid_aleg_header,
+        inflate_bound=settings.hep.inflate_bound,
+    )
+
+
+def _limits(hep: HepSettings) -> StreamLimits:
+    return StreamLimits(
+        hep.max_connections, hep.idle_timeout, hep.half_message_timeout, hep.tls.handshake_timeout
+    )
+
+
+def _log_buffer(url: str, sock: socket.socket, granted: int, asked: int) -> None:
+    fields = {"url": url, "granted": format_octets(granted), "asked": format_octets(asked)}
+    if granted < min(asked, SMALL_BUFFER):
+        log.warning(
+            "small receive buffer: bursts will be lost",
+            **fields,
+            hint=f"sysctl -w net.core.rmem_max={asked}, and restart hepcat",
+        )
+    else:
+        log.info("receive buffer", **fields)

@@ -1,0 +1,104 @@
+"""The thread that gives batches to the store, and outlasts the store's outages.
+
+In: the queue. Out: `Store.append`, in order. What can go wrong: the store is away (disk full, read-only,
+gone). Then the batch is kept and offered again while the queue fills to its bound; the operator is told
+once a change of state; what is lost is counted under the reason the store gave. Storing resumes by itself.
+"""
+
+import threading
+import time
+from typing import Final
+
+import structlog
+
+from hepcat.batch.drops import Drop
+from hepcat.pipeline.queue import BatchQueue, Queued
+from hepcat.stores.store import Store, StoreUnavailable
+
+FIRST_WAIT: Final = 0.1
+LONGEST_WAIT: Final = 2.0
+
+log = structlog.get_logger("hepcat.store")
+
+
+class Storing:
+    """Moves batches from the queue into the store until the queue is closed and empty."""
+
+    def __init__(self, queue: BatchQueue, store: Store) -> None:
+        self._queue = queue
+        self._store = store
+        #: what the store says is wrong, None while it stores
+        self.trouble: str | None = None
+        self._since = 0.0
+        self._give_up_at: float | None = None
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+
+    def start(self) -> None:
+        """Begin to store."""
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Store what is queued, then end; give up what the store does not take for so long."""
+        self._give_up_at = time.monotonic() + seconds
+        self._queue.close()
+        self._wake.set()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the end, at most so long; return whether it has come."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            item = self._queue.get(timeout=1.0)
+            if item is not None:
+                self._keep(item)
+                self._queue.done(item)
+            elif self._queue.closed:
+                return
+
+    def _keep(self, item: Queued) -> None:
+        """Append one batch, however long that takes; count it as stored or lost."""
+        wait = FIRST_WAIT
+        while True:
+            reason = self._append(item)
+            if reason is None:
+                item.tally.stored += item.batch.n
+                return
+            if self._give_up_at is not None and time.monotonic() + wait > self._give_up_at:
+                item.tally.store_drops[reason] += item.batch.n
+                return
+            self._wake.wait(wait)
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    def _append(self, item: Queued) -> Drop | None:
+        """Offer the batch once; return None, or the reason why the store did not take it."""
+        try:
+            self._store.append(item.batch)
+        except StoreUnavailable as error:
+            self._note_trouble(str(error), error.drop, hint=error.hint)
+            return error.drop
+        except Exception as error:  # a bug of ours: loud, but capture goes on and nothing is lost yet
+            self._note_trouble(f"{type(error).__name__}: {error}", Drop.STORE_FAILED, bug=True)
+            return Drop.STORE_FAILED
+        if self.trouble is not None:
+            log.info("storing again", after_seconds=round(time.monotonic() - self._since, 1))
+            self.trouble = None
+            self._queue.refusal = Drop.QUEUE_FULL
+        return None
+
+    def _note_trouble(self, message: str, drop: Drop, hint: str = "", bug: bool = False) -> None:
+        """Tell the operator, once a change of what is wrong."""
+        if self.trouble is None:
+            self._since = time.monotonic()
+        if message != self.trouble:
+            log.error(
+                "cannot store; keeping messages in memory",
+                error=message,
+                room=self._queue.max_octets - self._queue.octets,
+                **({"hint": hint} if hint else {}),
+                exc_info=bug,
+            )
+        self.trouble = message
+        self._queue.refusal = drop
