@@ -21,6 +21,7 @@ KERNELS: tuple[str, ...] = (
     "hepcat.wire.sip",
     "hepcat.wire.pcap",
     "hepcat.wire.frames",
+    "hepcat.bench.fill",
 )
 
 

@@ -1,0 +1,159 @@
+"""Templates of messages: text with {fields}, made into the rows of operations that the kernel runs.
+
+In: text, the meaning of its fields, tables of values. Out: `Program`, the arrays of
+hepcat.bench.fill.fill_messages. A field is one operation or several; nothing here runs per message.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hepcat.bench.fill import ALPHABETS, OPS
+
+Op = tuple[int, int, int, int]
+#: What stands for a field: an operation, a run of them, or octets that never change.
+Value = Op | bytes | list[Op | bytes]
+
+_FIELD: Final = re.compile(r"\{(\w+)\}")
+
+
+def random(key: int, length: int, alphabet: str = "hex") -> Op:
+    """Characters of an alphabet (hex, token, digits, octets), the same for the same dialog and key."""
+    return (OPS["random"], key, length, ALPHABETS[alphabet])
+
+
+def number(key: int, size: int, added: int = 0) -> Op:
+    """A decimal number in added..added + size - 1."""
+    return (OPS["number"], key, size, added)
+
+
+def time(microseconds: bool = False, little: bool = False) -> Op:
+    """The message's time, u32."""
+    return (OPS["time"], int(microseconds), int(little), 0)
+
+
+def size(octets: int, added: int = 0, little: bool = False) -> Op:
+    """The octets from this place to the end of the message, plus `added`."""
+    return (OPS["size"], octets, int(little), added)
+
+
+IP_SUM: Final[Op] = (OPS["ip_sum"], 0, 0, 0)
+#: Content-Length; the body is what follows the first empty line.
+BODY_LENGTH: Final[Op] = (OPS["body_length"], 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Every template of a kind of traffic, as the kernel takes them (see fill_messages)."""
+
+    ops: npt.NDArray[np.int32]
+    template_start: npt.NDArray[np.int32]
+    pool: npt.NDArray[np.uint8]
+    entries: npt.NDArray[np.int32]
+    table_start: npt.NDArray[np.int32]
+    octets: npt.NDArray[np.int64]  # bound on the size of each template's messages
+
+
+class Builder:
+    """Collects tables and templates, then builds the program."""
+
+    def __init__(self) -> None:
+        self._pool = bytearray()
+        self._literals: dict[bytes, int] = {}
+        self._entries: list[int] = []
+        self._table_start: list[int] = [0]
+        self._widest: list[int] = []
+        self._ops: list[Op] = []
+        self._template_start: list[int] = [0]
+
+    def table(self, values: Sequence[bytes]) -> int:
+        """Add a table; return its number. Tables of one size, asked with one key, agree on the entry."""
+        for value in values:
+            self._entries.append(len(self._pool))
+            self._pool += value
+        self._entries.append(len(self._pool))
+        self._table_start.append(len(self._entries))
+        self._widest.append(max(map(len, values)))
+        return len(self._widest) - 1
+
+    def pick(self, table: int, key: int) -> Op:
+        """One entry of a table."""
+        return (OPS["pick"], table, key, 0)
+
+    def expand(self, text: str, fields: Mapping[str, Value]) -> list[Op | bytes]:
+        """Return what a text with {fields} stands for, to be a field itself."""
+        return _expand(text, fields)
+
+    def template(self, frame: Sequence[Op | bytes], text: str, fields: Mapping[str, Value]) -> int:
+        """Add a template, `frame` (the HEP or Ethernet headers) in front of the text; return its number.
+
+        Raises KeyError for a field that has no value.
+        """
+        parts: list[Op | bytes] = list(frame)
+        head, _, body = text.partition("\r\n\r\n")
+        parts += _expand(head + "\r\n\r\n" if body or text.endswith("\r\n\r\n") else head, fields)
+        head_ops = self._compile(parts)
+        body_ops = self._compile(_expand(body, fields))
+        for op in head_ops:
+            self._ops.append((op[0], len(head_ops), 0, 0) if op[0] == OPS["body_length"] else op)
+        self._ops += body_ops
+        self._template_start.append(len(self._ops))
+        return len(self._template_start) - 2
+
+    def _compile(self, parts: Sequence[Op | bytes]) -> list[Op]:
+        """Put neighbouring octets together and into the pool."""
+        ops: list[Op] = []
+        octets = b""
+        for part in [*parts, None]:
+            if isinstance(part, bytes):
+                octets += part
+                continue
+            if octets:
+                ops.append((OPS["literal"], self._literal(octets), len(octets), 0))
+                octets = b""
+            if part is not None:
+                ops.append(part)
+        return ops
+
+    def _literal(self, octets: bytes) -> int:
+        """Return where these octets stand in the pool."""
+        if octets not in self._literals:
+            self._literals[octets] = len(self._pool)
+            self._pool += octets
+        return self._literals[octets]
+
+    def _bound(self, op: Op) -> int:
+        """Return the most octets that an operation may write."""
+        if op[0] in (OPS["literal"], OPS["random"]):
+            return op[2]
+        return self._widest[op[1]] if op[0] == OPS["pick"] else 20
+
+    def build(self) -> Program:
+        """Return the arrays."""
+        start = np.array(self._template_start, dtype=np.int32)
+        bounds = np.concatenate([[0], np.cumsum([self._bound(op) for op in self._ops])])
+        return Program(
+            ops=np.array(self._ops, dtype=np.int32).reshape(-1, 4),
+            template_start=start,
+            pool=np.frombuffer(bytes(self._pool), dtype=np.uint8).copy(),
+            entries=np.array(self._entries, dtype=np.int32),
+            table_start=np.array(self._table_start, dtype=np.int32),
+            octets=(bounds[start[1:]] - bounds[start[:-1]]).astype(np.int64),
+        )
+
+
+def _expand(text: str, fields: Mapping[str, Value]) -> list[Op | bytes]:
+    """Cut the text at its {fields} and put what they stand for in their places."""
+    parts: list[Op | bytes] = []
+    for i, part in enumerate(_FIELD.split(text)):
+        if i % 2 == 0:
+            if part:
+                parts.append(part.encode())
+            continue
+        value = fields[part]
+        parts += value if isinstance(value, list) else [value]
+    return parts
