@@ -47,7 +47,7 @@ class LakeSettings(BaseModel):
         30.0,
         ge=0,
         le=3_600,
-        description="Seconds that a file is kept after a merged one replaced it, for queries that still read it.",
+        description="Seconds that a file is kept after a merged one replaced it: queries may still read it.",
     )
     retention_days: int | None = Field(
         None, ge=1, le=100_000, description="Days that records are kept; none: for ever."

@@ -1,0 +1,170 @@
+"""The keeper: one background thread that seals, deletes what is too old, and merges small files.
+
+In: closed journals. Out: Parquet files, counters, events. What can go wrong: no room or no disk;
+then the journal stays, is searchable as before, and is tried again with growing pauses. Journals
+that wait are on disk, not in memory: one is sealed at a time.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from hepcat.config.lake import LakeSettings
+from hepcat.stores.lake.catalog import JOURNAL, Entry
+from hepcat.stores.lake.fault import fault
+from hepcat.stores.lake.journal import JournalReader
+from hepcat.stores.lake.seal import discard, finish, publish, write_parts
+
+_DAY: Final = 86_400
+_LONGEST_PAUSE: Final = 30.0
+_NICE: Final = 5
+
+
+class Journal(Protocol):
+    """A closed journal; closing it gives up its lock."""
+
+    path: Path
+    first: int
+
+    def close(self) -> None:
+        """Give up the lock."""
+
+
+def be_nice(steps: int) -> None:
+    """Let threads that read sockets go first. Linux keeps the nice value a thread, not a process."""
+    with contextlib.suppress(OSError):
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + steps)
+
+
+def seal_journal(root: Path, path: Path, settings: LakeSettings) -> tuple[int, int]:
+    """Seal one journal; returns (rows, octets written). Raises OSError with the journal kept."""
+    first = int(path.name[:19])
+    reader = JournalReader(path)
+    try:
+        batch = reader.read()
+        entry = Entry(first, "seal")
+        discard(root, entry)
+        folder = root / JOURNAL / entry.name
+        folder.mkdir()
+        fault("seal")
+        octets = 0
+        if batch is not None:
+            try:
+                octets = write_parts(batch, first, folder, int(time.time()) // _DAY, settings)
+            except OSError:
+                discard(root, entry)  # its room may be what is missing
+                raise
+        publish(root, entry)
+        finish(root, first)
+        return (0 if batch is None else batch.n), octets
+    finally:
+        reader.close()
+
+
+class Keeper:
+    """Owns the thread. `add` and `wait` may be called from any thread."""
+
+    def __init__(
+        self, root: Path, settings: LakeSettings, event: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        """Prepare; `start` starts the thread."""
+        self._root, self._settings, self._event = root, settings, event
+        self._queue: deque[Journal] = deque()
+        self._wake = threading.Condition()
+        self._busy = False
+        self._stopping = False
+        self._deadline = 0.0
+        self._pause = 0.0
+        self._thread = threading.Thread(target=self._run, name="lake-keeper", daemon=True)
+        self.counters: dict[str, int | float] = {
+            "sealed_rows": 0,
+            "sealed_octets": 0,
+            "seals": 0,
+            "seal_failures": 0,
+            "seal_seconds": 0.0,
+        }
+
+    @property
+    def waiting(self) -> int:
+        """Closed journals that are not sealed yet."""
+        return len(self._queue)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def add(self, journal: Journal) -> None:
+        """Hand over a closed journal."""
+        with self._wake:
+            self._queue.append(journal)
+            self._wake.notify_all()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until nothing is left to seal; False after `timeout` seconds."""
+        with self._wake:
+            return self._wake.wait_for(lambda: not self._queue, timeout)
+
+    def stop(self, timeout: float) -> None:
+        """Seal what `timeout` seconds allow, stop the thread; what is left is sealed at the next start."""
+        with self._wake:
+            self._stopping = True
+            self._deadline = time.monotonic() + timeout
+            self._wake.notify_all()
+        self._thread.join()
+        while self._queue:
+            self._queue.popleft().close()
+
+    def _run(self) -> None:
+        be_nice(_NICE)
+        while True:
+            with self._wake:
+                if not self._queue and not self._stopping:
+                    self._wake.wait(1.0)
+                elif self._pause:
+                    self._wake.wait(self._pause)
+                if self._stopping and (not self._queue or time.monotonic() > self._deadline or self._pause):
+                    return
+            if self._queue:
+                self._seal(self._queue[0])
+            else:
+                self._tidy()
+
+    def _seal(self, journal: Journal) -> None:
+        began = time.monotonic()
+        try:
+            rows, octets = seal_journal(self._root, journal.path, self._settings)
+        except FileNotFoundError as error:
+            if journal.path.exists():
+                self._seal_failed(journal, error)
+                return
+            self._event("journal_lost", {"path": str(journal.path)})
+            rows = octets = 0
+        except OSError as error:
+            self._seal_failed(journal, error)
+            return
+        self._pause = 0.0
+        journal.close()
+        seconds = time.monotonic() - began
+        for name, value in (("rows", rows), ("octets", octets), ("seconds", seconds)):
+            key = "seal_seconds" if name == "seconds" else f"sealed_{name}"
+            self.counters[key] += value
+        self.counters["seals"] += 1
+        self._event("sealed", {"first": journal.first, "rows": rows, "octets": octets, "seconds": seconds})
+        with self._wake:
+            self._queue.popleft()
+            self._wake.notify_all()
+
+    def _seal_failed(self, journal: Journal, error: OSError) -> None:
+        self.counters["seal_failures"] += 1
+        if not self._pause:
+            self._event("seal_failed", {"path": str(journal.path), "error": str(error)})
+        self._pause = min(max(2 * self._pause, 0.5), _LONGEST_PAUSE)
+
+    def _tidy(self) -> None:
+        """Do what has time: retention and merging."""

@@ -1,0 +1,188 @@
+"""Lake: reading. A snapshot is a DuckDB connection with one view a table.
+
+In: the lake's folder. Out: `Lake.snapshot()`. What can go wrong: HepcatError where there is no lake.
+The same Lake object can be asked again and again: files do not change once they have their name, so
+their footers are read once; of journals only what was added is read.
+"""
+
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hepcat.batch.schema import TABLES
+from hepcat.config.lake import LakeSettings
+from hepcat.errors import HepcatError
+from hepcat.stores.lake.arrow import arrow_schema, to_arrow
+from hepcat.stores.lake.catalog import JOURNAL, Listing, ParquetFile, listing
+from hepcat.stores.lake.journal import JournalReader
+
+_TRIES: Final = 50
+
+
+@dataclass(slots=True)
+class _Footer:
+    """What of a footer decides whether a file is read."""
+
+    rows: int
+    low: int
+    high: int
+    columns: frozenset[str]
+
+
+@dataclass(slots=True)
+class _OpenJournal:
+    """A journal's reader and its records so far, as Arrow."""
+
+    reader: JournalReader
+    batches: dict[str, list[pa.RecordBatch]] = field(default_factory=lambda: {t: [] for t in TABLES})
+
+
+class Snapshot:
+    """One moment of the lake. `connection` has the read-only views sip, rtcp, log and other."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, files: int, journal_rows: int) -> None:
+        """Own the connection."""
+        self.connection = connection
+        self.files = files
+        self.journal_rows = journal_rows
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    def __enter__(self) -> "Snapshot":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Lake:
+    """A lake for reading. Threads may share one; each snapshot belongs to one thread."""
+
+    def __init__(self, path: Path | str, settings: LakeSettings | None = None) -> None:
+        """Open; raises HepcatError where there is no such folder."""
+        self.root = Path(path)
+        self.settings = settings or LakeSettings()
+        if not self.root.is_dir():
+            raise HepcatError(f"no lake at {self.root}", "Start `hepcat serve` or import a capture.")
+        self._mutex = threading.Lock()
+        self._footers: dict[tuple[str, int, int, str], _Footer] = {}
+        self._journals: dict[int, _OpenJournal] = {}
+        self._spill = tempfile.TemporaryDirectory(prefix="hepcat-spill-")
+        self._database = self._connect()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        config: dict[str, Any] = {
+            "memory_limit": self.settings.query_memory,
+            "temp_directory": self._spill.name,
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "python_enable_replacements": "false",
+        }
+        if self.settings.query_threads is not None:
+            config["threads"] = str(self.settings.query_threads)
+        connection = duckdb.connect(":memory:", config=config)
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")  # known only once icu and parquet are loaded
+        connection.execute("SET GLOBAL parquet_metadata_cache = true")
+        return connection
+
+    def snapshot(self, since_us: int | None = None, until_us: int | None = None) -> Snapshot:
+        """Return the lake as it is now. since_us, until_us: leave out files wholly outside this time.
+
+        The bounds only leave out files: a query still has to name its time.
+        """
+        with self._mutex:
+            for _ in range(_TRIES):
+                try:
+                    return self._snapshot(since_us, until_us)
+                except FileNotFoundError:
+                    continue  # sealed or deleted between listing and opening: look again
+        raise HepcatError(f"the lake {self.root} changes faster than it can be read", "Try again.")
+
+    def _snapshot(self, since_us: int | None, until_us: int | None) -> Snapshot:
+        found = listing(self.root)
+        journal_rows = self._read_journals(found)
+        connection = self._database.cursor()
+        files = [f for f in found.files if self._overlaps(f, since_us, until_us)]
+        for table in TABLES:
+            self._make_view(connection, table, [f for f in files if f.table == table])
+        return Snapshot(connection, len(files), journal_rows)
+
+    def _make_view(self, connection: duckdb.DuckDBPyConnection, table: str, files: list[ParquetFile]) -> None:
+        journal = [b for j in self._journals.values() for b in j.batches[table]]
+        data = pa.Table.from_batches(journal, schema=arrow_schema(table, views=True))
+        connection.register(f"_{table}_journal", data)
+        names = ", ".join(arrow_schema(table).names)
+        query = f"SELECT {names} FROM _{table}_journal"
+        if files:
+            paths = ", ".join("'" + f.path.replace("'", "''") + "'" for f in files)
+            query = (
+                f"SELECT {names} FROM read_parquet([{paths}], hive_partitioning = false) UNION ALL {query}"
+            )
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS {query}")
+
+    def _overlaps(self, f: ParquetFile, since_us: int | None, until_us: int | None) -> bool:
+        if since_us is None and until_us is None:
+            return True
+        footer = self._footer(f)
+        return (until_us is None or footer.low <= until_us) and (since_us is None or footer.high >= since_us)
+
+    def _footer(self, f: ParquetFile) -> _Footer:
+        key = (f.table, f.first, f.last, f.date)
+        footer = self._footers.get(key)
+        if footer is None:
+            metadata = pq.read_metadata(f.path)
+            low, high = _time_range(metadata)
+            columns = frozenset(metadata.schema.to_arrow_schema().names)
+            footer = self._footers[key] = _Footer(metadata.num_rows, low, high, columns)
+        return footer
+
+    def _read_journals(self, found: Listing) -> int:
+        """Bring the cache of journals to what is on disk now; returns their records."""
+        for first in [a for a in self._journals if a not in found.journals]:
+            self._journals.pop(first).reader.close()
+        for first in found.journals:
+            if first not in self._journals:
+                path = self.root / JOURNAL / f"{first:019d}.arrows"
+                self._journals[first] = _OpenJournal(JournalReader(path))
+            journal = self._journals[first]
+            batch = journal.reader.read()
+            if batch is not None:
+                for table in TABLES:
+                    rows = to_arrow(batch, table, views=True)
+                    if rows.num_rows:
+                        journal.batches[table].append(rows)
+        return sum(j.reader.rows for j in self._journals.values())
+
+    def close(self) -> None:
+        """Close everything."""
+        for journal in self._journals.values():
+            journal.reader.close()
+        self._journals.clear()
+        self._database.close()
+        self._spill.cleanup()
+
+    def __enter__(self) -> "Lake":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _time_range(metadata: pq.FileMetaData) -> tuple[int, int]:
+    """Return the least and greatest ts of a file in microseconds."""
+    low, high = 2**63 - 1, -(2**63)
+    for i in range(metadata.num_row_groups):
+        statistics = metadata.row_group(i).column(0).statistics
+        if statistics is None or not statistics.has_min_max:
+            return -(2**63), 2**63 - 1
+        low = min(low, statistics.min_raw)
+        high = max(high, statistics.max_raw)
+    return low, high
