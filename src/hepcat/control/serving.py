@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import structlog
 
@@ -27,6 +27,8 @@ from hepcat.pipeline.logs import setup_logs
 from hepcat.pipeline.server import Server
 from hepcat.stores.store import Store
 
+#: Events of the lake that the operator has to know of.
+LAKE_WARNINGS: Final = frozenset({"journal_vanished"})
 #: An event beside the signals: a thread of ours ended with an exception.
 BROKEN: Final = -1
 
@@ -68,13 +70,21 @@ def _open_lake(settings: Settings) -> Store:
     from hepcat.stores.lake import LakeWriter  # pyarrow is slow to import; wrong settings are told before
 
     try:
-        return cast(Store, LakeWriter(settings.data, settings.lake))
+        return LakeWriter(settings.data, settings.lake, _log_lake)
     except OSError as error:
         where = error.filename or settings.data
         raise HepcatError(
             f"cannot open the lake at {settings.data}: {where}: {error.strerror or error}",
             "Make room or correct the permissions, or name another folder with --data.",
         ) from None
+
+
+def _log_lake(event: str, facts: dict[str, Any]) -> None:
+    """Write the lake's events to the log. That it cannot store is told by the storing thread."""
+    if event in ("storing_failed", "storing_resumed"):
+        return
+    write = log.warning if "error" in facts or event in LAKE_WARNINGS else log.info
+    write(f"lake: {event.replace('_', ' ')}", **facts)
 
 
 def _run(server: Server, events: "queue.SimpleQueue[int]", reread: Callable[[], Settings]) -> int:

@@ -101,8 +101,8 @@ class Server:
 
     def store_gauges(self) -> Mapping[str, float]:
         """Return what the store tells of itself, {} where it tells nothing."""
-        gauges: Any = getattr(self.store, "gauges", None)
-        return gauges() if callable(gauges) else {}
+        stats: Any = getattr(self.store, "stats", None)
+        return stats() if callable(stats) else {}
 
     # -- reload
 
