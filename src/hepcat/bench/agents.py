@@ -35,7 +35,8 @@ _LAST_NAMES: Final = (
 _DOMAINS: Final = (
     b"sip.example.com", b"voice.example.net", b"pbx.example.org", b"berlin.example.com",
     b"customer-117.example.net", b"customer-204.example.net", b"customer-388.example.net",
-    b"hosted.example.org", b"edge.example.com", b"trunk.example.net", b"ims.example.org", b"office.example.com",
+    b"hosted.example.org", b"edge.example.com", b"trunk.example.net", b"ims.example.org",
+    b"office.example.com",
 )  # fmt: skip
 _CALLEE_AGENTS: Final = (
     b"Deskline T46/108.86.0.20", b"Deskline D785/10.1.169.3", b"MobileDial 5.21.2 (Android 14)",

@@ -27,6 +27,8 @@ Int32 = npt.NDArray[np.int32]
 _CHUNK: Final = 8192
 #: The longest pause within a dialog, in means (talk times are exponential; this bounds what is pending).
 _LONGEST: Final = 5.0
+#: Messages of others between two of a dialog, on average, at the least.
+_APART: Final = 40.0
 #: The key of the dialogs' numbers that are no dialog: noise in a pcap file.
 _NOISE_KEY: Final = 99
 
@@ -69,8 +71,8 @@ class Traffic:
         self.noise = noise
         builder = Builder()
         world = World(builder)
-        self._methods: list[str] = []
-        self._statuses: list[int] = []
+        #: what each template is: (method of the CSeq, status; 0 is a request)
+        self.kinds: list[tuple[str, int]] = []
         # No hop of IPv6 in a pcap: its UDP checksum is mandatory (RFC 8200 section 8.1), and not computed.
         agents = [agent for agent in AGENTS if wrap != "pcap" or agent.family == 4]
         self._first = np.array(
@@ -79,6 +81,9 @@ class Traffic:
         )
         self._noise_template = self._add_noise(builder) if wrap == "pcap" else -1
         self.program: Program = builder.build()
+        #: octets of the longest message, and the templates that begin a dialog
+        self.widest = int(self.program.octets.max())
+        self.firsts = self._first.ravel()
         self._plan(agents, calls)
 
     def _add(
@@ -86,14 +91,13 @@ class Traffic:
     ) -> int:
         """Add the templates of a scenario as an agent speaks it; return the number of the first."""
         fields = world.fields(agent)
-        first = len(self._methods)
+        first = len(self.kinds)
         for step in scenario.steps:
             source, target = world.way(agent.family, step.way)
             frame = _frame(self.wrap, agent.family, source, target, builder, key, node)
             message = MESSAGES[step.message]
             builder.template(frame, message.text, fields)
-            self._methods.append(message.method)
-            self._statuses.append(message.status)
+            self.kinds.append((message.method, message.status))
         return first
 
     def _add_noise(self, builder: Builder) -> int:
@@ -101,8 +105,7 @@ class Traffic:
         addresses: list[Op | bytes] = [random(_NOISE_KEY, 8, "octets")]
         rtp: list[Op | bytes] = [b"\x80\x08", random(_NOISE_KEY + 1, 170, "octets")]
         ports: list[Op | bytes] = [b"\x4e", random(_NOISE_KEY + 2, 1, "octets"), b"\x9c\x40"]
-        self._methods.append("")
-        self._statuses.append(0)
+        self.kinds.append(("", 0))
         return builder.template([*_pcap_headers(addresses, ports), *rtp], "", {})
 
     def _plan(self, agents: list[Agent], calls: int) -> None:
@@ -112,12 +115,16 @@ class Traffic:
         self._delays = np.zeros((len(SCENARIOS), int(self._steps.max())))
         for i, scenario in enumerate(SCENARIOS):
             self._delays[i, : len(scenario.steps)] = [step.delay for step in scenario.steps]
-        weights = np.array([s.weight for s in SCENARIOS])
+        weights = np.array([s.weight for s in SCENARIOS], dtype=np.float64)
         self._scenario_edges = np.cumsum(weights / weights.sum())
         shares = np.array([a.weight for a in agents])
         self._agent_edges = np.cumsum(shares / shares.sum())
+        weights /= weights.sum()
         # Little's law: dialogs going on = dialogs started a second x their mean duration.
-        self._gap = float((weights / weights.sum()) @ self._delays.sum(axis=1)) / calls
+        self._gap = float(weights @ self._delays.sum(axis=1)) / calls
+        # Few calls make a slow network, in which an answer would follow its request with nothing between.
+        apart = _APART * self._gap / float(weights @ self._steps)
+        self._delays[:, 1:] = np.maximum(self._delays[:, 1:], apart)
         self._clock = 0.0
         self._started = 0
         self._when: npt.NDArray[np.float64] = np.zeros(0)
@@ -191,10 +198,13 @@ class Traffic:
 
     def methods(self, template: Int32) -> Counter[tuple[str, int]]:
         """Count messages by (method of the CSeq, status; 0 is a request). Noise is ("", 0)."""
-        counts = np.bincount(template, minlength=len(self._methods))
+        return self.count(np.bincount(template, minlength=len(self.kinds)))
+
+    def count(self, counts: npt.NDArray[np.int64]) -> Counter[tuple[str, int]]:
+        """The same from messages by template."""
         total: Counter[tuple[str, int]] = Counter()
         for i in np.flatnonzero(counts):
-            total[self._methods[i], self._statuses[i]] += int(counts[i])
+            total[self.kinds[i]] += int(counts[i])
         return total
 
 

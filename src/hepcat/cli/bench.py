@@ -1,7 +1,112 @@
-"""To be written."""
+"""`hepcat bench`: the load generator, and the measurements of docs/performance.md."""
+
+import json
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+app = typer.Typer(
+    name="bench",
+    help="Send made-up traffic; measure hepcat.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
 
-def register(app: typer.Typer) -> None:
+SeedOption = Annotated[int, typer.Option("--seed", help="The same seed sends the same messages.")]
+CallsOption = Annotated[
+    int, typer.Option("--calls", min=1, max=10_000_000, metavar="N", help="Dialogs that go on at once.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command("hep")
+def hep(
+    to: Annotated[
+        str, typer.Option("--to", metavar="URL", help="udp://HOST:PORT or tcp://HOST:PORT.")
+    ] = "udp://127.0.0.1:9060",
+    rate: Annotated[
+        float, typer.Option("--rate", min=0, metavar="N", help="Messages a second; 0: as fast as possible.")
+    ] = 5000,
+    seconds: Annotated[float, typer.Option("--seconds", min=0, metavar="S", help="How long to send.")] = 10,
+    calls: CallsOption = 1000,
+    messages: Annotated[
+        int,
+        typer.Option("--messages", min=0, metavar="N", help="Send exactly this many, however long it takes."),
+    ] = 0,
+    hep_version: Annotated[int, typer.Option("--hep-version", min=1, max=3, help="1, 2 or 3.")] = 3,
+    key: Annotated[str, typer.Option("--key", metavar="TEXT", help="Authentication key (HEP 3).")] = "",
+    node_id: Annotated[int, typer.Option("--node-id", min=0, max=2**32 - 1, help="Capture agent id.")] = 2001,
+    seed: SeedOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Send realistic SIP dialogs as HEP: calls that succeed, fail, are cancelled; registrations; options."""
+    import signal
+
+    from hepcat.bench import generator
+    from hepcat.bench.traffic import Traffic, Wrap
+
+    wrap: Wrap = "hep1" if hep_version == 1 else "hep2" if hep_version == 2 else "hep3"
+    generator.parse_target(to, hep_version)
+    traffic = Traffic(seed=seed, calls=calls, wrap=wrap, key=key, node_id=node_id)
+    stopping = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    sent = generator.send(traffic, to, rate, seconds, messages, hep_version, lambda: stopping)
+    if as_json:
+        typer.echo(json.dumps(sent.as_dict()))
+        return
+    typer.echo(
+        f"sent {sent.messages:,} messages of {sent.calls:,} dialogs in {sent.seconds:.1f} s: "
+        f"{sent.rate:,.0f} a second, {sent.octets / max(1, sent.messages):.0f} octets each"
+    )
+    if rate and sent.messages and sent.rate < 0.98 * rate:
+        typer.echo(f"this machine did not reach the {rate:,.0f} a second that were asked for", err=True)
+    if sent.icmp_errors:
+        typer.echo(f"nobody listens at {to} (the host said so {sent.icmp_errors:,} times)", err=True)
+
+
+@app.command("pcap")
+def pcap(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
+    packets: Annotated[int, typer.Option("--packets", min=1, metavar="N", help="How many.")] = 1_000_000,
+    noise: Annotated[
+        float,
+        typer.Option("--noise", min=0, max=99, metavar="PERCENT", help="Share of packets that are RTP."),
+    ] = 0,
+    calls: CallsOption = 1000,
+    seed: SeedOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the same traffic as a capture file (Ethernet, IPv4, UDP)."""
+    from hepcat.bench.generator import named
+    from hepcat.bench.pcapfile import write_pcap
+
+    counts = write_pcap(out, packets, noise / 100, seed, calls)
+    sip = sum(n for (method, _), n in counts.items() if method)
+    if as_json:
+        typer.echo(json.dumps({"packets": packets, "sip": sip, "methods": named(counts)}))
+        return
+    typer.echo(f"wrote {packets:,} packets to {out}, {sip:,} of them SIP, {out.stat().st_size:,} octets")
+
+
+@app.command("sink", hidden=True)
+def sink(
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port")] = 0,
+    buffer: Annotated[int, typer.Option("--buffer", help="Receive buffer, octets.")] = 64 << 20,
+) -> None:
+    """Receive and do nothing: what the server is measured against."""
+    from hepcat.bench.sink import run_sink
+
+    run_sink(host, port, buffer)
+
+
+def register(root: typer.Typer) -> None:
     """Add the command."""
+    root.add_typer(app)
