@@ -6,6 +6,8 @@ that wait are on disk, not in memory: one is sealed at a time.
 """
 
 import contextlib
+import dataclasses
+import datetime as dt
 import os
 import threading
 import time
@@ -14,15 +16,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import pyarrow as pa
+
 from hepcat.config.lake import LakeSettings
 from hepcat.stores.lake.catalog import JOURNAL, Entry
+from hepcat.stores.lake.compact import Compactor
 from hepcat.stores.lake.fault import fault
 from hepcat.stores.lake.journal import JournalReader
+from hepcat.stores.lake.retention import retain
 from hepcat.stores.lake.seal import discard, finish, publish, write_parts
 
 _DAY: Final = 86_400
 _LONGEST_PAUSE: Final = 30.0
 _NICE: Final = 5
+_RETENTION_EVERY: Final = 60.0
+_MERGE_EVERY: Final = 5.0
 
 
 class Journal(Protocol):
@@ -88,7 +96,13 @@ class Keeper:
             "seals": 0,
             "seal_failures": 0,
             "seal_seconds": 0.0,
+            "retention_files": 0,
+            "retention_rows": 0,
+            "retention_octets": 0,
         }
+        self._compactor = Compactor(root, settings, event)
+        self.counters.update(self._compactor.counters)
+        self._next_retention = self._next_merge = 0.0
 
     @property
     def waiting(self) -> int:
@@ -148,6 +162,10 @@ class Keeper:
         except OSError as error:
             self._seal_failed(journal, error)
             return
+        except Exception as error:  # damaged octets: set it aside, loudly, rather than stop sealing
+            os.rename(journal.path, f"{journal.path}.damaged")
+            self._event("journal_damaged", {"path": f"{journal.path}.damaged", "error": repr(error)})
+            rows = octets = 0
         self._pause = 0.0
         journal.close()
         seconds = time.monotonic() - began
@@ -167,4 +185,19 @@ class Keeper:
         self._pause = min(max(2 * self._pause, 0.5), _LONGEST_PAUSE)
 
     def _tidy(self) -> None:
-        """Do what has time: retention and merging."""
+        """Do what has time: retention and one merge. More of it at the next turn."""
+        now = time.monotonic()
+        try:
+            if now >= self._next_retention:
+                self._next_retention = now + _RETENTION_EVERY
+                deleted = retain(self._root, self._settings, dt.datetime.now(dt.UTC).date())
+                if deleted.files:
+                    for name in ("files", "rows", "octets"):
+                        self.counters[f"retention_{name}"] += getattr(deleted, name)
+                    self._event("retention", dataclasses.asdict(deleted))
+            if self._settings.compact and now >= self._next_merge and not self._compactor.step():
+                self._next_merge = now + _MERGE_EVERY
+        except (OSError, ValueError, pa.ArrowException) as error:
+            self._next_merge = now + _LONGEST_PAUSE
+            self._event("tidy_failed", {"path": str(self._root), "error": str(error)})
+        self.counters.update(self._compactor.counters)

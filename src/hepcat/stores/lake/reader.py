@@ -156,7 +156,10 @@ class Lake:
             batch = journal.reader.read()
             if batch is not None:
                 for table in TABLES:
-                    rows = to_arrow(batch, table, views=True)
+                    try:
+                        rows = to_arrow(batch, table, views=True)
+                    except IndexError as error:
+                        raise HepcatError(f"the journal {journal.reader.path} is damaged") from error
                     if rows.num_rows:
                         journal.batches[table].append(rows)
         return sum(j.reader.rows for j in self._journals.values())

@@ -12,6 +12,7 @@ from typing import Any
 
 from hepcat.stores.lake.catalog import JOURNAL, Entry, entries, listing
 from hepcat.stores.lake.claim import try_lock
+from hepcat.stores.lake.compact import remove_leftovers
 from hepcat.stores.lake.seal import discard, finish
 
 
@@ -31,6 +32,7 @@ class ClosedJournal:
 
 def recover(root: Path, event: Callable[[str, dict[str, Any]], None]) -> list[ClosedJournal]:
     """Finish what was published, drop what was not, return the journals of dead writers."""
+    remove_leftovers(root)
     found = sorted(entries(root))
     journals = {e.first for e in found if e.kind == "arrows"}
     for entry in found:

@@ -1,0 +1,257 @@
+"""Merging small files of one table and date into large ones.
+
+In: the lake's folder. Out: a file whose name's range covers those it replaces; they are deleted
+later (LakeSettings.delete_after), and do not count from the moment of its rename on. What can go
+wrong: OSError; the inputs stay, nothing is lost, and it is tried again at a later pass.
+
+Two ways. Files with full row groups are put end to end (footer.py), which costs hardly any CPU.
+Files of a quiet hour have small row groups, so they are decoded, sorted by time and written again,
+at most one row group's worth at a time, which bounds the memory.
+"""
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hepcat.batch.schema import TABLES
+from hepcat.config.lake import LakeSettings
+from hepcat.stores.lake.catalog import (
+    JOURNAL,
+    ParquetFile,
+    date_folders,
+    entries,
+    file_name,
+    folder_files,
+    fsync_folder,
+    split_covered,
+)
+from hepcat.stores.lake.claim import try_lock, unclaimed
+from hepcat.stores.lake.fault import fault
+from hepcat.stores.lake.footer import DifferentSchemas, join_files
+from hepcat.stores.lake.parquet import write_parquet
+
+#: Octets (as encoded, before zstd) that are decoded at once at most.
+_DECODE_AT_MOST: Final = 96 * 2**20
+_TEMPORARY: Final = ".merging"
+#: A day is over, and its files are merged however few they are, this long after its last file.
+_QUIET: Final = 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What of a file decides with which others it is merged."""
+
+    file: ParquetFile
+    rows: int
+    groups: int
+    encoded: int
+
+
+def plan(infos: list[Info], alive: list[int], settings: LakeSettings, final: bool) -> list[Info]:
+    """Return the files of one folder to merge next, none where it is good as it is.
+
+    infos: those that count, in order. alive: first sequence numbers of journals and imports that may
+    yet bring records to this folder; a merged range must not contain one. final: merge any two.
+    """
+    segments = _split(infos, alive)
+    tiers = sorted({_tier(i.rows, settings) for i in infos})
+    for tier in tiers:
+        for segment in segments:
+            for run in _runs(segment, tier, settings):
+                if len(run) >= settings.compact_files:
+                    chosen = _fitting(run, settings)
+                    if len(chosen) > 1:
+                        return chosen
+    if final:
+        for segment in segments:
+            for at in range(len(segment) - 1):
+                chosen = _fitting(segment[at:], settings)
+                if len(chosen) > 1:
+                    return chosen
+    return []
+
+
+def _split(infos: list[Info], alive: list[int]) -> list[list[Info]]:
+    """Cut the files where a living writer's range lies between two of them."""
+    segments: list[list[Info]] = []
+    for info in infos:
+        before = segments[-1][-1].file.last if segments else -1
+        if not segments or any(before < a < info.file.first for a in alive):
+            segments.append([])
+        segments[-1].append(info)
+    return segments
+
+
+def _tier(rows: int, settings: LakeSettings) -> int:
+    """Return the size class: files of one class differ by a factor below `compact_files`."""
+    return int(math.log(max(rows, 1), settings.compact_files))
+
+
+def _runs(segment: list[Info], tier: int, settings: LakeSettings) -> list[list[Info]]:
+    runs: list[list[Info]] = [[]]
+    for info in segment:
+        if _tier(info.rows, settings) <= tier:
+            runs[-1].append(info)
+        elif runs[-1]:
+            runs.append([])
+    return runs
+
+
+def _is_small(infos: list[Info], settings: LakeSettings) -> bool:
+    """Tell whether row groups are so small that decoding and writing again is worth it."""
+    rows, groups = sum(i.rows for i in infos), sum(i.groups for i in infos)
+    return rows < groups * settings.row_group_rows // 4
+
+
+def _fitting(run: list[Info], settings: LakeSettings) -> list[Info]:
+    """Return the first files of a run that fit into one."""
+    small = _is_small(run, settings)
+    rows = encoded = 0
+    chosen: list[Info] = []
+    for info in run:
+        rows, encoded = rows + info.rows, encoded + info.encoded
+        if rows > (settings.row_group_rows if small else settings.compact_rows):
+            break
+        if small and encoded > _DECODE_AT_MOST:
+            break
+        chosen.append(info)
+    return chosen
+
+
+class Compactor:
+    """Merges, one step a call. Not thread-safe; flock keeps other processes out meanwhile."""
+
+    def __init__(
+        self, root: Path, settings: LakeSettings, event: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        """Remember what to work on."""
+        self._root, self._settings, self._event = root, settings, event
+        self._infos: dict[ParquetFile, Info] = {}
+        self.counters: dict[str, int | float] = {"merges": 0, "merged_rows": 0, "merge_seconds": 0.0}
+
+    def step(self) -> bool:
+        """Delete what was replaced long enough ago and do one merge; False where none was needed."""
+        lock = try_lock(self._root / JOURNAL / ".compact", os.O_CREAT | os.O_RDWR)
+        if lock is None:
+            return False
+        try:
+            # In this order: whoever claimed a number below `free` and has not finished is among the
+            # entries, and whoever has finished has its files in the folders we list afterwards.
+            free = unclaimed(self._root)
+            alive = sorted(e.first for e in entries(self._root))
+            seen: set[ParquetFile] = set()
+            for table in TABLES:
+                for date in date_folders(self._root, table):
+                    files = folder_files(self._root, table, date)
+                    seen.update(files)
+                    if self._folder([f for f in files if f.last < free], table, date, alive):
+                        return True
+            self._infos = {f: i for f, i in self._infos.items() if f in seen}
+            return False
+        finally:
+            os.close(lock)
+
+    def _folder(self, files: list[ParquetFile], table: str, date: str, alive: list[int]) -> bool:
+        count, covered = split_covered(files)
+        if covered:
+            self._delete(covered, count)
+        if len(count) < 2:
+            return False
+        infos = [self._info(f) for f in count]
+        chosen = plan(infos, alive, self._settings, self._is_over(date, count))
+        if not chosen:
+            return False
+        self._merge(chosen, table, date)
+        return True
+
+    def _info(self, f: ParquetFile) -> Info:
+        info = self._infos.get(f)
+        if info is None:
+            metadata = pq.read_metadata(f.path)
+            groups = metadata.num_row_groups
+            encoded = sum(metadata.row_group(i).total_byte_size for i in range(groups))
+            info = self._infos[f] = Info(f, metadata.num_rows, groups, encoded)
+        return info
+
+    @staticmethod
+    def _is_over(date: str, count: list[ParquetFile]) -> bool:
+        if date >= time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400)):
+            return False
+        return time.time() - os.stat(count[-1].path).st_mtime > _QUIET
+
+    def _delete(self, covered: list[ParquetFile], count: list[ParquetFile]) -> None:
+        """Delete replaced files once no query that listed them can be expected to run any more."""
+        now = time.time()
+        for f in covered:
+            cover = next(c for c in count if c.first <= f.first and f.last <= c.last)
+            if now - os.stat(cover.path).st_mtime >= self._settings.delete_after:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f.path)
+                fault("replaced")
+
+    def _merge(self, chosen: list[Info], table: str, date: str) -> None:
+        began = time.monotonic()
+        folder = self._root / table / f"date={date}"
+        name = file_name(chosen[0].file.first, chosen[-1].file.last)
+        temporary = folder / (_TEMPORARY + name)
+        rows = sum(i.rows for i in chosen)
+        try:
+            if _is_small(chosen, self._settings) or not self._join(chosen, temporary):
+                self._rewrite(chosen, table, temporary)
+            if pq.read_metadata(temporary).num_rows != rows:
+                raise ValueError(f"merging {name} in {folder} lost records")  # a bug of ours
+            fault("merge")
+            os.rename(temporary, folder / name)
+            fsync_folder(folder)
+            fault("merged")
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+        seconds = time.monotonic() - began
+        self.counters["merges"] += 1
+        self.counters["merged_rows"] += rows
+        self.counters["merge_seconds"] += seconds
+        self._event(
+            "merged", {"table": table, "date": date, "files": len(chosen), "rows": rows, "seconds": seconds}
+        )
+
+    @staticmethod
+    def _join(chosen: list[Info], temporary: Path) -> bool:
+        fd = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o640)
+        try:
+            join_files([i.file.path for i in chosen], fd)
+            os.fsync(fd)
+            return True
+        except DifferentSchemas:
+            return False
+        finally:
+            os.close(fd)
+
+    def _rewrite(self, chosen: list[Info], table: str, temporary: Path) -> None:
+        parts = [pq.read_table(i.file.path, partitioning=None) for i in chosen]
+        whole = pa.concat_tables(parts, promote_options="default")
+        del parts
+        order = pc.sort_indices(whole, sort_keys=[("ts", "ascending")])  # stable: by sequence
+        write_parquet(str(temporary), table, whole.take(order), self._settings)
+
+
+def remove_leftovers(root: Path) -> None:
+    """Remove temporary files of merges that a crash interrupted; nothing where a merge is running."""
+    lock = try_lock(root / JOURNAL / ".compact", os.O_CREAT | os.O_RDWR)
+    if lock is None:
+        return
+    try:
+        for table in TABLES:
+            for path in (root / table).glob(f"date=*/{_TEMPORARY}*"):
+                path.unlink(missing_ok=True)
+    finally:
+        os.close(lock)
