@@ -1,0 +1,76 @@
+"""Durability: SIGKILL at random moments under load, while journals are sealed and files compacted."""
+
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import hepcat
+from tests.support import Server
+from tests.whole.sender import NumberedSender
+
+KILLS = 20
+RATE = 4_000
+#: Journals of a second and files of a few: sealing and compaction never rest.
+CONFIG = """
+[lake]
+journal_rows = 2000
+journal_age = 1.0
+compact_rows = 40000
+compact_files = 3
+compact_interval = 0.2
+"""
+#: "kill -9 loses nothing that was read from a socket more than one batch interval ago"; a loaded
+#: machine may need this long to read.
+GRACE = 1.0
+
+
+def numbers(data: Path) -> Counter[int]:
+    """Return how often each number is in the lake, as a reader in another process sees it."""
+    table = hepcat.open(data).messages("", fields=["call_id"])
+    return Counter(int(value) for value in table["call_id"].to_pylist())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "hepcat.toml"
+    config.write_text(CONFIG)
+    server = Server(tmp_path, "--config", str(config))
+    sender = NumberedSender(server.port, RATE)
+    sender.start()
+    chance = random.Random(20)
+    before: Counter[int] = Counter()
+    try:
+        for _ in range(KILLS):
+            server.start()
+            up = time.time()
+            time.sleep(chance.uniform(0.5, 2.5))
+            server.stop(signal.SIGKILL)
+            killed = time.time()
+            seen = numbers(server.data)
+            missing = [n for n in sender.between(up + 0.2, killed - GRACE) if n not in seen]
+            assert not missing, f"{len(missing)} read before the kill are gone: {missing[:5]}"
+            assert max(seen.values(), default=0) <= 1, "a message is there twice"
+            lost = before.keys() - seen.keys()
+            assert not lost, f"{len(lost)} that were stored are gone: {sorted(lost)[:5]}"
+            before = seen
+        server.start()
+        after = numbers(server.data)
+        assert not before.keys() - after.keys()
+    finally:
+        sender.stop()
+        if server.process and server.process.poll() is None:
+            server.process.send_signal(signal.SIGTERM)
+            server.process.wait(30)
+    final = numbers(server.data)
+    assert max(final.values()) == 1
+    assert not after.keys() - final.keys()
+    sealed = list(server.data.glob("sip/date=*/*.parquet"))
+    assert sealed, "nothing was sealed: the test did not test sealing"
+    assert max(p.stat().st_size for p in sealed) > 3 * min(p.stat().st_size for p in sealed), (
+        "nothing compacted"
+    )
