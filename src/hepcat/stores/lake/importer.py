@@ -71,6 +71,11 @@ class ImportWriter:
             thread.start()
         self._closed = False
 
+    @property
+    def first(self) -> int:
+        """Sequence number of the first record: by it one can tell later whether this import counts."""
+        return self._entry.first
+
     def append(self, batch: Batch) -> None:
         """Copy the records into the current block. Raises HepcatError when the import has failed."""
         at = 0
