@@ -17,6 +17,7 @@ Choices that RFC 3261 leaves open, or that a capture system makes otherwise than
   have neither user nor domain.
 """
 
+import sys
 from typing import Any
 
 import cython
@@ -24,182 +25,142 @@ import numpy as np
 
 from hepcat.batch import schema
 from hepcat.batch.layout import Batch
-from hepcat.batch.schema import FIELD_INDEX, MALFORMED
 from hepcat.wire import sip_names
 
-# Octets.
-NUL = cython.declare(cython.int, 0)
-TAB = cython.declare(cython.int, 9)
-LF = cython.declare(cython.int, 10)
-CR = cython.declare(cython.int, 13)
-SPACE = cython.declare(cython.int, 32)
-QUOTE = cython.declare(cython.int, 34)
-STAR = cython.declare(cython.int, 42)
-COMMA = cython.declare(cython.int, 44)
-DOT = cython.declare(cython.int, 46)
-SLASH = cython.declare(cython.int, 47)
-COLON = cython.declare(cython.int, 58)
-SEMICOLON = cython.declare(cython.int, 59)
-LESS = cython.declare(cython.int, 60)
-EQUALS = cython.declare(cython.int, 61)
-GREATER = cython.declare(cython.int, 62)
-QUESTION = cython.declare(cython.int, 63)
-AT = cython.declare(cython.int, 64)
-OPEN_BRACKET = cython.declare(cython.int, 91)
-BACKSLASH = cython.declare(cython.int, 92)
-CLOSE_BRACKET = cython.declare(cython.int, 93)
+if not cython.compiled:  # compiled, they are an enum of sip.pxd
+    # fmt: off
+    from hepcat.wire.sip_codes import (  # noqa: I001
+        ASSERTED, AT, AUTHORIZATION, BACKSLASH, BODY_SHORT, BRANCH_AT, CALL_ID, CALL_ID_MISSING,
+        CLOSE_BRACKET, COLON, COMMA, CONTACT, CONTENT_LENGTH, CONTENT_LENGTH_WRONG, CR, CSEQ,
+        CSEQ_MISSING, CSEQ_WRONG, DIVERSION, DOT, EQUALS, EXPIRES, FOLDED, FROM, FROM_MISSING, F_AUTH,
+        F_BODY, F_CONTACT, F_DIVERSION, F_FROM, F_METHOD, F_PHRASE, F_PID, F_RURI, F_TO, F_VIA, GREATER,
+        HEADER_LINE, JUNK_LINES, KEEPALIVE, LESS, LF, LONGEST, LONGEST_METHOD, MAX_HEADERS, NEITHER,
+        NOT_SIP, NO_HEADER_END, NO_NUMBER, NUL, OPEN_BRACKET, OVERSIZE, PREFERRED, PROXY_AUTHORIZATION,
+        QUESTION, QUOTE, REMOTE_PARTY, REQUEST, RESPONSE, SCHEME_OTHER, SCHEME_SIP, SCHEME_TEL,
+        SCHEME_WRONG, SEMICOLON, SIP, SLASH, SLOT_MASK, SPACE, STAR, START_LINE, STUN, TAB, TAG_AT, TO,
+        TOO_MANY_HEADERS, TO_MISSING, TRUNCATED, URI_WRONG, USERNAME_AT, VIA, VIA_MISSING,
+    )
+    # fmt: on
 
-# What a start line is.
-NEITHER = cython.declare(cython.int, 0)
-REQUEST = cython.declare(cython.int, schema.FLAG_REQUEST)
-RESPONSE = cython.declare(cython.int, schema.FLAG_RESPONSE)
+#: Sets of octets below 64, as bits.
+SPACES = cython.declare(cython.ulonglong, 1 << 9 | 1 << 10 | 1 << 13 | 1 << 32)
+#: What ends a host: controls, space, quote, comma and : ; < = > ?
+HOST_ENDS = cython.declare(cython.ulonglong, (1 << 33) - 1 | 1 << 34 | 1 << 44 | 63 << 58)
+#: What a scan over parameters stops at: quote, comma, ; and <
+PARAM_STOPS = cython.declare(cython.ulonglong, 1 << 34 | 1 << 44 | 1 << 59 | 1 << 60)
+#: What a scan for the URI of an address stops at: also :
+ADDRESS_STOPS = cython.declare(cython.ulonglong, 1 << 34 | 1 << 44 | 1 << 58 | 1 << 59 | 1 << 60)
+#: Bit 0x20 of each octet of a word: folds letters.
+FOLD_WORD = cython.declare(cython.ulonglong, 0x2020202020202020)
 
-FOLDED = cython.declare(cython.int, schema.FLAG_FOLDED)
-KEEPALIVE = cython.declare(cython.int, schema.FLAG_KEEPALIVE)
-STUN = cython.declare(cython.int, schema.FLAG_STUN)
-NOT_SIP = cython.declare(cython.int, schema.FLAG_NOT_SIP)
-
-# Codes of `malformed`.
-START_LINE = cython.declare(cython.int, MALFORMED.index("start_line"))
-HEADER_LINE = cython.declare(cython.int, MALFORMED.index("header_line"))
-NO_HEADER_END = cython.declare(cython.int, MALFORMED.index("no_header_end"))
-TOO_MANY_HEADERS = cython.declare(cython.int, MALFORMED.index("too_many_headers"))
-CALL_ID_MISSING = cython.declare(cython.int, MALFORMED.index("call_id_missing"))
-CSEQ_MISSING = cython.declare(cython.int, MALFORMED.index("cseq_missing"))
-CSEQ_WRONG = cython.declare(cython.int, MALFORMED.index("cseq"))
-FROM_MISSING = cython.declare(cython.int, MALFORMED.index("from_missing"))
-TO_MISSING = cython.declare(cython.int, MALFORMED.index("to_missing"))
-VIA_MISSING = cython.declare(cython.int, MALFORMED.index("via_missing"))
-CONTENT_LENGTH_WRONG = cython.declare(cython.int, MALFORMED.index("content_length"))
-BODY_SHORT = cython.declare(cython.int, MALFORMED.index("body_short"))
-URI_WRONG = cython.declare(cython.int, MALFORMED.index("uri"))
-TRUNCATED = cython.declare(cython.int, MALFORMED.index("truncated"))
-OVERSIZE = cython.declare(cython.int, MALFORMED.index("oversize"))
-
-# Header numbers.
-VIA = cython.declare(cython.int, sip_names.NUMBERED.index("via"))
-FROM = cython.declare(cython.int, sip_names.NUMBERED.index("from"))
-TO = cython.declare(cython.int, sip_names.NUMBERED.index("to"))
-CONTACT = cython.declare(cython.int, sip_names.NUMBERED.index("contact"))
-ASSERTED = cython.declare(cython.int, sip_names.NUMBERED.index("p-asserted-identity"))
-PREFERRED = cython.declare(cython.int, sip_names.NUMBERED.index("p-preferred-identity"))
-REMOTE_PARTY = cython.declare(cython.int, sip_names.NUMBERED.index("remote-party-id"))
-PROXY_AUTHORIZATION = cython.declare(cython.int, sip_names.NUMBERED.index("proxy-authorization"))
-AUTHORIZATION = cython.declare(cython.int, sip_names.NUMBERED.index("authorization"))
-EXPIRES = cython.declare(cython.int, sip_names.NUMBERED.index("expires"))
-CONTENT_LENGTH = cython.declare(cython.int, sip_names.NUMBERED.index("content-length"))
-DIVERSION = cython.declare(cython.int, sip_names.NUMBERED.index("diversion"))
-CSEQ = cython.declare(cython.int, sip_names.NUMBERED.index("cseq"))
-CALL_ID = cython.declare(cython.int, sip_names.NUMBERED.index("call-id"))
-
-# Fields.
-F_METHOD = cython.declare(cython.Py_ssize_t, FIELD_INDEX["method"])
-F_PHRASE = cython.declare(cython.Py_ssize_t, FIELD_INDEX["reason_phrase"])
-F_RURI = cython.declare(cython.Py_ssize_t, FIELD_INDEX["ruri"])
-F_FROM = cython.declare(cython.Py_ssize_t, FIELD_INDEX["from_user"])
-F_TO = cython.declare(cython.Py_ssize_t, FIELD_INDEX["to_user"])
-F_VIA = cython.declare(cython.Py_ssize_t, FIELD_INDEX["via_1"])
-F_PID = cython.declare(cython.Py_ssize_t, FIELD_INDEX["pid_user"])
-F_CONTACT = cython.declare(cython.Py_ssize_t, FIELD_INDEX["contact_user"])
-F_AUTH = cython.declare(cython.Py_ssize_t, FIELD_INDEX["auth_user"])
-F_DIVERSION = cython.declare(cython.Py_ssize_t, FIELD_INDEX["diversion"])
-F_BODY = cython.declare(cython.Py_ssize_t, FIELD_INDEX["body"])
-
-SIP = cython.declare(cython.int, schema.HEP_SIP)
-LONGEST = cython.declare(cython.Py_ssize_t, schema.MAX_RECORD)
-NO_EXPIRES = cython.declare(cython.Py_ssize_t, schema.NO_EXPIRES)
-SLOT_MASK = cython.declare(cython.int, sip_names.SLOTS - 1)
-TAG_AT = cython.declare(cython.Py_ssize_t, sip_names.TAG_AT)
-BRANCH_AT = cython.declare(cython.Py_ssize_t, sip_names.BRANCH_AT)
-USERNAME_AT = cython.declare(cython.Py_ssize_t, sip_names.USERNAME_AT)
-
-#: Bounds on what is read of one message.
-MAX_HEADERS = cython.declare(cython.int, 256)  # header lines; a folded header counts as one
-JUNK_LINES = cython.declare(cython.int, 8)  # lines before the start line
-LONGEST_METHOD = cython.declare(cython.Py_ssize_t, 64)
 #: Numbers (Content-Length, Expires, CSeq) saturate here, one above 32 bits.
-SATURATED = cython.declare(cython.longlong, 1 << 32)
-#: What `_number` returns where there is none.
-NO_NUMBER = cython.declare(cython.Py_ssize_t, -2)
+SATURATED = cython.declare(cython.Py_ssize_t, 1 << 32)
+NO_EXPIRES = cython.declare(cython.Py_ssize_t, schema.NO_EXPIRES)
 
-# What `_scheme` says.
-SCHEME_WRONG = cython.declare(cython.int, 0)
-SCHEME_SIP = cython.declare(cython.int, 1)
-SCHEME_TEL = cython.declare(cython.int, 2)
-SCHEME_OTHER = cython.declare(cython.int, 3)
+
+def view(array: Any) -> Any:
+    """Give an array as a memoryview: uncompiled, its items are then Python ints, which cannot wrap."""
+    return memoryview(array)
 
 
 class Indexer:
     """One run over a batch, or over a buffer of datagrams. Positions are those of the buffer."""
 
     def __init__(self, buffer: Any) -> None:
-        self.buf = buffer if cython.compiled else memoryview(buffer).tobytes()
-        self.token = memoryview(sip_names.TOKEN)
+        self.buf = buffer if cython.compiled else view(buffer).tobytes()
+        self.size = memoryview(buffer).nbytes
+        self.fault = 0
+        self.token = view(sip_names.TOKEN)
 
     def bind(self, batch: Batch, table: sip_names.NameTable) -> None:
         """Take the columns of a batch and the header names to look for."""
-        self.start = memoryview(batch.start)
-        self.hep_type = memoryview(batch.hep_type)
-        self.slots = memoryview(table.slots)
-        self.pool = memoryview(table.pool)
-        self.entry_at = memoryview(table.at)
-        self.entry_size = memoryview(table.size)
-        self.entry_id = memoryview(table.id)
-        self.entry_next = memoryview(table.next)
-        self.copies = memoryview(table.copies).cast("B").cast("i")
-        self.fields = memoryview(batch.fields).cast("B").cast("H")
-        self.status = memoryview(batch.status)
-        self.contact_port = memoryview(batch.contact_port)
-        self.expires = memoryview(batch.expires)
-        self.malformed = memoryview(batch.malformed)
-        self.flags = memoryview(batch.flags)
+        self.start = view(batch.start)
+        self.hep_type = view(batch.hep_type)
+        self.slots = view(table.slots)
+        self.pool = view(table.pool)
+        self.entry_at = view(table.at)
+        self.entry_size = view(table.size)
+        self.entry_id = view(table.id)
+        self.entry_first = view(table.first)
+        self.entry_last = view(table.last)
+        self.masks = view(sip_names.MASKS)
+        self.entry_next = view(table.next)
+        self.copies = view(table.copies).cast("B").cast("i")
+        self.fields = view(batch.fields).cast("B").cast("H")
+        self.status = view(batch.status)
+        self.contact_port = view(batch.contact_port)
+        self.expires = view(batch.expires)
+        self.malformed = view(batch.malformed)
+        self.flags = view(batch.flags)
         self.width = batch.fields.shape[1]
         self.header_count = table.headers
-        self.lo = memoryview(np.zeros(table.headers, dtype=np.intp))
-        self.hi = memoryview(np.zeros(table.headers, dtype=np.intp))
+        self.lo = view(np.zeros(table.headers, dtype=np.intp))
+        self.hi = view(np.zeros(table.headers, dtype=np.intp))
 
     # ---- octets
 
+    def _at(self, pos: cython.size_t) -> cython.int:
+        """One octet. Unsigned, because then one comparison checks both bounds."""
+        return self.buf[pos]
+
+    def _range(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.int:
+        """Check lo..hi against the buffer, before libc gets a pointer into it."""
+        if lo < 0 or lo >= hi or hi > self.buf.shape[0]:
+            with cython.gil:
+                raise IndexError("a slice leaves the buffer")
+        return 0
+
+    def _word(self, pos: cython.Py_ssize_t) -> cython.ulonglong:
+        """Eight octets as a number, in the byte order of the machine."""
+        if not cython.compiled:
+            return int.from_bytes(self.buf[pos : pos + 8], sys.byteorder)
+        word: cython.ulonglong = 0
+        self._range(pos, pos + 8)
+        memcpy(cython.address(word), cython.address(self.buf[pos]), 8)  # type: ignore[name-defined]  # noqa: F821
+        return word
+
+    def _clear(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.int:
+        """Set fields[lo:hi] to zero."""
+        if not cython.compiled:
+            self.fields[lo:hi] = memoryview(bytes(2 * (hi - lo))).cast("H")
+            return 0
+        if lo < 0 or lo >= hi or hi > self.fields.shape[0]:
+            with cython.gil:
+                raise IndexError("a row leaves the fields")
+        memset(cython.address(self.fields[lo]), 0, 2 * (hi - lo))  # type: ignore[name-defined]  # noqa: F821
+        return 0
+
     def _find(self, octet: cython.int, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.Py_ssize_t:
-        """Where the octet stands in lo..hi, hi where it does not; both ends are checked."""
+        """Where the octet stands in lo..hi, hi where it does not."""
         if lo >= hi:
             return hi
         if not cython.compiled:
             at = self.buf.find(octet, lo, hi)
             return hi if at < 0 else at
-        if lo < 0 or hi > self.buf.shape[0]:
-            with cython.gil:
-                raise IndexError("a search leaves the buffer")
-        begin: cython.pointer(cython.const[cython.uchar]) = cython.address(self.buf[lo])
+        self._range(lo, hi)
+        begin: cython.pointer[cython.const[cython.uchar]] = cython.address(self.buf[lo])
         found: cython.p_void = memchr(begin, octet, hi - lo)  # type: ignore[name-defined]  # noqa: F821 (sip.pxd)
         if found == cython.NULL:
             return hi
-        return lo + (cython.cast(cython.pointer(cython.const[cython.uchar]), found) - begin)
+        return lo + (cython.cast(cython.pointer[cython.const[cython.uchar]], found) - begin)
 
     def _skip_space(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """The first octet at or after lo that is not linear white space."""
-        while lo < hi and (
-            self.buf[lo] == SPACE or self.buf[lo] == TAB or self.buf[lo] == CR or self.buf[lo] == LF
-        ):
+        while lo < hi and self._at(lo) <= SPACE and (SPACES >> self._at(lo)) & 1:
             lo += 1
         return lo
 
     def _trim(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """The end of lo..hi without linear white space behind."""
-        while hi > lo and (
-            self.buf[hi - 1] == SPACE
-            or self.buf[hi - 1] == TAB
-            or self.buf[hi - 1] == CR
-            or self.buf[hi - 1] == LF
-        ):
+        while hi > lo and self._at(hi - 1) <= SPACE and (SPACES >> self._at(hi - 1)) & 1:
             hi -= 1
         return hi
 
     def _same(self, pos: cython.Py_ssize_t, name: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.bint:
         """Whether the octets at pos are the name at `name` in the pool, in any case."""
         i: cython.Py_ssize_t
-        for i in range(size):
-            if (self.buf[pos + i] | 0x20) != self.pool[name + i]:
+        for i in range(size):  # noqa: SIM110
+            if (self._at(pos + i) | 0x20) != self.pool[name + i]:
                 return False
         return True
 
@@ -207,8 +168,8 @@ class Indexer:
         if lo >= hi:
             return False
         i: cython.Py_ssize_t
-        for i in range(lo, hi):
-            if self.token[self.buf[i]] == 0:
+        for i in range(lo, hi):  # noqa: SIM110 (a closure would need the GIL)
+            if self.token[self._at(i)] == 0:
                 return False
         return True
 
@@ -219,7 +180,7 @@ class Indexer:
         if lo >= hi:
             return NO_NUMBER
         while lo < hi:
-            digit = self.buf[lo] - 48
+            digit = self._at(lo) - 48
             if digit < 0 or digit > 9:
                 return NO_NUMBER
             value = value * 10 + digit
@@ -232,15 +193,15 @@ class Indexer:
         """The octet after the quoted string that begins at pos; hi + 1 where it does not end."""
         pos += 1
         while pos < hi:
-            if self.buf[pos] == QUOTE:
+            if self._at(pos) == QUOTE:
                 return pos + 1
-            pos += 2 if self.buf[pos] == BACKSLASH else 1
+            pos += 2 if self._at(pos) == BACKSLASH else 1
         return hi + 1
 
     def _blank(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """What is before the first line: CR and LF (RFC 3261 section 7.5), also NUL and space."""
         while lo < hi and (
-            self.buf[lo] == CR or self.buf[lo] == LF or self.buf[lo] == SPACE or self.buf[lo] == NUL
+            self._at(lo) == CR or self._at(lo) == LF or self._at(lo) == SPACE or self._at(lo) == NUL
         ):
             lo += 1
         return lo
@@ -264,13 +225,13 @@ class Indexer:
         """Whether SIP-Version stands at pos (RFC 3261 section 25.1), in any case."""
         return (
             hi - pos >= 7
-            and (self.buf[pos] | 0x20) == 115
-            and (self.buf[pos + 1] | 0x20) == 105
-            and (self.buf[pos + 2] | 0x20) == 112
-            and self.buf[pos + 3] == SLASH
-            and 48 <= self.buf[pos + 4] <= 57
-            and self.buf[pos + 5] == DOT
-            and 48 <= self.buf[pos + 6] <= 57
+            and (self._at(pos) | 0x20) == 115
+            and (self._at(pos + 1) | 0x20) == 105
+            and (self._at(pos + 2) | 0x20) == 112
+            and self._at(pos + 3) == SLASH
+            and 48 <= self._at(pos + 4) <= 57
+            and self._at(pos + 5) == DOT
+            and 48 <= self._at(pos + 6) <= 57
         )
 
     def _line(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.Py_ssize_t:
@@ -280,9 +241,9 @@ class Indexer:
         if end == hi:
             return hi
         if self.eol == LF:
-            if end > lo and self.buf[end - 1] == CR:
+            if end > lo and self._at(end - 1) == CR:
                 return end - 1
-        elif self.next_line < hi and self.buf[self.next_line] == LF:
+        elif self.next_line < hi and self._at(self.next_line) == LF:
             self.next_line += 1
         return end
 
@@ -305,9 +266,9 @@ class Indexer:
             return self._parse_status_line(lo, self._first_line(lo, hi))
         pos: cython.Py_ssize_t = lo
         longest: cython.Py_ssize_t = hi if hi - lo < LONGEST_METHOD else lo + LONGEST_METHOD
-        while pos < longest and self.token[self.buf[pos]] != 0:
+        while pos < longest and self.token[self._at(pos)] != 0:
             pos += 1
-        if pos == lo or pos == longest or self.buf[pos] != SPACE:
+        if pos - lo == 0 or pos == longest or self._at(pos) != SPACE:
             return NEITHER
         self.method_lo = lo
         self.method_hi = pos
@@ -316,7 +277,7 @@ class Indexer:
     def _parse_status_line(self, lo: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
         """SIP-Version SP Status-Code SP Reason-Phrase (RFC 3261 section 7.2)."""
         pos: cython.Py_ssize_t = lo + 7
-        if pos >= end or self.buf[pos] != SPACE:
+        if pos >= end or self._at(pos) != SPACE:
             return NEITHER
         pos += 1
         after: cython.Py_ssize_t = self._find(SPACE, pos, end)
@@ -335,7 +296,7 @@ class Indexer:
         tail: cython.Py_ssize_t = self._trim(pos, end)
         if tail != end:
             self.line_fault = True
-        if tail - 8 < pos or self.buf[tail - 8] != SPACE or not self._version(tail - 7, tail):
+        if tail - 8 < pos or self._at(tail - 8) != SPACE or not self._version(tail - 7, tail):
             return NEITHER
         self.uri_lo = self._skip_space(pos, tail - 8)
         self.uri_hi = self._trim(self.uri_lo, tail - 8)
@@ -345,9 +306,9 @@ class Indexer:
 
     def _find_start_line(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.int:
         """Look for a start line behind junk. Headers and empty lines end the search."""
-        i: cython.int
+        _: cython.int
         kind: cython.int
-        for i in range(JUNK_LINES):
+        for _ in range(JUNK_LINES):
             end: cython.Py_ssize_t = self._first_line(lo, hi)
             colon: cython.Py_ssize_t = self._find(COLON, lo, end)
             if end == lo or (colon < end and self._header_of(lo, self._trim(lo, colon)) >= 0):
@@ -367,48 +328,67 @@ class Indexer:
         size: cython.Py_ssize_t = hi - lo
         if size <= 0:
             return -1
-        slot: cython.Py_ssize_t = size + (self.buf[lo] | 0x20) * 2 + (self.buf[hi - 1] | 0x20) * 6
+        slot: cython.Py_ssize_t = size + (self._at(lo) | 0x20) * 2 + (self._at(hi - 1) | 0x20) * 6
         entry: cython.int = self.slots[slot & SLOT_MASK]  # as sip_names.slot_of
         while entry >= 0:
-            if self.entry_size[entry] == size and self._same(lo, self.entry_at[entry], size):
+            if self.entry_size[entry] == size and self._is_name(entry, lo, size):
                 return self.entry_id[entry]
             entry = self.entry_next[entry]
         return -1
 
+    def _is_name(self, entry: cython.int, lo: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.bint:
+        """Compare by words: the first eight octets, the last eight, and those between one by one."""
+        if size < 8:
+            if lo + 8 > self.size:
+                return self._same(lo, self.entry_at[entry], size)
+            return (self._word(lo) | FOLD_WORD) & self.masks[size] == self.entry_first[entry]
+        if (self._word(lo) | FOLD_WORD) != self.entry_first[entry]:
+            return False
+        if (self._word(lo + size - 8) | FOLD_WORD) != self.entry_last[entry]:
+            return False
+        return size <= 16 or self._same(lo + 8, self.entry_at[entry] + 8, size - 16)
+
     def _read_headers(self, pos: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.int:
         """Note where the values of the headers stand, and where the body begins (-1: no empty line)."""
         count: cython.int = 0
-        i: cython.Py_ssize_t
-        for i in range(self.header_count):
-            self.lo[i] = -1
+        blank: cython.bint
+        self._forget_headers()
         self.body_at = -1
         self.folded = False
         self.said = -1
         while pos < hi:
-            if self.buf[pos] == CR or self.buf[pos] == LF:
-                if self._line(pos, hi) == pos and self.next_line <= hi:
-                    self.body_at = self.next_line
-                    return 0
+            blank = self._at(pos) == CR or self._at(pos) == LF
+            if blank and self._line(pos, hi) == pos and self.next_line <= hi:
+                self.body_at = self.next_line
+                return 0
             if count == MAX_HEADERS:
                 return self._blame(TOO_MANY_HEADERS)
             count += 1
             pos = self._read_line(pos, hi)
         return self._blame(NO_HEADER_END)
 
+    def _forget_headers(self) -> cython.int:
+        """Mark every header as absent: hi 0 (no value can end there, its name comes before)."""
+        i: cython.Py_ssize_t
+        for i in range(self.header_count):
+            self.hi[i] = 0
+        return 0
+
     def _read_line(self, pos: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """Read one header with the lines it is folded over; where the next one begins."""
         end: cython.Py_ssize_t = self._line(pos, hi)
         colon: cython.Py_ssize_t = self._find(COLON, pos, end)
         folds: cython.bint = False
-        while self.next_line < hi and (self.buf[self.next_line] == SPACE or self.buf[self.next_line] == TAB):
+        while self.next_line < hi and (self._at(self.next_line) == SPACE or self._at(self.next_line) == TAB):
             folds = True
             end = self._line(self.next_line, hi)
         name: cython.Py_ssize_t = colon
-        while name > pos and (self.buf[name - 1] == SPACE or self.buf[name - 1] == TAB):
+        while name > pos and (self._at(name - 1) == SPACE or self._at(name - 1) == TAB):
             name -= 1  # HCOLON, RFC 3261 section 25.1
         header: cython.int = self._header_of(pos, name)
         if colon >= end:
-            self._blame(HEADER_LINE)
+            if self.next_line <= hi:  # else it was cut within the name: no_header_end
+                self._blame(HEADER_LINE)
         elif header < 0:
             if not self._is_token(pos, name):
                 self._blame(HEADER_LINE)
@@ -419,7 +399,7 @@ class Indexer:
                 self.folded = True
             if header == CONTENT_LENGTH:
                 self._content_length(pos, end)
-            if self.lo[header] < 0:
+            if self.hi[header] == 0:
                 self.lo[header] = pos
                 self.hi[header] = end
         return self.next_line
@@ -446,7 +426,10 @@ class Indexer:
         sound: cython.bint = True
         scheme: cython.bint = False
         while pos < hi:
-            octet = self.buf[pos]
+            octet = self._at(pos)
+            if octet > QUESTION or not (ADDRESS_STOPS >> octet) & 1:
+                pos += 1
+                continue
             if octet == QUOTE:
                 pos = self._quoted(pos, hi)
                 if pos > hi:  # not closed: whatever stands in <> is the best guess
@@ -461,7 +444,7 @@ class Indexer:
                 return sound and pos < hi
             if octet == COLON:
                 scheme = True
-            elif scheme and (octet == SEMICOLON or octet == COMMA):
+            elif scheme:  # ; or ,
                 break
             pos += 1
         self.uri_lo = lo
@@ -472,22 +455,22 @@ class Indexer:
     def _scheme(self, lo: cython.Py_ssize_t, colon: cython.Py_ssize_t) -> cython.int:
         """What kind of URI it is, by its scheme."""
         size: cython.Py_ssize_t = colon - lo
-        if size < 1 or not self._is_token(lo, colon):
+        if size < 1:
             return SCHEME_WRONG
-        a: cython.int = self.buf[lo] | 0x20
+        a: cython.int = self._at(lo) | 0x20
         if size == 3 or size == 4:
-            b: cython.int = self.buf[lo + 1] | 0x20
-            c: cython.int = self.buf[lo + 2] | 0x20
+            b: cython.int = self._at(lo + 1) | 0x20
+            c: cython.int = self._at(lo + 2) | 0x20
             if a == 115 and b == 105 and c == 112:
-                if size == 3 or (self.buf[lo + 3] | 0x20) == 115:
+                if size == 3 or (self._at(lo + 3) | 0x20) == 115:
                     return SCHEME_SIP  # sip, sips
             elif size == 3 and a == 116 and b == 101 and c == 108:
                 return SCHEME_TEL  # tel, RFC 3966
-            elif size == 4 and a == 112 and b == 114 and c == 101 and (self.buf[lo + 3] | 0x20) == 115:
+            elif size == 4 and a == 112 and b == 114 and c == 101 and (self._at(lo + 3) | 0x20) == 115:
                 return SCHEME_SIP  # pres, RFC 3859: user@host as well
-        elif size == 2 and a == 105 and (self.buf[lo + 1] | 0x20) == 109:
+        elif size == 2 and a == 105 and (self._at(lo + 1) | 0x20) == 109:
             return SCHEME_SIP  # im, RFC 3860
-        return SCHEME_OTHER if 97 <= a <= 122 else SCHEME_WRONG
+        return SCHEME_OTHER if 97 <= a <= 122 and self._is_token(lo, colon) else SCHEME_WRONG
 
     def _parse_uri(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.bint:
         """Find user, host and port of a URI (RFC 3261 section 19.1.1); says whether it is one."""
@@ -508,7 +491,7 @@ class Indexer:
             return self._parse_host(at + 1, hi) and self.user_hi > pos
         if scheme == SCHEME_TEL:
             self.user_lo = pos
-            while pos < hi and self.buf[pos] != SEMICOLON and self.buf[pos] != QUESTION:
+            while pos < hi and self._at(pos) != SEMICOLON and self._at(pos) != QUESTION:
                 pos += 1
             self.user_hi = pos
             return self.user_hi > self.user_lo
@@ -518,31 +501,29 @@ class Indexer:
         """Find host and port (RFC 3261 section 25.1, hostport)."""
         octet: cython.int = 0
         self.host_lo = self.host_hi = pos
-        if pos < hi and self.buf[pos] == OPEN_BRACKET:
+        if pos < hi and self._at(pos) == OPEN_BRACKET:
             pos = self._find(CLOSE_BRACKET, pos, hi)
             if pos == hi:
                 return False
             pos += 1
             if pos < hi:
-                octet = self.buf[pos]
+                octet = self._at(pos)
         else:
             while pos < hi:
-                octet = self.buf[pos]
-                if octet <= 63 and (octet <= SPACE or octet >= COLON or octet == QUOTE or octet == COMMA):
-                    break
-                if octet == AT:
+                octet = self._at(pos)
+                if octet <= AT and (octet == AT or (HOST_ENDS >> octet) & 1):
                     break
                 pos += 1
         self.host_hi = pos
         if pos == self.host_lo:
             return False
-        if pos == hi or octet == SEMICOLON or octet == QUESTION:
+        if pos == hi or octet == SEMICOLON or octet == QUESTION:  # noqa: SIM109
             return True
         if octet != COLON:
             return False
         lo: cython.Py_ssize_t = pos + 1
         pos = lo
-        while pos < hi and self.buf[pos] != SEMICOLON and self.buf[pos] != QUESTION:
+        while pos < hi and self._at(pos) != SEMICOLON and self._at(pos) != QUESTION:
             pos += 1
         port: cython.Py_ssize_t = self._number(lo, pos)
         if port < 1 or port > 65535:
@@ -564,7 +545,10 @@ class Indexer:
         octet: cython.int
         self.value_lo = self.value_hi = 0
         while pos < hi:
-            octet = self.buf[pos]
+            octet = self._at(pos)
+            if octet > QUESTION or not (PARAM_STOPS >> octet) & 1:
+                pos += 1
+                continue
             if octet == SEMICOLON and size > 0 and self.value_hi == 0:
                 pos = self._parse_param(self._skip_space(pos + 1, hi), hi, name, size)
                 continue
@@ -589,18 +573,18 @@ class Indexer:
         if hi - pos <= size or not self._same(pos, name, size):
             return pos
         after: cython.Py_ssize_t = self._skip_space(pos + size, hi)
-        if after >= hi or self.buf[after] != EQUALS:
+        if after >= hi or self._at(after) != EQUALS:
             return pos
         pos = self._skip_space(after + 1, hi)
         if pos >= hi:
             return hi
         self.value_lo = pos
-        if self.buf[pos] == QUOTE:
+        if self._at(pos) == QUOTE:
             after = self._quoted(pos, hi)
             self.value_lo = pos + 1
             self.value_hi = after - 1
             return after
-        while pos < hi and self.buf[pos] > SPACE and self.buf[pos] != SEMICOLON and self.buf[pos] != COMMA:
+        while pos < hi and self._at(pos) > SPACE and self._at(pos) != SEMICOLON and self._at(pos) != COMMA:
             pos += 1
         self.value_hi = pos
         return pos
@@ -627,7 +611,7 @@ class Indexer:
         """From or To: user, domain and tag (RFC 3261 sections 20.20, 20.39)."""
         lo: cython.Py_ssize_t = self.lo[header]
         hi: cython.Py_ssize_t = self.hi[header]
-        if lo < 0:
+        if hi == 0:
             return self._blame(missing)
         sound: cython.bint = self._parse_address(lo, hi)
         if not self._parse_uri(self.uri_lo, self.uri_hi) or not sound:
@@ -640,7 +624,7 @@ class Indexer:
     def _index_via(self) -> cython.int:
         """The first value of the first Via, and its branch (RFC 3261 section 20.42)."""
         lo: cython.Py_ssize_t = self.lo[VIA]
-        if lo < 0:
+        if self.hi[VIA] <= lo:
             return self._blame(VIA_MISSING)
         end: cython.Py_ssize_t = self._parse_params(lo, self.hi[VIA], BRANCH_AT, 6)
         self._put(F_VIA, lo, self._trim(lo, end))
@@ -651,16 +635,16 @@ class Indexer:
         lo: cython.Py_ssize_t = self.lo[CONTACT]
         hi: cython.Py_ssize_t = self.hi[CONTACT]
         self.port = 0
-        if lo < 0 or lo == hi:
+        if lo >= hi:
             return 0
-        if self.buf[lo] == STAR and (hi - lo == 1 or self.token[self.buf[lo + 1]] == 0):
+        if self._at(lo) == STAR and (hi - lo == 1 or self.token[self._at(lo + 1)] == 0):
             return self._put(F_CONTACT, lo, lo + 1)
         self._parse_address(lo, hi)
         self._parse_uri(self.uri_lo, self.uri_hi)
         self._put(F_CONTACT, self.user_lo, self.user_hi)
         lo = self.host_lo
         hi = self.host_hi
-        if lo < hi and self.buf[lo] == OPEN_BRACKET:
+        if lo < hi and self._at(lo) == OPEN_BRACKET:
             lo += 1
             hi -= 1
         return self._put(F_CONTACT + 1, lo, hi)
@@ -668,11 +652,11 @@ class Indexer:
     def _index_pid(self) -> cython.int:
         """The identity's user: asserted, else preferred (RFC 3325), else Remote-Party-ID."""
         header: cython.int = ASSERTED
-        if self.lo[header] < 0:
+        if self.hi[header] == 0:
             header = PREFERRED
-            if self.lo[header] < 0:
+            if self.hi[header] == 0:
                 header = REMOTE_PARTY
-                if self.lo[header] < 0:
+                if self.hi[header] == 0:
                     return 0
         self._parse_address(self.lo[header], self.hi[header])
         self._parse_uri(self.uri_lo, self.uri_hi)
@@ -681,21 +665,21 @@ class Indexer:
     def _index_auth(self) -> cython.int:
         """The user name of Digest credentials, up to any @ (RFC 3261 sections 20.28, 20.7)."""
         header: cython.int = PROXY_AUTHORIZATION
-        if self.lo[header] < 0:
+        if self.hi[header] == 0:
             header = AUTHORIZATION
-            if self.lo[header] < 0:
+            if self.hi[header] == 0:
                 return 0
         pos: cython.Py_ssize_t = self.lo[header]
         hi: cython.Py_ssize_t = self.hi[header]
-        while pos < hi and self.token[self.buf[pos]] != 0:
+        while pos < hi and self.token[self._at(pos)] != 0:
             pos += 1  # the scheme
         self.value_lo = self.value_hi = 0
         while pos < hi:
             pos = self._parse_param(self._skip_space(pos, hi), hi, USERNAME_AT, 8)
             if self.value_hi > 0:
                 return self._put(F_AUTH, self.value_lo, self._find(AT, self.value_lo, self.value_hi))
-            while pos < hi and self.buf[pos] != COMMA:
-                pos = self._quoted(pos, hi) if self.buf[pos] == QUOTE else pos + 1
+            while pos < hi and self._at(pos) != COMMA:
+                pos = self._quoted(pos, hi) if self._at(pos) == QUOTE else pos + 1
             pos += 1
         return 0
 
@@ -703,10 +687,10 @@ class Indexer:
         """CSeq: 1*DIGIT LWS Method (RFC 3261 section 20.16); the method of a response."""
         pos: cython.Py_ssize_t = self.lo[CSEQ]
         hi: cython.Py_ssize_t = self.hi[CSEQ]
-        if pos < 0:
+        if hi == 0:
             return self._blame(CSEQ_MISSING)
         lo: cython.Py_ssize_t = pos
-        while pos < hi and self.buf[pos] > SPACE:
+        while pos < hi and self._at(pos) > SPACE:
             pos += 1
         number: cython.Py_ssize_t = self._number(lo, pos)
         pos = self._skip_space(pos, hi)
@@ -718,7 +702,7 @@ class Indexer:
             return self._blame(CSEQ_WRONG)
         i: cython.Py_ssize_t
         for i in range(hi - pos):  # methods are case-sensitive (section 7.1)
-            if self.buf[pos + i] != self.buf[self.method_lo + i]:
+            if self._at(pos + i) != self._at(self.method_lo + i):
                 return self._blame(CSEQ_WRONG)
         return 0
 
@@ -730,9 +714,9 @@ class Indexer:
         for i in range(0, self.copies.shape[0], 2):
             field = self.copies[i]
             header = self.copies[i + 1]
-            if self.lo[header] >= 0 and self.fields[self.out + 2 * field + 1] == 0:
+            if self.hi[header] > 0 and self.fields[self.out + 2 * field + 1] == 0:
                 self._put(field, self.lo[header], self.hi[header])
-        if self.lo[DIVERSION] >= 0:
+        if self.hi[DIVERSION] > 0:
             end: cython.Py_ssize_t = self._parse_params(self.lo[DIVERSION], self.hi[DIVERSION], 0, 0)
             self._put(F_DIVERSION, self.lo[DIVERSION], self._trim(self.lo[DIVERSION], end))
         return 0
@@ -765,11 +749,9 @@ class Indexer:
 
     def _reset(self, row: cython.Py_ssize_t) -> cython.int:
         """Give every output of the row its "no value"."""
-        i: cython.Py_ssize_t
         self.base = cython.cast(cython.Py_ssize_t, self.start[row])
         self.out = row * self.width * 2
-        for i in range(self.out + 2 * F_METHOD, self.out + 2 * self.width):
-            self.fields[i] = 0
+        self._clear(self.out + 2 * F_METHOD, self.out + 2 * self.width)
         self.fault = self.malformed[row]
         if self.fault != TRUNCATED and self.fault != OVERSIZE:
             self.fault = 0
@@ -785,14 +767,14 @@ class Indexer:
         if self._blank(lo, hi) == hi:
             self.flag = KEEPALIVE
             return True
-        if hi - lo < 20 or self.buf[lo] >= 0x40:
+        if hi - lo < 20 or self._at(lo) >= 0x40:
             return False
-        size: cython.int = (self.buf[lo + 2] << 8) | self.buf[lo + 3]
+        size: cython.int = (self._at(lo + 2) << 8) | self._at(lo + 3)
         if (
-            self.buf[lo + 4] == 0x21  # the magic cookie, RFC 8489 section 5
-            and self.buf[lo + 5] == 0x12
-            and self.buf[lo + 6] == 0xA4
-            and self.buf[lo + 7] == 0x42
+            self._at(lo + 4) == 0x21  # the magic cookie, RFC 8489 section 5
+            and self._at(lo + 5) == 0x12
+            and self._at(lo + 6) == 0xA4
+            and self._at(lo + 7) == 0x42
             and size % 4 == 0
             and size + 20 <= hi - lo
         ):
@@ -843,7 +825,7 @@ class Indexer:
 
     def _index_headers(self, row: cython.Py_ssize_t) -> cython.int:
         """Fill the columns that come of headers."""
-        if self.lo[CALL_ID] < 0 or self.lo[CALL_ID] == self.hi[CALL_ID]:
+        if self.hi[CALL_ID] == 0 or self.lo[CALL_ID] == self.hi[CALL_ID]:
             self._blame(CALL_ID_MISSING)
         self._index_cseq()
         self._index_party(FROM, F_FROM, FROM_MISSING)
@@ -854,7 +836,7 @@ class Indexer:
         self._index_contact()  # last of those that read a URI: its port is still there
         self.contact_port[row] = cython.cast(cython.ushort, self.port)
         self._index_copies()
-        if self.lo[EXPIRES] >= 0:
+        if self.hi[EXPIRES] > 0:
             seconds: cython.Py_ssize_t = self._number(self.lo[EXPIRES], self.hi[EXPIRES])
             if seconds >= 0:
                 seconds = seconds if seconds < NO_EXPIRES else NO_EXPIRES - 1
@@ -895,6 +877,8 @@ def index_sip(batch: Batch, first: int = 0, aleg_headers: tuple[str, ...] = ("X-
     """
     if not 0 <= first <= batch.n <= batch.capacity:
         raise IndexError(f"rows {first}..{batch.n} of a batch with room for {batch.capacity}")
+    if first == batch.n:
+        return
     indexer = Indexer(batch.buffer)
     indexer.bind(batch, sip_names.name_table(tuple(aleg_headers), tuple(batch.extra)))
     indexer.run(first, batch.n)
@@ -914,4 +898,4 @@ def sip_mask(buffer: Any, offsets: Any, lengths: Any, out_mask: Any) -> None:
     room = memoryview(buffer).nbytes
     if len(starts) and not (starts.min() >= 0 and sizes.min() >= 0 and (starts + sizes).max() <= room):
         raise IndexError(f"a datagram leaves the buffer of {room} octets")
-    Indexer(buffer).mask(memoryview(starts), memoryview(sizes), memoryview(out_mask))
+    Indexer(buffer).mask(view(starts), view(sizes), view(out_mask))

@@ -5,6 +5,7 @@ Names match in any case and in their compact form (RFC 3261 section 20; IANA, SI
 A name that is not a token (RFC 3261 section 25.1) can stand in no message, so it matches nothing.
 """
 
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -96,6 +97,8 @@ def slot_of(name: bytes) -> int:
 class NameTable:
     """Arrays that the kernel reads; entry e is the name pool[at[e]:at[e] + size[e]], header id[e].
 
+    first, last: its first and last eight octets as words of the machine's byte order; a shorter name
+    is filled up with zeros, and MASKS[size] cuts what the kernel compares with it.
     slots: (512,) int32, first entry of a hash slot, -1 for none; next: the entry after e in its slot.
     copies: (k, 2) int32, (field, header) in order: the first header present fills the field.
     """
@@ -106,8 +109,19 @@ class NameTable:
     at: npt.NDArray[np.int32]
     size: npt.NDArray[np.int32]
     id: npt.NDArray[np.int32]
+    first: npt.NDArray[np.uint64]
+    last: npt.NDArray[np.uint64]
     next: npt.NDArray[np.int32]
     copies: npt.NDArray[np.int32]
+
+
+def word(octets: bytes) -> int:
+    """Return up to eight octets as the word that the kernel reads them as."""
+    return int.from_bytes(octets.ljust(8, b"\0"), sys.byteorder)
+
+
+#: Words that cut a word to its first n octets.
+MASKS: Final = np.array([word(b"\xff" * n) for n in range(9)], dtype=np.uint64)
 
 
 def full_name(name: str) -> str:
@@ -153,6 +167,12 @@ def _build(entries: list[tuple[str, int]], headers: int, copies: list[tuple[int,
         after.append(int(slots[slot_of(octets)]))
         slots[slot_of(octets)] = e
         pool += octets
-    ints = [np.array(values, dtype=np.int32) for values in (at, size, [i for _, i in entries], after)]
+    names = [fold(name) for name, _ in entries]
+    first = np.array([word(name[:8]) for name in names], dtype=np.uint64)
+    last = np.array([word(name[-8:]) for name in names], dtype=np.uint64)
+    ints = [np.array(values, dtype=np.int32) for values in (at, size, [i for _, i in entries])]
+    chain = np.array(after, dtype=np.int32)
     pairs: Any = np.array(copies, dtype=np.int32).reshape(-1, 2)
-    return NameTable(headers, slots, np.frombuffer(bytes(pool), dtype=np.uint8), *ints, pairs)
+    return NameTable(
+        headers, slots, np.frombuffer(bytes(pool), dtype=np.uint8), *ints, first, last, chain, pairs
+    )
