@@ -20,8 +20,8 @@ CONFIG = """
 journal_rows = 2000
 journal_age = 1.0
 compact_rows = 40000
-compact_files = 3
-compact_interval = 0.2
+compact_files = 2
+delete_after = 1.0
 """
 #: "kill -9 loses nothing that was read from a socket more than one batch interval ago"; a loaded
 #: machine may need this long to read.
