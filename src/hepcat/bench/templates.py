@@ -67,7 +67,7 @@ class Builder:
         self._entries: list[int] = []
         self._table_start: list[int] = [0]
         self._widest: list[int] = []
-        self._ops: list[Op] = []
+        self._ops: list[tuple[int, int, int, int, int, int]] = []
         self._template_start: list[int] = [0]
 
     def table(self, values: Sequence[bytes]) -> int:
@@ -96,28 +96,25 @@ class Builder:
         parts: list[Op | bytes] = list(frame)
         head, _, body = text.partition("\r\n\r\n")
         parts += _expand(head + "\r\n\r\n" if body or text.endswith("\r\n\r\n") else head, fields)
-        head_ops = self._compile(parts)
-        body_ops = self._compile(_expand(body, fields))
-        for op in head_ops:
-            self._ops.append((op[0], len(head_ops), 0, 0) if op[0] == OPS["body_length"] else op)
-        self._ops += body_ops
+        head_rows = self._compile(parts)
+        for row in head_rows:
+            waits = row[2] == OPS["body_length"]
+            self._ops.append((*row[:3], len(head_rows), 0, 0) if waits else row)
+        self._ops += self._compile(_expand(body, fields))
         self._template_start.append(len(self._ops))
         return len(self._template_start) - 2
 
-    def _compile(self, parts: Sequence[Op | bytes]) -> list[Op]:
-        """Put neighbouring octets together and into the pool."""
-        ops: list[Op] = []
+    def _compile(self, parts: Sequence[Op | bytes]) -> list[tuple[int, int, int, int, int, int]]:
+        """Make rows of octets and the operation that follows them."""
+        rows = []
         octets = b""
         for part in [*parts, None]:
             if isinstance(part, bytes):
                 octets += part
-                continue
-            if octets:
-                ops.append((OPS["literal"], self._literal(octets), len(octets), 0))
+            elif part is not None or octets:
+                rows.append((self._literal(octets), len(octets), *(part or (OPS["nothing"], 0, 0, 0))))
                 octets = b""
-            if part is not None:
-                ops.append(part)
-        return ops
+        return rows
 
     def _literal(self, octets: bytes) -> int:
         """Return where these octets stand in the pool."""
@@ -126,18 +123,18 @@ class Builder:
             self._pool += octets
         return self._literals[octets]
 
-    def _bound(self, op: Op) -> int:
-        """Return the most octets that an operation may write."""
-        if op[0] in (OPS["literal"], OPS["random"]):
-            return op[2]
-        return self._widest[op[1]] if op[0] == OPS["pick"] else 20
+    def _bound(self, row: tuple[int, int, int, int, int, int]) -> int:
+        """Return the most octets that a row may write."""
+        _, literal, op, a, b, _ = row
+        most = b if op == OPS["random"] else self._widest[a] if op == OPS["pick"] else 20
+        return literal + (most if op != OPS["nothing"] else 0)
 
     def build(self) -> Program:
         """Return the arrays."""
         start = np.array(self._template_start, dtype=np.int32)
         bounds = np.concatenate([[0], np.cumsum([self._bound(op) for op in self._ops])])
         return Program(
-            ops=np.array(self._ops, dtype=np.int32).reshape(-1, 4),
+            ops=np.array(self._ops, dtype=np.int32).ravel(),
             template_start=start,
             pool=np.frombuffer(bytes(self._pool), dtype=np.uint8).copy(),
             entries=np.array(self._entries, dtype=np.int32),
