@@ -11,6 +11,7 @@ meanwhile ends in an error for people instead of the process in SIGBUS.
 
 import os
 import stat
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -218,6 +219,9 @@ class _Windows:
         self._file = file
         self._path = path
         self._state = state
+        # A file that is still being written ends where it ended when it was opened: what was hashed
+        # and what was read are then the same octets. Pipes end when they end.
+        self._left = state.size if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else sys.maxsize
         self._reader = PcapReader()
         self._base = 0  # where in the (inflated) file the window begins
         self._filled = 0
@@ -285,9 +289,13 @@ class _Windows:
         )
 
     def _read(self, size: int) -> bytes:
-        octets = self._file.read(size)
-        self._state.read += len(octets)
+        octets = self._file.read(min(size, self._left))
+        self._count(len(octets))
         return octets
+
+    def _count(self, octets: int) -> None:
+        self._state.read += octets
+        self._left -= octets
 
     def _fill(self) -> bool:
         """Move what is left to the front and read on behind it; False when nothing more comes."""
@@ -305,8 +313,9 @@ class _Windows:
         if self._inflate is not None:
             self._take(self._inflate.read(room))
         else:
-            got = self._file.readinto(memoryview(self._buffer)[left:])  # type: ignore[attr-defined,arg-type]
-            self._state.read += got
+            target: Any = self._buffer[left : left + self._left]
+            got = self._file.readinto(target)  # type: ignore[attr-defined]
+            self._count(got)
             self._grown(got)
         return not self._ended
 
