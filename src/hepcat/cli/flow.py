@@ -1,7 +1,205 @@
-"""To be written."""
+"""`hepcat flow`: the ladder of calls, in the terminal or as a picture for elsewhere.
+
+In: Call-IDs (a `*` at the end stands for any ending) or a query, and the lake. Out: the picture on
+standard output or in a file. What can go wrong: a Call-ID that the lake does not have (exit code 1, with
+similar ones), a query that finds nothing, no lake.
+"""
+
+import enum
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+from hepcat.cli.common import ConfigOption, DataOption, existing_data_dir
+from hepcat.errors import HepcatError
+
+if TYPE_CHECKING:
+    from hepcat.search.ladder import Ladder
+
+#: Calls that one picture shows, at most.
+MAX_CALLS: Final = 20
+#: Call-IDs without characters that mean something in the query language.
+_PLAIN: Final = re.compile(r"[\w.@+\-]+")
+
+
+class Format(enum.StrEnum):
+    """What the picture is made of."""
+
+    TEXT = "text"
+    SVG = "svg"
+    MERMAID = "mermaid"
+    JSON = "json"
+
+
+class Color(enum.StrEnum):
+    """When to use colour."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    app.command("flow")(flow)
+
+
+def flow(
+    call_id: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CALL-ID...", help="Call-IDs; `abc*` stands for every ending."),
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option("--query", "-q", metavar="QUERY", help="The calls that a query finds.")
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format", "-f", help="Form of the picture.")] = Format.TEXT,
+    raw: Annotated[bool, typer.Option("--raw", help="Add the messages (text and json).")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--last", metavar="TIME", help="Only the last 15m, 2h, 1d ...")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Only from this time on.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Only before this time.")
+    ] = None,
+    utc: Annotated[bool, typer.Option("--utc", help="Times in UTC instead of local time.")] = False,
+    color: Annotated[Color, typer.Option("--color", help="When to use colour.")] = Color.AUTO,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Draw the flow of calls: who sent what to whom, when, and with which media."""
+    if bool(call_id) == (query is not None):
+        raise typer.BadParameter("name Call-IDs, or give --query QUERY")
+    if raw and format_ not in (Format.TEXT, Format.JSON):
+        raise typer.BadParameter(f"--raw goes with --format text and json, not {format_.value}")
+    from hepcat.config.loader import load_settings
+
+    settings = load_settings(config)
+    folder = existing_data_dir(data, settings.data)
+    ladder = _ladder(folder, call_id or [], query, _span(last, since, until, utc), settings.aliases)
+    if format_ is Format.SVG:
+        text = ladder.svg(utc=utc)
+    elif format_ is Format.MERMAID:
+        text = ladder.mermaid()
+    elif format_ is Format.JSON:
+        text = ladder.json(raw=raw)
+    else:
+        text = ladder.text(color=_wants_color(color, output), utc=utc, raw=raw)
+    _write(text, output)
+
+
+def _ladder(
+    folder: Path,
+    call_ids: list[str],
+    query: str | None,
+    span: tuple[int | None, int | None],
+    aliases: dict[str, str],
+) -> "Ladder":
+    """Return the ladder of the calls asked for. Raises HepcatError where there are none."""
+    from hepcat.search import api
+    from hepcat.search.ladder import build
+
+    lake = api.open(folder)
+    wanted: list[str] = []
+    for call_id in call_ids:
+        if call_id.endswith("*") and _PLAIN.fullmatch(call_id[:-1]):
+            wanted += _found(lake, f"call_id:{call_id}", span)
+        else:
+            wanted.append(call_id)
+    if query is not None:
+        wanted = _found(lake, query, span)
+    wanted = list(dict.fromkeys(wanted))
+    table = lake.messages_of(wanted, since=span[0], until=span[1])
+    have = set(table.column("call_id").to_pylist())
+    missing = [call_id for call_id in wanted if call_id not in have]
+    if missing:
+        hint = _similar(lake, missing[0], span)
+        names = ", ".join(_shown(call_id) for call_id in missing)
+        if not have:
+            raise HepcatError(f"no message with Call-ID {names}", hint)
+        print(f"hepcat: no message with Call-ID {names}", file=sys.stderr)
+    return build(table, aliases)
+
+
+def _found(lake: Any, query: str, span: tuple[int | None, int | None]) -> list[str]:
+    """Return the Call-IDs that a query finds, at most MAX_CALLS, saying so where there are more."""
+    calls = lake.search(query, since=span[0], until=span[1], limit=MAX_CALLS + 1)
+    found = [call_id for call_id in calls.column("call_id").to_pylist() if call_id]
+    if not found:
+        raise HepcatError(
+            f"no call matches {_shown(query)}", "Try `hepcat search` with a wider query or time."
+        )
+    if len(found) > MAX_CALLS:
+        print(f"hepcat: more than {MAX_CALLS} calls match; these are {MAX_CALLS} of them", file=sys.stderr)
+    return found[:MAX_CALLS]
+
+
+def _similar(lake: Any, call_id: str, span: tuple[int | None, int | None]) -> str:
+    """Return a hint with Call-IDs that begin as the unknown one does, if that is easy to tell."""
+    match = _PLAIN.match(call_id)
+    known: list[str] = []
+    if match is not None and len(match[0]) >= 4:
+        for length in (len(match[0]), len(match[0]) // 2):
+            calls = lake.search(
+                f"call_id:{match[0][: max(length, 4)]}*", since=span[0], until=span[1], limit=3
+            )
+            known = [name for name in calls.column("call_id").to_pylist() if name]
+            if known:
+                return "Similar: " + ", ".join(_shown(name) for name in known)
+    return "`hepcat search` lists calls; Call-IDs are told apart by case."
+
+
+def _shown(text: str) -> str:
+    from hepcat.search.render.escape import safe_line
+
+    return safe_line(text, 120)
+
+
+def _span(last: str | None, since: str | None, until: str | None, utc: bool) -> tuple[int | None, int | None]:
+    """Return the bounds in microseconds since the epoch, None where open."""
+    if last is None and since is None and until is None:
+        return None, None
+    from datetime import UTC
+
+    from hepcat.search.times import parse_time
+
+    if last is not None and since is not None:
+        raise typer.BadParameter("give --last or --since, not both")
+    start = since if since is not None else last
+    zone = UTC if utc else None
+    try:
+        return (
+            parse_time(start, zone=zone).start if start is not None else None,
+            parse_time(until, zone=zone).start if until is not None else None,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _wants_color(color: Color, output: Path | None) -> bool:
+    """Colour on a terminal, unless NO_COLOR or TERM=dumb says that it wants none."""
+    if color is not Color.AUTO:
+        return color is Color.ALWAYS
+    if output is not None or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return sys.stdout.isatty()
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        # a terminal that cannot show box drawing gets '?', not a traceback
+        sys.stdout.buffer.write(text.encode(sys.stdout.encoding or "utf-8", "replace"))
+        sys.stdout.flush()
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HepcatError(f"cannot write {output}: {error.strerror}") from None

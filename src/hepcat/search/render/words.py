@@ -61,7 +61,7 @@ def outcome_of(leg: Leg) -> str:
 
 def figures_of(leg: Leg) -> list[str]:
     """The times and counts of a call that are known."""
-    times = (("delay", leg.post_dial_delay), ("ring", leg.ring_time), ("talk", leg.talk_time))
+    times = (("PDD", leg.post_dial_delay), ("ring", leg.ring_time), ("talk", leg.talk_time))
     found = [f"{name} {seconds(value)}" for name, value in times if value is not None]
     found.append(plural(leg.messages, "message"))
     if leg.retransmissions:

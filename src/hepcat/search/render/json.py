@@ -1,0 +1,40 @@
+"""The ladder as JSON: for programs, and for pictures of one's own.
+
+In: a Ladder. Out: one JSON object, keys as documented in docs/flow.md; times are microseconds since the
+epoch (UTC) and differences microseconds; hosts, legs and messages are referred to by number from 0.
+What can go wrong: nothing; text is ASCII with escapes, so nothing acts on a terminal.
+"""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from hepcat.search.ladder import Arrow, Ladder
+
+
+def render_json(ladder: Ladder, *, raw: bool = False) -> str:
+    """Return the object as indented text. raw: `payload` too; octets that are not UTF-8 as `\\xNN`."""
+    value = {
+        "hosts": [asdict(host) for host in ladder.hosts],
+        "calls": [{**asdict(leg), "duration": leg.duration} for leg in ladder.legs],
+        "messages": [_arrow(arrow, raw) for arrow in ladder.arrows],
+    }
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _arrow(arrow: Arrow, raw: bool) -> dict[str, Any]:
+    value = {name: getattr(arrow, name) for name in _NAMES}
+    value["call"] = arrow.leg
+    value["outcome"] = arrow.outcome
+    value["octets"] = len(arrow.payload)
+    value["sdp"] = None if arrow.sdp is None else {**asdict(arrow.sdp), "summary": arrow.sdp.summary}
+    if raw:
+        value["payload"] = arrow.payload.decode("utf-8", "backslashreplace")
+    return value
+
+
+_NAMES = [
+    name
+    for name in Arrow.__dataclass_fields__
+    if name not in ("leg", "sdp", "payload", "src_text", "dst_text")
+] + ["src_text", "dst_text"]
