@@ -93,7 +93,7 @@ def test_cut_with_the_total_made_to_fit(vector: Vector) -> None:
         batch, drops = decode([cut])
         seen.add(None if batch.n else Drop(int(np.flatnonzero(drops)[0])))
     assert Drop.HEP_CHUNK in seen
-    assert seen <= {None, Drop.HEP_CHUNK, Drop.HEP_MISSING, Drop.HEP_PAYLOAD}
+    assert seen <= {None, Drop.HEP_CHUNK, Drop.HEP_MISSING, Drop.HEP_PAYLOAD, Drop.HEP_INFLATE}
 
 
 # --- HEP2's byte order -------------------------------------------------------------------------------
@@ -369,3 +369,7 @@ def test_encode_options(options: dict[str, object]) -> None:
 def test_encode_row_that_there_is_not(rows: list[int]) -> None:
     with pytest.raises(IndexError):
         encode_hep(batch_of([Record()]), rows=rows)
+    roomy = batch_of([Record(), Record()])
+    roomy.n = 1
+    with pytest.raises(IndexError):
+        encode_hep(roomy, rows=rows)

@@ -25,7 +25,7 @@ GARBAGE = [
     b"HEP3\0\5",  # total below the header
     b"HEP3\0\x0b",  # no room for a chunk header
     b"HEP3\0\x20\0\0\0\1\0\5",  # chunk length below its header
-    b"HEP3\0\x20\0\0\0\1\0\x21",  # chunk past the end
+    b"HEP3\0\x20\0\0\0\1\0\x1b",  # chunk past the end
     b"GET / HTTP/1.1\r\n\r\n",
     INVITE,
     hep12(1, 16, ("192.0.2.1", "192.0.2.2")),
@@ -144,6 +144,13 @@ def test_beginning_of_a_magic_is_kept(tail: bytes) -> None:
     connection = Connection()
     connection.feed(b"noise" + tail)
     assert (connection.rest, connection.garbage) == (tail, 1)
+
+
+@pytest.mark.parametrize("tail", [b"Hx", b"HEx", b"HEPX", b"EEP3", b"HEP1", b"HEP3\0\5", b"HEP3\0\x0b"])
+def test_what_can_be_no_beginning_is_not_kept(tail: bytes) -> None:
+    connection = Connection()
+    connection.feed(tail)
+    assert (connection.rest, connection.garbage) == (b"", 1)
 
 
 def test_what_is_kept_is_bounded() -> None:

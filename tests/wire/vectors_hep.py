@@ -112,6 +112,14 @@ TIME_BIG = struct.pack(">IIHH", 1_795_358_809, 123_456, 2001, 0)
 VECTORS: tuple[Vector, ...] = (
     Vector("hep3 ipv4", hep3(*HEAD4, *V4, BODY), Record(), {}),
     Vector("hep3 ipv6", hep3(*HEAD6, *V6, BODY), SIX, {}),
+    Vector("vendor 256 is not vendor 0", hep3(*HEAD4, *V4, BODY, chunk(15, b"x", 256)), Record()),
+    Vector("plain after compressed", hep3(*HEAD4, *V4, chunk(16, b"no zlib"), BODY), Record()),
+    Vector(
+        "compressed after plain",
+        hep3(*HEAD4, *V4, chunk(15, b"x"), chunk(16, zlib.compress(INVITE))),
+        Record(),
+    ),
+    Vector("capture id 0", hep3(*HEAD4, u32(12, 0), *V4, BODY), Record(node_id=0), {"capture_id": 0}),
     Vector("eep1", hep3(*HEAD4, *V4, BODY, magic=b"EEP1"), Record(), {"magic": b"EEP1"}),
     Vector(
         "every chunk with a column",
@@ -262,12 +270,19 @@ BROKEN: tuple[tuple[str, bytes, Drop], ...] = (
     ("total over the datagram", hep3(*HEAD4, *V4, BODY)[:-1], Drop.HEP_LENGTH),
     ("chunk of length 0", hep3(*HEAD4, *V4, b"\0\0\0\1\0\0", BODY), Drop.HEP_CHUNK),
     ("chunk of length 5", hep3(b"\0\0\0\1\0\5", BODY), Drop.HEP_CHUNK),
+    (
+        "chunk of length 5 of a type that is skipped",
+        hep3(*HEAD4, *V4, BODY, b"\0\0\0\x20\0\5" + b"\0\0\0\0\6"),
+        Drop.HEP_CHUNK,
+    ),
     ("chunk past the end", hep3(*HEAD4, *V4, b"\0\0\0\x0f\0\7"), Drop.HEP_CHUNK),
     ("chunk header cut", hep3(*HEAD4, *V4, BODY, b"\0\0\0\x0f\0"), Drop.HEP_CHUNK),
     ("vendor chunk past the end", hep3(*HEAD4, *V4, BODY, b"\0\1\0\x0f\xff\xff"), Drop.HEP_CHUNK),
     ("family of 2 octets", hep3(u16(1, 2), *V4, BODY), Drop.HEP_CHUNK),
     ("protocol of 0 octets", hep3(*HEAD4, chunk(2, b""), *V4, BODY), Drop.HEP_CHUNK),
     ("ipv4 address of 3 octets", hep3(*HEAD4, *V4, chunk(3, b"abc"), BODY), Drop.HEP_CHUNK),
+    ("ipv4 address of 5 octets", hep3(*HEAD4, *V4, chunk(4, b"abcde"), BODY), Drop.HEP_CHUNK),
+    ("ipv6 address of 17 octets", hep3(*HEAD6, *V6, chunk(5, bytes(17)), BODY), Drop.HEP_CHUNK),
     ("ipv6 address of 4 octets", hep3(*HEAD4, *V4, chunk(6, b"abcd"), BODY), Drop.HEP_CHUNK),
     ("port of 4 octets", hep3(*HEAD4, *V4, u32(7, 1), BODY), Drop.HEP_CHUNK),
     ("seconds of 8 octets", hep3(*HEAD4, *V4, chunk(9, bytes(8)), BODY), Drop.HEP_CHUNK),
@@ -277,6 +292,7 @@ BROKEN: tuple[tuple[str, bytes, Drop], ...] = (
     ("family missing", hep3(*MIDDLE, *V4, BODY), Drop.HEP_MISSING),
     ("addresses missing", hep3(*HEAD4, BODY), Drop.HEP_MISSING),
     ("source missing", hep3(*HEAD4, V4[1], BODY), Drop.HEP_MISSING),
+    ("ipv6 source missing", hep3(*HEAD6, V6[1], BODY), Drop.HEP_MISSING),
     ("destination missing", hep3(*HEAD6, V6[0], BODY), Drop.HEP_MISSING),
     ("ipv4 with ipv6 addresses", hep3(*HEAD4, *V6, BODY), Drop.HEP_FAMILY),
     ("ipv6 with ipv4 addresses", hep3(*HEAD6, *V4, BODY), Drop.HEP_FAMILY),
@@ -352,6 +368,10 @@ def check(batch: Batch) -> None:
     assert (fields[:, :, 0] + fields[:, :, 1] <= sizes[:, None]).all()
     assert (fields[:, :3, 1].sum(axis=1) == sizes).all()
     assert not fields[:, 3:].any()
+    assert not fields[fields[:, :, 1] == 0].any(), "a slice without a value is (0, 0)"
+    for address in (batch.src_ip, batch.dst_ip):
+        ipv4 = address[: batch.n][batch.family[: batch.n] == 2]
+        assert (ipv4[:, :12] == [0] * 10 + [0xFF, 0xFF]).all(), "IPv4 is ::ffff:a.b.c.d"
 
 
 def records(batch: Batch) -> list[Record]:
