@@ -7,6 +7,7 @@ and what is allowed. Secrets are never part of a message.
 
 import difflib
 import os
+import re
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,9 @@ from hepcat.errors import HepcatError
 PREFIX: Final = "HEPCAT_"
 #: Variables of ours that are no settings.
 OTHER_VARIABLES: Final = frozenset({"HEPCAT_CONFIG", "HEPCAT_PURE", "HEPCAT_KERNEL", "HEPCAT_SHARED"})
+
+#: How pydantic's messages begin; the setting's name stands before ours.
+_SUBJECT: Final = re.compile(r"^(Input|Tuple|List|String|Dictionary) should")
 
 Location = tuple[str | int, ...]
 
@@ -113,7 +117,11 @@ def load_settings(
         return Settings.model_validate(document)
     except ValidationError as error:
         places = _Places(str(path), lines, origins)
-        problems = [_problem(dict(entry), places) for entry in error.errors()]
+        entries = [dict(entry) for entry in error.errors()]
+        told = {entry["loc"][:-1] for entry in entries}
+        # A list whose only element is wrong is "too short" too: one message is enough.
+        kept = [e for e in entries if not (e["type"] == "too_short" and e["loc"] in told)]
+        problems = [_problem(entry, places) for entry in kept]
         raise ConfigError(sorted(problems, key=_by_line)) from None
 
 
@@ -211,9 +219,8 @@ def _problem(entry: dict[str, Any], places: _Places) -> Problem:
         return Problem(places.of(location), name, "is missing")
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return Problem(places.of(location), name, f"has to be a table, as in [{name}]")
-    message = str(entry["msg"]).removeprefix("Value error, ")
-    if message.startswith("Input should"):
-        message = "should" + message.removeprefix("Input should").partition(", unable to parse")[0]
+    message = _SUBJECT.sub("should", str(entry["msg"]).removeprefix("Value error, "))
+    message = message.partition(", unable to parse")[0].replace(" after validation", "")
     if kind != "value_error" and _may_show(location, entry.get("input")):
         message += f", found {entry['input']!r}"
     return Problem(places.of(location), name, message)

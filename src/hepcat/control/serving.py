@@ -49,6 +49,8 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
     server = Server(settings)
     server.open()
     door = HttpDoor(settings.http.listen, server) if settings.http.listen else None
+    import hepcat.stores.lake  # noqa: F401  before: as another user, Python's files might not be readable
+
     privileges.make_data_folder(settings.data, settings.user)
     if settings.user is not None:
         privileges.become(settings.user)
@@ -67,7 +69,7 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
 
 
 def _open_lake(settings: Settings) -> Store:
-    from hepcat.stores.lake import LakeWriter  # pyarrow is slow to import; wrong settings are told before
+    from hepcat.stores.lake import LakeWriter  # pyarrow is slow to import, and the agent has none of it
 
     try:
         return LakeWriter(settings.data, settings.lake, _log_lake)

@@ -9,6 +9,7 @@ import ctypes
 import os
 import pwd
 import resource
+from errno import ENOTDIR
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,9 @@ def raise_file_limit() -> None:
 def make_data_folder(path: Path, user: str | None) -> None:
     """Make the lake's folder where it is missing, owned by the user that will write to it."""
     try:
-        if not path.is_dir():
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(ENOTDIR, "it is a file, not a folder")
+        if not path.exists():
             path.mkdir(parents=True)
             if user is not None and os.geteuid() == 0:
                 entry = _look_up(user)

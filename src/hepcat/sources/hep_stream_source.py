@@ -36,6 +36,8 @@ FRAMES: Final = 4096
 LOOK_SECONDS: Final = 0.5
 #: Seconds without accepting after the process has run out of file descriptors.
 PAUSE_SECONDS: Final = 0.5
+#: Seconds between two lines about failed TLS handshakes.
+TELL_SECONDS: Final = 10.0
 #: A connection idle for longer than this is given up for a new one when all places are taken.
 SPARE_SECONDS: Final = 60.0
 
@@ -92,6 +94,8 @@ class HepStreamListener:
         self._lengths = np.zeros(FRAMES, dtype=np.int64)
         self._accept_again = 0.0
         self._told_no_descriptor = False
+        self._failures = 0
+        self._tell_again = 0.0
         self._drain_until = 0.0
         self._thread = threading.Thread(target=self._run, name=f"hep {url}", daemon=True)
 
@@ -261,13 +265,24 @@ class HepStreamListener:
             self._want(connection, selectors.EVENT_WRITE)
             return False
         except (OSError, ValueError) as error:  # not TLS, a certificate refused, gone
-            log.info("TLS handshake failed", url=self.url, peer=connection.peer, error=_words(error))
+            self._tell_failure(connection.peer, error)
             self._close(connection)
             return False
         connection.handshaking = False
         connection.heard = time.monotonic()
         self._want(connection, selectors.EVENT_READ)
         return True
+
+    def _tell_failure(self, peer: str, error: Exception) -> None:
+        """Log a failed handshake, at most one in a while: a port scanner must not fill the disk."""
+        self._failures += 1
+        now = time.monotonic()
+        if now < self._tell_again:
+            return
+        self._tell_again = now + TELL_SECONDS
+        log.info(
+            "TLS handshake failed", url=self.url, peer=peer, error=_words(error), failures=self._failures
+        )
 
     def _want(self, connection: _Connection, interest: int) -> None:
         if connection.interest != interest:
