@@ -170,9 +170,17 @@ def _build(entries: list[tuple[str, int]], headers: int, copies: list[tuple[int,
     names = [fold(name) for name, _ in entries]
     first = np.array([word(name[:8]) for name in names], dtype=np.uint64)
     last = np.array([word(name[-8:]) for name in names], dtype=np.uint64)
-    ints = [np.array(values, dtype=np.int32) for values in (at, size, [i for _, i in entries])]
-    chain = np.array(after, dtype=np.int32)
+    number = [i for _, i in entries]
     pairs: Any = np.array(copies, dtype=np.int32).reshape(-1, 2)
     return NameTable(
-        headers, slots, np.frombuffer(bytes(pool), dtype=np.uint8), *ints, first, last, chain, pairs
+        headers=headers,
+        slots=slots,
+        pool=np.frombuffer(bytes(pool), dtype=np.uint8),
+        at=np.array(at, dtype=np.int32),
+        size=np.array(size, dtype=np.int32),
+        id=np.array(number, dtype=np.int32),
+        first=first,
+        last=last,
+        next=np.array(after, dtype=np.int32),
+        copies=pairs,
     )
