@@ -11,7 +11,9 @@ from hepcat.errors import HepcatError
 DataOption = Annotated[
     Path | None,
     typer.Option(
-        "--data", metavar="DIR", help="The lake's folder; default HEPCAT_DATA, the configuration's, or ./data."
+        "--data",
+        metavar="DIR",
+        help="The lake's folder; default HEPCAT_DATA, the configuration's, or ./data.",
     ),
 ]
 ConfigOption = Annotated[

@@ -26,7 +26,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def _parameters(command: Any) -> list[tuple[str, ...]]:
     """Return a row for each argument and option of a command."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for parameter in command.params:
         if parameter.param_type_name == "argument":
             shown = (parameter.metavar or parameter.name or "").upper()
