@@ -234,13 +234,18 @@ def _head(out: _Page, ladder: Ladder, utc: bool) -> None:
 def _names_row(out: _Page, number: int) -> None:
     """Write one line of the names, each centred on its lifeline as far as its neighbours allow."""
     layout = out.layout
-    texts, edge = [], 0
-    for at, lines in zip(layout.x, layout.heads, strict=True):
-        head = lines[number] if number < len(lines) else ""
-        start = max(edge, min(at - cells(head) // 2, layout.width - cells(head)))
-        texts.append((start, head, _BOLD))
-        edge = start + cells(head) + (1 if layout.pitch > _MIN_PITCH else 0)
-    out.row(texts, base=" " * layout.width)
+    heads = [lines[number] if number < len(lines) else "" for lines in layout.heads]
+    gap = 1 if layout.pitch > _MIN_PITCH else 0
+    starts, edge = [], 0
+    for at, head in zip(layout.x, heads, strict=True):
+        starts.append(max(edge, at - cells(head) // 2))
+        edge = starts[-1] + cells(head) + gap
+    edge = layout.width
+    for i in reversed(range(len(heads))):  # what was pushed over the right edge pushes back
+        starts[i] = max(min(starts[i], edge - cells(heads[i])), 0)
+        edge = starts[i] - gap
+    row = [(start, head, _BOLD) for start, head in zip(starts, heads, strict=True) if head]
+    out.row(row, base=" " * layout.width)
 
 
 def _leg_line(out: _Page, leg: Leg, several: bool) -> None:
@@ -273,7 +278,7 @@ def _arrow(out: _Page, ladder: Ladder, arrow: Arrow, utc: bool) -> None:
     label, below = _title(arrow), media_of(arrow)
     if layout.shared(arrow.src) or layout.shared(arrow.dst):
         ends = " → ".join(safe_line(ladder.hosts[h].name, 60) for h in (arrow.src, arrow.dst))
-        label = f"{ends}  {label}"
+        label = f"{label}  {ends}"
     elif cells(label) + 6 > abs(a - b) - 1 >= cells(_label(arrow)) + 6:
         label, below = _label(arrow), [_notes(arrow), *below]
     line, text = _colors(ladder, arrow)
