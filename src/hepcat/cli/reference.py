@@ -14,6 +14,7 @@ from typing import Any, Final
 from hepcat.batch.drops import DROP_DOCS, Drop
 from hepcat.batch.schema import COMMON_COLUMNS, MALFORMED, SIP_COLUMNS, Column
 from hepcat.cli.main import make_app
+from hepcat.config.reference import settings_reference
 
 BLOCK: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
 
@@ -92,6 +93,7 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "schema-sip": schema_sip,
     "schema-common": schema_common,
     "malformed": malformed,
+    "settings": settings_reference,
 }
 
 

@@ -117,8 +117,8 @@ def load_settings(
         return Settings.model_validate(document)
     except ValidationError as error:
         places = _Places(str(path), lines, origins)
-        entries = [dict(entry) for entry in error.errors()]
-        told = {entry["loc"][:-1] for entry in entries}
+        entries: list[dict[str, Any]] = [dict(entry) for entry in error.errors()]
+        told = {tuple(entry["loc"])[:-1] for entry in error.errors()}
         # A list whose only element is wrong is "too short" too: one message is enough.
         kept = [e for e in entries if not (e["type"] == "too_short" and e["loc"] in told)]
         problems = [_problem(entry, places) for entry in kept]

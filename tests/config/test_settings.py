@@ -1,0 +1,90 @@
+"""Every setting has a description, a line in the documentation, and a variable that works."""
+
+import re
+
+import pytest
+
+from hepcat.config.loader import Setting, load_settings, walk_settings
+from hepcat.config.reference import settings_reference
+from hepcat.config.settings import HepKey
+from hepcat.pipeline.counters import Counters
+from hepcat.pipeline.metrics import HepcatCollector
+from hepcat.pipeline.queue import BatchQueue
+from hepcat.pipeline.server import LIVE, LIVE_STORE, changed_settings
+from tests.support import ROOT
+
+SETTINGS = list(walk_settings())
+PAGE = (ROOT / "docs" / "configuration.md").read_text()
+#: A value other than the default, for settings whose text cannot be changed by a number.
+EXAMPLES = {
+    "data": "/lake",
+    "hep.listen": "udp://127.0.0.1:9099, tcp://[::1]:9099",
+    "http.listen": "127.0.0.1:9080",
+    "aliases": "192.0.2.1=sbc",
+    "log.level": "debug",
+    "log.format": "json",
+    "lake.query_memory": "1GB",
+    "lake.compact": "false",
+    "http.public": "true",
+    "hep.receive_buffer": "1MiB",
+    "queue.memory": "64MiB",
+    "lake.query_threads": "1",
+    "lake.retention_days": "30",
+}
+
+
+def example(setting: Setting) -> str:
+    """Return a text for the setting's variable that changes it."""
+    if setting.name in EXAMPLES:
+        return EXAMPLES[setting.name]
+    default = setting.field.default
+    if isinstance(default, float):
+        return str(default + 1)
+    if isinstance(default, int):
+        return str(default - 1 if default > 1000 else default + 1)
+    return str(2**24) if "int" in str(setting.field.annotation) else "X-Example"
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name)
+def test_each_setting_is_described(setting: Setting) -> None:
+    description = setting.field.description or ""
+    assert description.endswith("."), "no description, or no sentence"
+    assert f"| `{setting.path[-1]}`" in PAGE
+
+
+@pytest.mark.parametrize("setting", [s for s in SETTINGS if s.variable], ids=lambda s: s.name)
+def test_each_setting_can_be_changed_by_its_variable(setting: Setting) -> None:
+    assert setting.variable is not None
+    before = load_settings(None, {}, {})
+    after = load_settings(None, {}, {setting.variable: example(setting)})
+    assert changed_settings(before, after) == [setting.name]
+
+
+def test_variables_are_unique() -> None:
+    variables = [s.variable for s in SETTINGS if s.variable]
+    assert len(set(variables)) == len(variables)
+    assert {s.path[-1] for s in SETTINGS if not s.variable} == set(HepKey.model_fields)
+
+
+def test_the_page_is_up_to_date() -> None:
+    block = re.search(r"<!-- generated: settings -->\n(.*?)<!-- end -->", PAGE, re.DOTALL)
+    assert block, "docs/configuration.md has lost its generated block"
+    assert block[1] == settings_reference(), "run `make docs`"
+
+
+def test_what_reloads_is_documented_and_exists() -> None:
+    names = {s.name for s in SETTINGS} | {".".join(s.path[:-1]) for s in SETTINGS}
+    assert set(LIVE) | set(LIVE_STORE) <= names
+    for name in LIVE:
+        if name not in ("hep.half_message_timeout", "hep.idle_timeout"):  # "and the time-outs"
+            assert f"`{name}`" in PAGE
+
+
+def test_every_metric_is_documented() -> None:
+    page = (ROOT / "docs" / "server.md").read_text()
+    counters = Counters(BatchQueue(1))
+    collector = HepcatCollector(counters.snapshot, lambda: True, dict)
+    for family in collector.collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        assert name in page, f"{name} is missing in docs/server.md"
+        assert family.documentation
