@@ -23,7 +23,7 @@ from hepcat.batch.schema import HEP_SIP, MALFORMED, MAX_RECORD
 from hepcat.wire import sip as compiled
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.wire.vectors_sip import VECTORS  # noqa: E402
+from tests.wire.vectors_sip import VECTORS
 
 del sys.modules["hepcat.wire.sip"]
 sys.meta_path.insert(0, PureFinder)

@@ -46,6 +46,8 @@ if not cython.compiled:  # compiled, they are an enum of sip.pxd
 SPACES = cython.declare(cython.ulonglong, 1 << 9 | 1 << 10 | 1 << 13 | 1 << 32)
 #: What ends a host: controls, space, quote, comma and : ; < = > ?
 HOST_ENDS = cython.declare(cython.ulonglong, (1 << 33) - 1 | 1 << 34 | 1 << 44 | 63 << 58)
+#: What ends a parameter's value: controls, space, comma and ;
+VALUE_ENDS = cython.declare(cython.ulonglong, (1 << 33) - 1 | 1 << 44 | 1 << 59)
 #: What a scan over parameters stops at: quote, comma, ; and <
 PARAM_STOPS = cython.declare(cython.ulonglong, 1 << 34 | 1 << 44 | 1 << 59 | 1 << 60)
 #: What a scan for the URI of an address stops at: also :
@@ -369,9 +371,13 @@ class Indexer:
 
     def _forget_headers(self) -> cython.int:
         """Mark every header as absent: hi 0 (no value can end there, its name comes before)."""
-        i: cython.Py_ssize_t
-        for i in range(self.header_count):
-            self.hi[i] = 0
+        if not cython.compiled:
+            self.hi[:] = view(np.zeros(self.header_count, dtype=np.intp))
+            return 0
+        if self.hi.shape[0] != self.header_count:
+            with cython.gil:
+                raise IndexError("headers without room for their values")
+        memset(cython.address(self.hi[0]), 0, self.header_count * cython.sizeof(cython.Py_ssize_t))  # type: ignore[name-defined]  # noqa: F821
         return 0
 
     def _read_line(self, pos: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.Py_ssize_t:
@@ -584,7 +590,10 @@ class Indexer:
             self.value_lo = pos + 1
             self.value_hi = after - 1
             return after
-        while pos < hi and self._at(pos) > SPACE and self._at(pos) != SEMICOLON and self._at(pos) != COMMA:
+        while pos < hi:
+            octet: cython.int = self._at(pos)
+            if octet <= SEMICOLON and (VALUE_ENDS >> octet) & 1:
+                break
             pos += 1
         self.value_hi = pos
         return pos
@@ -712,9 +721,11 @@ class Indexer:
         header: cython.Py_ssize_t
         field: cython.Py_ssize_t
         for i in range(0, self.copies.shape[0], 2):
-            field = self.copies[i]
             header = self.copies[i + 1]
-            if self.hi[header] > 0 and self.fields[self.out + 2 * field + 1] == 0:
+            if self.hi[header] == 0:
+                continue
+            field = self.copies[i]
+            if self.fields[self.out + 2 * field + 1] == 0:
                 self._put(field, self.lo[header], self.hi[header])
         if self.hi[DIVERSION] > 0:
             end: cython.Py_ssize_t = self._parse_params(self.lo[DIVERSION], self.hi[DIVERSION], 0, 0)
