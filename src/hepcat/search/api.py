@@ -1,0 +1,162 @@
+"""The Python API: `hepcat.open("data").search("...")`.
+
+In: a lake's folder, queries, times as text (`1h`, `yesterday`, ISO 8601), datetimes or microseconds since
+the epoch. Out: Arrow tables, and pictures that draw themselves in a notebook. What can go wrong:
+HepcatError, QueryError among them. docs/search.md has the language and the columns.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from hepcat.errors import HepcatError
+from hepcat.search.searcher import Searcher
+from hepcat.search.times import microseconds, parse_duration, parse_time
+from hepcat.stores.lake import Lake
+
+if TYPE_CHECKING:
+    from hepcat.batch.layout import Batch
+    from hepcat.search.ladder import Ladder
+
+When = str | datetime | int | None
+
+
+def to_microseconds(when: When, what: str = "time") -> int | None:
+    """Return microseconds since the epoch; a datetime without zone is local. Raises HepcatError."""
+    if when is None or isinstance(when, int):
+        return when
+    if isinstance(when, datetime):
+        return microseconds(when if when.tzinfo is not None else when.astimezone())
+    try:
+        return parse_time(when).start
+    except ValueError as error:
+        raise HepcatError(f"{what}: {error}") from None
+
+
+def since_of(since: When, last: str | timedelta | None) -> int | None:
+    """Return the start of the range; `last` is how long before now it lies."""
+    if last is None:
+        return to_microseconds(since, "since")
+    if since is not None:
+        raise HepcatError("both `last` and `since` say where the time begins", "Use one of them.")
+    try:
+        length = last // timedelta(microseconds=1) if isinstance(last, timedelta) else parse_duration(last)
+    except ValueError as error:
+        raise HepcatError(f"last: {error}") from None
+    return microseconds(datetime.now(UTC)) - length
+
+
+class Data:
+    """A lake opened for reading. Close it, or use it in a `with` block.
+
+    `since` is included, `until` is not; `last` is a length of time before now. `limit` None is no
+    limit. `sort` names a column, with - in front for descending; the default is newest first.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open a lake's folder; raises HepcatError where there is none."""
+        self.path = Path(path)
+        self.lake = Lake(self.path)
+        self.searcher = Searcher(self.lake)
+
+    def search(
+        self,
+        query: str = "",
+        messages: bool = False,
+        since: When = None,
+        until: When = None,
+        last: str | timedelta | None = None,
+        limit: int | None = None,
+        sort: str | None = None,
+        fields: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Return the calls of which a message matches, one row a Call-ID; or, with `messages`, these."""
+        search = self.searcher.messages if messages else self.searcher.calls
+        begin, end = since_of(since, last), to_microseconds(until, "until")
+        return search(query, begin, end, limit, sort, fields).table
+
+    def messages(self, query: str = "", **options: Any) -> pa.Table:
+        """Return single messages with all columns; options as for `search`."""
+        return self.search(query, messages=True, **options)
+
+    def messages_of(self, call_ids: str | Sequence[str], since: When = None, until: When = None) -> pa.Table:
+        """Return all messages of these Call-IDs, all columns, by time and then in order of arrival."""
+        wanted = [call_ids] if isinstance(call_ids, str) else list(call_ids)
+        return self.searcher.messages_of(
+            wanted, to_microseconds(since, "since"), to_microseconds(until, "until")
+        )
+
+    def count(
+        self,
+        query: str = "",
+        messages: bool = False,
+        since: When = None,
+        until: When = None,
+        last: str | timedelta | None = None,
+    ) -> int:
+        """Return how many calls, or messages, match."""
+        begin, end = since_of(since, last), to_microseconds(until, "until")
+        return self.searcher.count(query, begin, end, messages)
+
+    def histogram(
+        self,
+        query: str = "",
+        messages: bool = False,
+        since: When = None,
+        until: When = None,
+        last: str | timedelta | None = None,
+        buckets: int = 60,
+    ) -> pa.Table:
+        """Return counts over time: start, end, total, and by class of status (histogram.py)."""
+        begin, end = since_of(since, last), to_microseconds(until, "until")
+        return self.searcher.histogram(query, begin, end, messages, buckets)
+
+    def flow(
+        self,
+        *call_ids: str,
+        query: str | None = None,
+        limit: int = 20,
+        aliases: Mapping[str, str] | None = None,
+    ) -> "Ladder":
+        """Return the ladder of these calls, or of the newest `limit` calls that a query finds.
+
+        It draws itself in a notebook. `aliases`: names by "ip" or "ip:port".
+        """
+        from hepcat.search.ladder import build
+
+        wanted = list(call_ids)
+        if query is not None:
+            wanted += self.search(query, limit=limit, fields=["call_id"])["call_id"].to_pylist()
+        elif not wanted:
+            raise HepcatError("flow needs Call-IDs or a query", 'For instance flow(query="from:alice").')
+        return build(self.messages_of(list(dict.fromkeys(wanted))), aliases)
+
+    def sql(self, statement: str) -> pa.Table:
+        """Run SQL (DuckDB's) on the read-only views sip, rtcp, log and other."""
+        return self.searcher.sql(statement)
+
+    def close(self) -> None:
+        """Close the lake."""
+        self.lake.close()
+
+    def __enter__(self) -> "Data":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open(path: str | os.PathLike[str] = "data") -> Data:
+    """Open a lake's folder for reading, also beside a running server."""
+    return Data(path)
+
+
+def read_pcap(path: str | os.PathLike[str], **options: Any) -> "Iterator[Batch]":
+    """Iterate the SIP of a capture file (pcap, pcapng, also gzip) as batches; see sources/pcap_file.py."""
+    from hepcat.sources.pcap_file import read_batches
+
+    return iter(read_batches(path, **options))

@@ -1,0 +1,446 @@
+"""Searcher: finds messages and calls in a store's snapshots.
+
+In: a source of snapshots (the lake), a query, a time range in microseconds since the epoch (since is
+included, until is not). Out: Arrow tables. What can go wrong: QueryError for the query, HepcatError
+where a field is unknown or the search needs more memory than it may take.
+
+Which rows, when there is a limit: the newest. Messages come newest first (`ts`, then responses before
+requests, then Call-ID). Of calls those are taken whose matching messages are the newest, and they come
+newest start first (then by Call-ID). Another `sort` looks at every call that matches, takes longer, and
+is exact too; ties are broken by start and Call-ID.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Any, Final, Protocol
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlglot import exp
+
+from hepcat.batch.schema import columns_of
+from hepcat.errors import HepcatError
+from hepcat.search import fields as registry
+from hepcat.search.ast import EVERYTHING, Node, pins
+from hepcat.search.calls import CALL_COLUMN, CALL_COLUMNS, DEFAULT_FIELDS, calls_sql
+from hepcat.search.compile import compile_query, sql_of
+from hepcat.search.dialects import Dialect
+from hepcat.search.histogram import build, counts_sql
+from hepcat.search.parser import parse_query
+from hepcat.search.within import Times
+
+#: A call's messages are looked for this long before and after its matching messages, also where the
+#: search itself ends earlier. Microseconds.
+AROUND: Final = 24 * 3600 * 1_000_000
+#: Columns that the lake finds without reading everything: such a search needs no windows of time.
+_INDEXED: Final = frozenset(
+    {"call_id", "correlation_id", "call_id_aleg", "from_tag", "to_tag", "from_user", "to_user", "session_id"}
+)
+#: Messages that a first window of time should hold, and how much larger each next one is.
+_WINDOW_ROWS: Final = 100_000
+_WINDOW_GROWTH: Final = 6
+#: Up to this many Call-IDs are written into the condition, where Bloom filters can use them.
+_FEW: Final = 16
+
+
+class SnapshotLike(Protocol):
+    """One moment of a store."""
+
+    connection: duckdb.DuckDBPyConnection
+
+
+class Source(Protocol):
+    """What can be searched: the lake's reader."""
+
+    def snapshot(
+        self, since_us: int | None = None, until_us: int | None = None
+    ) -> AbstractContextManager[SnapshotLike]:
+        """Return the store as it is now; the bounds may leave out what lies outside."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows, and whether there are more that the limit cut off."""
+
+    table: pa.Table
+    cut: bool = False
+
+
+class Searcher:
+    """Searches of one source. Threads may share one as far as they may share its source."""
+
+    def __init__(self, source: Source, dialect: Dialect | None = None) -> None:
+        """Search that source; `dialect` says how its columns are named."""
+        self.source = source
+        self.dialect = dialect or Dialect()
+
+    def parse(
+        self, query: str, table: str = "sip", now: datetime | None = None, zone: tzinfo | None = None
+    ) -> Node:
+        """Return the tree of a query. Raises QueryError."""
+        return parse_query(query, table, now, zone)
+
+    # -- messages
+
+    def messages(
+        self,
+        query: str | Node = "",
+        since: int | None = None,
+        until: int | None = None,
+        limit: int | None = None,
+        sort: str | None = None,
+        fields: Sequence[str] | None = None,
+        table: str = "sip",
+    ) -> Found:
+        """Return single messages, newest first. `fields`: columns, default all; `sort`: a column, -column."""
+        node = self._node(query, table)
+        times = Times(since, until).within(node)
+        chosen = self._message_columns(fields, table)
+        order = self._message_order(sort, table)
+        with self._snapshot(times) as con:
+            windows = [times]
+            if limit is not None and order is None and not pins(node, _INDEXED):
+                windows = self._windows(con, times, table)
+            parts: list[pa.Table] = []
+            for window in windows:
+                rest = None if limit is None else limit + 1 - sum(len(part) for part in parts)
+                if rest == 0:
+                    break
+                statement = (
+                    f"SELECT {chosen} FROM {_name(table)} WHERE {self._where(node, window)} "
+                    f"ORDER BY {order or self._newest_first(table)}"
+                )
+                parts.append(self._run(con, statement + ("" if rest is None else f" LIMIT {int(rest)}")))
+        return _cut(pa.concat_tables(parts), limit)
+
+    def messages_of(
+        self, call_ids: Sequence[str], since: int | None = None, until: int | None = None
+    ) -> pa.Table:
+        """Return every message of these Call-IDs with all columns, by time, then in order of arrival."""
+        times = Times(since, until)
+        with self._snapshot(times) as con:
+            condition = f"{self._call_id_in(con, call_ids)} AND {times.sql()}"
+            table = self._run(con, f"SELECT * FROM sip WHERE {condition}")
+        # Without ORDER BY rows come in the store's order, and this sort is stable.
+        return table.take(pc.sort_indices(table["ts"].cast("int64"))) if len(table) else table
+
+    # -- calls
+
+    def calls(
+        self,
+        query: str | Node = "",
+        since: int | None = None,
+        until: int | None = None,
+        limit: int | None = None,
+        sort: str | None = None,
+        fields: Sequence[str] | None = None,
+    ) -> Found:
+        """Return calls, one row a Call-ID: those of which at least one message matches the whole query."""
+        node = self._node(query, "sip")
+        times = Times(since, until).within(node)
+        names = call_fields(fields)
+        column, descending = call_sort(sort)
+        newest = column == "start" and descending
+        with self._snapshot(times.widened(AROUND)) as con:
+            if limit is not None and newest:
+                ids, span = self._newest_calls(con, node, times, limit)
+            elif limit is not None:
+                ids, span = self._sorted_calls(con, node, times, limit, column, descending)
+            else:
+                return Found(self._all_calls(con, node, times, names, column, descending))
+            table = self._rows_of(con, ids[:limit], span, names, column, descending)
+        return Found(table, len(ids) > limit)
+
+    def calls_of(
+        self, call_ids: Sequence[str], times: Times | None = None, fields: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Return the rows of these calls, oldest start first."""
+        span = times or Times()
+        with self._snapshot(span) as con:
+            return self._rows_of(con, list(call_ids), span, call_fields(fields), "start", False)
+
+    def _newest_calls(
+        self, con: duckdb.DuckDBPyConnection, node: Node, times: Times, limit: int
+    ) -> tuple[list[str], Times]:
+        """Return up to limit + 1 Call-IDs, newest matching message first, and the time they match in."""
+        windows = [times] if pins(node, _INDEXED) else self._windows(con, times, "sip")
+        found: dict[str, tuple[int, int]] = {}
+        for window in windows:
+            table = self._run(
+                con,
+                "SELECT call_id, epoch_us(min(ts)) AS low, epoch_us(max(ts)) AS high FROM sip WHERE "
+                f"{self._where(node, window)} AND call_id IS NOT NULL "
+                f"GROUP BY call_id ORDER BY high DESC, call_id LIMIT {int(limit) + 1 + len(found)}",
+            )
+            for row in table.to_pylist():
+                if row["call_id"] not in found and len(found) <= limit:
+                    found[row["call_id"]] = (row["low"], row["high"])
+            if len(found) > limit:
+                break
+        if not found:
+            return [], Times()
+        low, high = min(v[0] for v in found.values()), max(v[1] for v in found.values())
+        return list(found), Times(low, high + 1).widened(AROUND)
+
+    def _sorted_calls(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        node: Node,
+        times: Times,
+        limit: int,
+        column: str,
+        descending: bool,
+    ) -> tuple[list[str], Times]:
+        """Return up to limit + 1 Call-IDs in order of any column; computes that column of every match."""
+        names = tuple(dict.fromkeys((column, "start", "end", "call_id")))
+        sql = calls_sql(self._matching_calls(node, times), names)
+        table = self._run(
+            con,
+            f'SELECT call_id, epoch_us(start) AS low, epoch_us("end") AS high FROM ({sql}) '
+            f"ORDER BY {_order(column, descending)} LIMIT {int(limit) + 1}",
+        )
+        rows = table.to_pylist()
+        if not rows:
+            return [], Times()
+        return [r["call_id"] for r in rows], Times(
+            min(r["low"] for r in rows), max(r["high"] for r in rows) + 1
+        )
+
+    def _all_calls(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        node: Node,
+        times: Times,
+        names: tuple[str, ...],
+        column: str,
+        descending: bool,
+    ) -> pa.Table:
+        inner = calls_sql(
+            self._matching_calls(node, times), tuple(dict.fromkeys((*names, column, "start", "call_id")))
+        )
+        chosen = ", ".join(f'"{name}"' for name in names)
+        return self._run(con, f"SELECT {chosen} FROM ({inner}) ORDER BY {_order(column, descending)}")
+
+    def _rows_of(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        ids: Sequence[str],
+        span: Times,
+        names: tuple[str, ...],
+        column: str,
+        descending: bool,
+    ) -> pa.Table:
+        relation = f"(SELECT * FROM sip WHERE {self._call_id_in(con, ids)} AND {span.sql()})"
+        inner = calls_sql(relation, tuple(dict.fromkeys((*names, column, "start", "call_id"))))
+        chosen = ", ".join(f'"{name}"' for name in names)
+        return self._run(con, f"SELECT {chosen} FROM ({inner}) ORDER BY {_order(column, descending)}")
+
+    def _matching_calls(self, node: Node, times: Times) -> str:
+        """Return the relation of all messages of the calls that match."""
+        around = times.widened(AROUND).sql()
+        if node == EVERYTHING and times == Times():
+            return "sip"
+        chosen = f"SELECT call_id FROM sip WHERE {self._where(node, times)} AND call_id IS NOT NULL"
+        return f"(SELECT * FROM sip WHERE {around} AND call_id IN ({chosen}))"
+
+    # -- numbers
+
+    def count(
+        self,
+        query: str | Node = "",
+        since: int | None = None,
+        until: int | None = None,
+        messages: bool = False,
+        table: str = "sip",
+    ) -> int:
+        """Return how many calls, or messages, match."""
+        node = self._node(query, table)
+        times = Times(since, until).within(node)
+        messages = messages or table != "sip"
+        what = "count(*)" if messages else "count(DISTINCT call_id)"
+        with self._snapshot(times) as con:
+            found = self._run(con, f"SELECT {what} FROM {_name(table)} WHERE {self._where(node, times)}")
+        return int(found[0][0].as_py())
+
+    def histogram(
+        self,
+        query: str | Node = "",
+        since: int | None = None,
+        until: int | None = None,
+        messages: bool = False,
+        buckets: int = 60,
+        zone: tzinfo | None = None,
+    ) -> pa.Table:
+        """Return how many calls, or messages, there are by time and class of status; see histogram.py."""
+        node = self._node(query, "sip")
+        times = Times(since, until).within(node)
+        with self._snapshot(times) as con:
+
+            def run(part: Times, width: int) -> pa.Table:
+                return self._run(con, counts_sql(self._where(node, part), width, messages))
+
+            low, high, _ = self._extent(con, times, "sip")
+            return build(run, times, low, high, buckets, zone)
+
+    def sql(self, statement: str) -> pa.Table:
+        """Run SQL on the views sip, rtcp, log and other; for local use, never for what others send."""
+        with self._snapshot(Times()) as con:
+            return self._run(con, statement)
+
+    # -- parts
+
+    def _node(self, query: str | Node, table: str) -> Node:
+        return self.parse(query, table) if isinstance(query, str) else query
+
+    def _where(self, node: Node, times: Times) -> str:
+        condition = compile_query(node, self.dialect)
+        return f"{times.sql()} AND ({sql_of(condition, self.dialect)})"
+
+    @contextlib.contextmanager
+    def _snapshot(self, times: Times) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self.source.snapshot(times.since, times.until) as snapshot:
+            yield snapshot.connection
+
+    def _run(self, con: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
+        """Run one statement; memory that does not suffice is an error for people."""
+        try:
+            return con.sql(statement).to_arrow_table()
+        except duckdb.OutOfMemoryException as error:
+            raise HepcatError(
+                "the search needs more memory than it may take",
+                "Narrow the time (--last, --since) or the query, or set lake.query_memory higher. "
+                f"({str(error).splitlines()[0]})",
+            ) from None
+        except duckdb.InvalidInputException as error:
+            raise HepcatError(f"the query cannot be run: {str(error).splitlines()[0]}") from None
+
+    def _call_id_in(self, con: duckdb.DuckDBPyConnection, call_ids: Sequence[str]) -> str:
+        """Return the condition on Call-IDs: written out when few, else a join with a table of them."""
+        if len(call_ids) <= _FEW:
+            column = exp.column("call_id", quoted=True)
+            literals: list[Any] = [exp.Literal.string(call_id) for call_id in call_ids]
+            if len(literals) == 1:
+                return exp.EQ(this=column, expression=literals[0]).sql("duckdb")
+            return exp.In(this=column, expressions=literals).sql("duckdb") if literals else "false"
+        con.register("_picked", pa.table({"id": pa.array(call_ids, pa.string())}))
+        return "call_id IN (SELECT id FROM _picked)"
+
+    def _windows(self, con: duckdb.DuckDBPyConnection, times: Times, table: str) -> list[Times]:
+        """Return neighbouring ranges that make up the range, the newest and shortest first.
+
+        What is wanted is mostly at the end: one look there, instead of everywhere. Each message is
+        looked at once, however far back the search has to go.
+        """
+        low, high, rows = self._extent(con, times, table)
+        windows: list[Times] = []
+        end = times.until
+        if low is not None and high is not None and rows > 2 * _WINDOW_ROWS:
+            length = (high - low) * _WINDOW_ROWS // rows + 1
+            while high - length > low:
+                windows.append(Times(high + 1 - length, end))
+                end = high + 1 - length
+                length *= _WINDOW_GROWTH
+        return [*windows, Times(times.since, end)]
+
+    def _extent(
+        self, con: duckdb.DuckDBPyConnection, times: Times, table: str
+    ) -> tuple[int | None, int | None, int]:
+        """Return (first, last, how many) of the messages in the range, whatever they are."""
+        found = self._run(
+            con,
+            f"SELECT epoch_us(min(ts)), epoch_us(max(ts)), count(*) FROM {_name(table)} WHERE {times.sql()}",
+        )
+        return found[0][0].as_py(), found[1][0].as_py(), int(found[2][0].as_py())
+
+    def _newest_first(self, table: str) -> str:
+        return "ts DESC, status DESC NULLS LAST, call_id" if table == "sip" else "ts DESC"
+
+    def _message_order(self, sort: str | None, table: str) -> str | None:
+        """Return ORDER BY of a column's name, None for newest first."""
+        if sort is None or sort in ("-ts", "-start"):
+            return None
+        name, descending = sort.lstrip("-"), sort.startswith("-")
+        column = self._column_named("ts" if name == "start" else name, table)
+        tail = (
+            f", {self._newest_first(table)}"
+            if column != "ts"
+            else ", status NULLS FIRST, call_id"
+            if table == "sip"
+            else ""
+        )
+        return f'"{column}" {"DESC" if descending else "ASC"} NULLS LAST{tail}'
+
+    def _column_named(self, name: str, table: str) -> str:
+        names = [column.name for column in columns_of(table)]
+        if name in names:
+            return name
+        field = registry.find(name, table)
+        if field is not None and len(field.columns) == 1 and field.columns[0][0] in names:
+            return field.columns[0][0]
+        raise unknown_field(name, names, f"messages of table {table}")
+
+    def _message_columns(self, fields: Sequence[str] | None, table: str) -> str:
+        """Return the select list: columns by name or alias, and extra.X or header.X."""
+        if fields is None:
+            return ", ".join(f'"{column.name}"' for column in columns_of(table))
+        parts: list[str] = []
+        for name in fields:
+            prefix, _, key = name.partition(".")
+            if key and prefix in registry.KEYED and table == "sip":
+                value = self.dialect.extra(key) if prefix == "extra" else self.dialect.header(key)
+                parts.append(exp.alias_(value, name, quoted=True).sql(self.dialect.name))
+            else:
+                parts.append(f'"{self._column_named(name, table)}"')
+        return ", ".join(parts)
+
+
+def call_fields(fields: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the columns of calls to show. Raises HepcatError for a name that is none."""
+    if fields is None:
+        return DEFAULT_FIELDS
+    for name in fields:
+        if name not in CALL_COLUMN:
+            raise unknown_field(name, [column.name for column in CALL_COLUMNS], "calls")
+    return tuple(dict.fromkeys(fields))
+
+
+def call_sort(sort: str | None) -> tuple[str, bool]:
+    """Return (column, descending) of `-start` or `start`; the default is newest first."""
+    if sort is None:
+        return "start", True
+    name = sort.lstrip("-")
+    name = "start" if name == "ts" else name
+    if name not in CALL_COLUMN:
+        raise unknown_field(name, [column.name for column in CALL_COLUMNS], "calls")
+    return name, sort.startswith("-")
+
+
+def unknown_field(name: str, known: Sequence[str], what: str) -> HepcatError:
+    """Make the error for a column that there is not."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=3)
+    guess = f"; did you mean {' or '.join(close)}?" if close else ""
+    return HepcatError(f"{what} have no column {name!r}{guess}", f"There are: {', '.join(known)}.")
+
+
+def _name(table: str) -> str:
+    """Return the view of a table; KeyError for one that is none."""
+    columns_of(table)
+    return table
+
+
+def _order(column: str, descending: bool) -> str:
+    tail = "" if column == "start" else ", start DESC"
+    return f'"{column}" {"DESC" if descending else "ASC"} NULLS LAST{tail}, call_id'
+
+
+def _cut(table: pa.Table, limit: int | None) -> Found:
+    if limit is None or len(table) <= limit:
+        return Found(table)
+    return Found(table.slice(0, limit), True)

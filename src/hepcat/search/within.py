@@ -1,0 +1,38 @@
+"""A range of time of a search.
+
+In: bounds in microseconds since the epoch, or the tree of a query. Out: the range and its SQL.
+"""
+
+from dataclasses import dataclass
+
+from hepcat.search.ast import Node, time_bounds
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """A range of time, microseconds since the epoch: since <= ts < until; None is open."""
+
+    since: int | None = None
+    until: int | None = None
+
+    def within(self, node: Node) -> "Times":
+        """Return the range narrowed by what the query itself says about ts."""
+        low, high = time_bounds(node)
+        since = max([t for t in (self.since, low) if t is not None], default=None)
+        until = min(
+            [t for t in (self.until, None if high is None else high + 1) if t is not None], default=None
+        )
+        return Times(since, until)
+
+    def widened(self, by: int) -> "Times":
+        """Return the range longer by so much at both ends."""
+        return Times(
+            None if self.since is None else self.since - by, None if self.until is None else self.until + by
+        )
+
+    def sql(self) -> str:
+        """Return the condition; whole numbers only, so nothing needs quoting."""
+        parts = [f"ts >= make_timestamptz({int(self.since)})"] if self.since is not None else []
+        if self.until is not None:
+            parts.append(f"ts < make_timestamptz({int(self.until)})")
+        return " AND ".join(parts) or "true"
