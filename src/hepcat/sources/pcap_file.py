@@ -33,6 +33,8 @@ from hepcat.wire.sip import index_sip, sip_mask
 WINDOW: Final = 1 << 20
 #: A window grows when a record is longer than it, up to the longest record there may be.
 _LONGEST_WINDOW: Final = MAX_BLOCK + 64
+#: Octets of a gzip file inflated at once: where it is damaged, zlib keeps none of what it had of these.
+_GZIP_STEP: Final = 1 << 14
 #: Packets a window is decoded in.
 _PACKETS: Final = 8192
 _PAYLOAD: Final = FIELD_INDEX["payload"]
@@ -229,7 +231,7 @@ class _Windows:
         self._ended = False
         self._buffer = np.empty(WINDOW, dtype=np.uint8)
         self.data = self._buffer[:0]
-        head = self._read(WINDOW)
+        head = self._read(_GZIP_STEP)
         self._inflate = _Inflater(self._read, head) if head[:2] == b"\x1f\x8b" else None
         if self._inflate is None:
             self._take(head)
@@ -272,8 +274,9 @@ class _Windows:
                 "hepcat reads pcap and pcapng, plain or gzipped; other programs' formats: editcap -F pcapng.",
             )
         if not self._reader.known:
+            problem = (self._inflate.problem if self._inflate is not None else "") or "ends"
             raise HepcatError(
-                f"{self._path}: ends within the header of the capture, at octet {self._filled}",
+                f"{self._path}: {problem} within the header of the capture, at octet {self._filled}",
                 "Nothing can be read of it; was it still being written?",
             )
 
@@ -355,7 +358,7 @@ class _Inflater:
             if self._stream.eof and not self._next_member():
                 return b""
             if not self._input:
-                self._input = self._source(WINDOW)
+                self._input = self._source(_GZIP_STEP)
             ended = not self._input
             try:
                 octets = self._stream.decompress(self._input, room)
