@@ -196,7 +196,7 @@ def test_inflate_bound(bound: int, fits: bool) -> None:
 
 
 def test_zip_bomb_takes_no_memory() -> None:
-    bomb = hep3(*HEAD4, *V4, chunk(16, zlib.compress(bytes(50_000_000), 9)))
+    bomb = hep3(*HEAD4, *V4, chunk(16, zlib.compress(bytes(10_000_000), 9)))
     data, offsets, lengths = pack([bomb])
     batch, drops = Batch.empty(1, 70_000), no_drops()
     tracemalloc.start()
@@ -303,6 +303,14 @@ def test_nothing_to_do() -> None:
 
 
 # --- encode ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("capture_id", [0, 1, 0xFFFF])
+def test_encode_capture_id_stands_in_for_the_rows_own(version: int, capture_id: int) -> None:
+    batch = batch_of([Record(node_id=5), Record()])
+    again, _ = decode(datagrams_of(encode_hep(batch, version, capture_id=capture_id)))
+    assert [r.node_id for r in records(again)] == [capture_id, capture_id]
 
 
 def test_encode_rows_by_number_and_by_mask() -> None:
