@@ -10,8 +10,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from hepcat.batch.drops import Drop
-from hepcat.batch.layout import Batch
+from hepcat.batch.layout import Array, Batch
 from hepcat.sources.source import Tally
 
 #: What a batch costs beyond its arrays: the objects themselves.
@@ -28,11 +30,14 @@ class Queued:
 
 
 def memory_of(batch: Batch) -> int:
-    """Return the octets of memory that a batch holds, unused room of its buffer included."""
-    base = batch.buffer if batch.buffer.base is None else batch.buffer.base
+    """Return the octets of memory that a batch holds, its unused room included."""
     row = int(batch.fields.shape[1]) * 4 + 80  # the slices, and all numeric columns with the addresses
-    octets = int(getattr(base, "nbytes", batch.buffer.nbytes))
-    return octets + int(batch.n) * row + BATCH_OVERHEAD
+    return _whole(batch.buffer).nbytes + len(_whole(batch.ts)) * row + BATCH_OVERHEAD
+
+
+def _whole(array: Array) -> Array:
+    """Return the array that a view keeps alive."""
+    return array.base if isinstance(array.base, np.ndarray) else array
 
 
 class BatchQueue:
@@ -42,6 +47,8 @@ class BatchQueue:
         self.max_octets = max_octets
         #: why `put` refuses, as the store sets it: full because it is slow, or because it is away
         self.refusal = Drop.QUEUE_FULL
+        #: records refused so far
+        self.refused = 0
         self.octets = 0
         self.records = 0
         self.batches = 0
@@ -54,6 +61,7 @@ class BatchQueue:
         octets = memory_of(batch)
         with self._changed:
             if self.octets and self.octets + octets > self.max_octets:
+                self.refused += batch.n
                 return self.refusal
             self.octets += octets
             self.records += batch.n

@@ -30,6 +30,8 @@ class Storing:
         #: what the store says is wrong, None while it stores
         self.trouble: str | None = None
         self._since = 0.0
+        self._refused_before = 0
+        self._told_losses = False
         self._give_up_at: float | None = None
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
@@ -69,6 +71,7 @@ class Storing:
             if self._give_up_at is not None and time.monotonic() + wait > self._give_up_at:
                 item.tally.store_drops[reason] += item.batch.n
                 return
+            self._tell_losses()
             self._wake.wait(wait)
             wait = min(wait * 2, LONGEST_WAIT)
 
@@ -83,15 +86,24 @@ class Storing:
             self._note_trouble(f"{type(error).__name__}: {error}", Drop.STORE_FAILED, bug=True)
             return Drop.STORE_FAILED
         if self.trouble is not None:
-            log.info("storing again", after_seconds=round(time.monotonic() - self._since, 1))
+            lost = self._queue.refused - self._refused_before
+            log.info("storing again", after_seconds=round(time.monotonic() - self._since, 1), lost=lost)
             self.trouble = None
             self._queue.refusal = Drop.QUEUE_FULL
         return None
+
+    def _tell_losses(self) -> None:
+        """Tell the operator, once an outage, that memory is full and messages are being lost."""
+        if not self._told_losses and self._queue.refused > self._refused_before:
+            self._told_losses = True
+            log.error("memory is full: messages are being dropped", reason=self._queue.refusal.name.lower())
 
     def _note_trouble(self, message: str, drop: Drop, hint: str = "", bug: bool = False) -> None:
         """Tell the operator, once a change of what is wrong."""
         if self.trouble is None:
             self._since = time.monotonic()
+            self._refused_before = self._queue.refused
+            self._told_losses = False
         if message != self.trouble:
             log.error(
                 "cannot store; keeping messages in memory",
