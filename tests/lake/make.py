@@ -45,9 +45,10 @@ def build(records: list[Record], extra: tuple[str, ...] = ()) -> Batch:
         for name, value in record.items():
             if isinstance(value, int):
                 getattr(batch, name)[i] = value
+        source = ipaddress.ip_address(record.get("src_ip", "127.0.0.1"))
+        batch.family[i] = 2 if source.version == 4 else 10
         for which in ("src_ip", "dst_ip"):
-            address = ipaddress.ip_address(record.get(which, "127.0.0.1"))
-            batch.family[i] = 2 if address.version == 4 else 10
+            address = ipaddress.ip_address(record.get(which, source))
             packed = address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed
             getattr(batch, which)[i] = np.frombuffer(packed, dtype=np.uint8)
         batch.ip_proto[i] = record.get("ip_proto", 17)
@@ -73,6 +74,7 @@ def call(rng: random.Random, ts: int) -> list[Record]:
     agent = rng.choice(_AGENTS)
     call_id, from_tag, to_tag = f"{ids[0]}{ids[1][:8]}@10.1.{x}.{y}", ids[2][:10], ids[3][:10]
     records: list[Record] = []
+    branch = ""
     for step, (method, status, phrase) in enumerate(_DIALOG):
         cseq = f"{2 if method == 'BYE' else 1} {method}"
         branch = f"z9hG4bK{rng.getrandbits(64):016x}" if step in (0, 4, 5) else branch

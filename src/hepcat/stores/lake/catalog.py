@@ -19,6 +19,7 @@ names are the same before and after it.
 
 import os
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -27,7 +28,8 @@ from hepcat.batch.schema import TABLES
 from hepcat.errors import HepcatError
 
 JOURNAL: Final = "journal"
-_TRIES: Final = 200
+_TRIES: Final = 1_000
+_PATIENCE: Final = 0.5
 _FILE: Final = re.compile(r"([0-9]{19})-([0-9]{19})\.parquet")
 _PART: Final = re.compile(r"([a-z]+)\.([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9]{19}-[0-9]{19}\.parquet)")
 _ENTRY: Final = re.compile(r"([0-9]{19})\.(arrows|seal|import|done)")
@@ -175,8 +177,16 @@ def _list_once(root: Path) -> Listing | None:
 
 
 def listing(root: Path) -> Listing:
-    """Return one consistent listing of the lake, or raise HepcatError."""
+    """Return one consistent listing of the lake, or raise HepcatError.
+
+    Parts in .done are about to move, so a listing that names them would soon be out of date: their
+    writer is given a moment. Where it died, they stay there and are read there.
+    """
+    patience = time.monotonic() + _PATIENCE
     for _ in range(_TRIES):
+        if any(e.kind == "done" for e in entries(root)) and time.monotonic() < patience:
+            time.sleep(0.002)
+            continue
         found = _list_once(root)
         if found is not None:
             return found

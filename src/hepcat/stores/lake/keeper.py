@@ -31,6 +31,8 @@ _LONGEST_PAUSE: Final = 30.0
 _NICE: Final = 5
 _RETENTION_EVERY: Final = 60.0
 _MERGE_EVERY: Final = 5.0
+_MERGE_AFTER_SEAL: Final = 0.5
+_SEALS_BEFORE_TIDY: Final = 8
 
 
 class Journal(Protocol):
@@ -103,6 +105,7 @@ class Keeper:
         self._compactor = Compactor(root, settings, event)
         self.counters.update(self._compactor.counters)
         self._next_retention = self._next_merge = 0.0
+        self._since_tidy = 0
 
     @property
     def waiting(self) -> int:
@@ -146,7 +149,9 @@ class Keeper:
                     return
             if self._queue:
                 self._seal(self._queue[0])
-            else:
+            # Also when journals keep coming: else files would pile up as long as the load lasts.
+            if not self._queue or self._since_tidy >= _SEALS_BEFORE_TIDY:
+                self._since_tidy = 0
                 self._tidy()
 
     def _seal(self, journal: Journal) -> None:
@@ -173,6 +178,8 @@ class Keeper:
             key = "seal_seconds" if name == "seconds" else f"sealed_{name}"
             self.counters[key] += value
         self.counters["seals"] += 1
+        self._since_tidy += 1
+        self._next_merge = min(self._next_merge, time.monotonic() + _MERGE_AFTER_SEAL)
         self._event("sealed", {"first": journal.first, "rows": rows, "octets": octets, "seconds": seconds})
         with self._wake:
             self._queue.popleft()

@@ -7,9 +7,10 @@ their footers are read once; of journals only what was added is read.
 
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -23,6 +24,7 @@ from hepcat.stores.lake.catalog import JOURNAL, Listing, ParquetFile, listing
 from hepcat.stores.lake.journal import JournalReader
 
 _TRIES: Final = 50
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -105,6 +107,23 @@ class Lake:
                 except FileNotFoundError:
                     continue  # sealed or deleted between listing and opening: look again
         raise HepcatError(f"the lake {self.root} changes faster than it can be read", "Try again.")
+
+    def run(
+        self, read: Callable[[Snapshot], T], since_us: int | None = None, until_us: int | None = None
+    ) -> T:
+        """Call `read` with a snapshot and return its result; again with a new one when a file went away.
+
+        Files go away under a snapshot when retention deletes them, or a merge replaced them more than
+        `delete_after` seconds ago. `read` must fetch its result whole and keep nothing of a first try.
+        """
+        for attempt in range(_TRIES):
+            try:
+                with self.snapshot(since_us, until_us) as snapshot:
+                    return read(snapshot)
+            except duckdb.IOException:
+                if attempt == _TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
 
     def _snapshot(self, since_us: int | None, until_us: int | None) -> Snapshot:
         found = listing(self.root)

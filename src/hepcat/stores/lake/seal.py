@@ -39,8 +39,9 @@ def write_parts(batch: Batch, first: int, folder: Path, today: int, settings: La
         table = TABLES[int(code)]
         rows = _by_time(batch.ts, np.flatnonzero(codes == code))
         days = folder_days(batch.ts[rows], today, settings.date_folders)
-        for day in np.unique(days):
-            chosen = rows if int(days[0]) == int(days[-1]) == int(day) else rows[days == day]
+        different = np.unique(days)
+        for day in different:
+            chosen = rows if len(different) == 1 else rows[days == day]
             path = folder / part_name(table, day_name(int(day)), first, last)
             octets += write_parquet(str(path), table, to_arrow(batch, table, chosen, views=True), settings)
             fault("part")

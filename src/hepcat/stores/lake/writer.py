@@ -6,7 +6,6 @@ What can go wrong: StoreUnavailable from append (nothing of that batch was kept;
 itself), HepcatError at start-up. Sealing that fails keeps the journal and is tried again.
 """
 
-import contextlib
 import errno
 import os
 import threading
@@ -62,6 +61,7 @@ class LakeWriter:
         open_lake_folder(self.root)
         self._lock_fd = lock_lake(self.root)
         self._mutex = threading.Lock()  # current journal and what was closed but not yet synced
+        self._syncing = threading.Lock()  # one at a time fsyncs and hands journals to the keeper
         self._current: JournalWriter | None = None
         self._opened = 0.0
         self._end = 0  # first sequence number beyond the current journal's claim
@@ -116,16 +116,11 @@ class LakeWriter:
         return journal
 
     def _rotate(self) -> None:
-        """Close the open journal for sealing; an empty one is removed."""
+        """Hand the open journal over for sealing (the sync thread may be using its descriptor now)."""
         journal, self._current = self._current, None
         if journal is None:
             return
         self.octets += journal.octets
-        if journal.rows == 0:
-            with contextlib.suppress(OSError):
-                os.unlink(journal.path)
-            journal.close()
-            return
         self._unsynced.append(journal)
 
     def _failed(self, error: OSError) -> None:
@@ -148,19 +143,20 @@ class LakeWriter:
             self._sync()
 
     def _sync(self, rotate: bool = False) -> None:
-        """Make journals durable; close one that is old enough, or gone from its folder."""
-        with self._mutex:
-            journal = self._current
-            if journal is not None and (rotate or self._is_due(journal)):
-                self._rotate()
-                journal = None
-        while self._unsynced:
-            closed = self._unsynced[0]
-            self._fsync(closed)
-            self._unsynced.popleft()
-            self._keeper.add(closed)
-        if journal is not None:
-            self._fsync(journal)
+        """Make journals durable; rotate one that is old enough, or gone from its folder."""
+        with self._syncing:
+            with self._mutex:
+                journal = self._current
+                if journal is not None and (rotate or self._is_due(journal)):
+                    self._rotate()
+                    journal = None
+            while self._unsynced:
+                closed = self._unsynced[0]
+                self._fsync(closed)
+                self._unsynced.popleft()
+                self._keeper.add(closed)
+            if journal is not None:
+                self._fsync(journal)
 
     def _is_due(self, journal: JournalWriter) -> bool:
         if journal.is_gone():
