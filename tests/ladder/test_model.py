@@ -87,7 +87,7 @@ def test_a_new_attempt_with_credentials_is_no_retransmission() -> None:
         message(0.4, f"{B}>{A}", "200 OK", cseq="2 INVITE", branch="z9hG4bK2", to_tag="y"),
     )
     assert not any(a.notes for a in result.arrows)
-    assert (result.legs[0].status, result.legs[0].state) == (200, "answered")
+    assert (result.legs[0].status, result.legs[0].state) == (200, "in call")
 
 
 def test_a_challenge_that_nobody_answered_is_the_result() -> None:
@@ -95,7 +95,7 @@ def test_a_challenge_that_nobody_answered_is_the_result() -> None:
         message(0, f"{A}>{B}", "INVITE"),
         message(0.1, f"{B}>{A}", "407 Proxy Authentication Required"),
     ]
-    assert ladder(*rows).legs[0].state == "challenged"
+    assert ladder(*rows).legs[0].state == "auth required"
 
 
 def test_two_agents_see_one_message() -> None:
@@ -160,7 +160,7 @@ def test_re_invite() -> None:
     assert (again.label, again.method, again.in_dialog) == ("re-INVITE", "INVITE", True)
     assert not result.arrows[4].in_dialog, "ACK is not marked"
     leg = result.legs[0]
-    assert (leg.status, leg.state) == (200, "answered"), "a refused re-INVITE does not end the call"
+    assert (leg.status, leg.state) == (200, "in call"), "a refused re-INVITE does not end the call"
 
 
 def test_cancel_race() -> None:
@@ -185,7 +185,7 @@ def test_cancel_that_came_too_late() -> None:
         message(2.05, f"{B}>{A}", "200 OK", to_tag="b"),
         message(2.1, f"{B}>{A}", "200 OK", cseq="1 CANCEL"),
     )
-    assert (result.legs[0].status, result.legs[0].state) == (200, "answered")
+    assert (result.legs[0].status, result.legs[0].state) == (200, "in call")
 
 
 def fork() -> list[dict]:
@@ -208,7 +208,7 @@ def test_forking() -> None:
     assert not any(a.retransmission for a in result.arrows), "180 of another branch is no retransmission"
     assert [a.dialog for a in result.arrows] == [None] * 4 + [1, None, 2, None, None, 2]
     assert result.arrows[6].notes == ("branch 2",)
-    assert (result.legs[0].status, result.legs[0].state) == (200, "answered"), "what the caller was told"
+    assert (result.legs[0].status, result.legs[0].state) == (200, "in call"), "what the caller was told"
     assert [h.name for h in result.hosts] == [A, B, C, D]
 
 
@@ -234,7 +234,7 @@ def test_several_calls_in_one_picture() -> None:
     ("status", "state"),
     [
         ("302 Moved", "redirected"),
-        ("404 Not Found", "failed"),
+        ("404 Not Found", "rejected"),
         ("480 Gone", "no answer"),
         ("600 Busy Everywhere", "busy"),
         ("603 Decline", "rejected"),
@@ -248,13 +248,16 @@ def test_states(status: str, state: str) -> None:
 
 def test_states_without_a_result() -> None:
     invite = message(0, f"{A}>{B}", "INVITE")
-    assert ladder(invite).legs[0].state == "calling"
+    assert ladder(invite).legs[0].state == "no reply"
     assert ladder(invite, message(1, f"{B}>{A}", "180 Ringing", to_tag="b")).legs[0].state == "ringing"
     assert ladder(invite, message(1, f"{A}>{B}", "CANCEL")).legs[0].state == "cancelled"
     register = message(0, f"{A}>{B}", "REGISTER")
     assert ladder(register).legs[0].state == "no reply"
     done = message(1, f"{B}>{A}", "200 OK", cseq="1 REGISTER")
-    assert (ladder(register, done).legs[0].state, ladder(register, done).legs[0].method) == ("ok", "REGISTER")
+    assert (ladder(register, done).legs[0].state, ladder(register, done).legs[0].method) == (
+        "registered",
+        "REGISTER",
+    )
 
 
 def test_what_is_malformed_is_drawn_and_marked() -> None:

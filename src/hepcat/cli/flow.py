@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -18,6 +18,7 @@ from hepcat.cli.common import ConfigOption, DataOption, existing_data_dir
 from hepcat.errors import HepcatError
 
 if TYPE_CHECKING:
+    from hepcat.search.api import Data
     from hepcat.search.ladder import Ladder
 
 #: Calls that one picture shows, at most.
@@ -107,51 +108,49 @@ def _ladder(
     from hepcat.search import api
     from hepcat.search.ladder import build
 
-    lake = api.open(folder)
-    wanted: list[str] = []
-    for call_id in call_ids:
-        if call_id.endswith("*") and _PLAIN.fullmatch(call_id[:-1]):
-            wanted += _found(lake, f"call_id:{call_id}", span)
-        else:
-            wanted.append(call_id)
-    if query is not None:
-        wanted = _found(lake, query, span)
-    wanted = list(dict.fromkeys(wanted))
-    table = lake.messages_of(wanted, since=span[0], until=span[1])
-    have = set(table.column("call_id").to_pylist())
-    missing = [call_id for call_id in wanted if call_id not in have]
-    if missing:
-        hint = _similar(lake, missing[0], span)
+    with api.open(folder) as lake:
+        wanted = _found(lake, query, span) if query is not None else []
+        for call_id in call_ids:
+            if call_id.endswith("*") and _PLAIN.fullmatch(call_id[:-1]):
+                wanted += _found(lake, f"call_id:{call_id}", span)
+            else:
+                wanted.append(call_id)
+        wanted = list(dict.fromkeys(wanted))
+        table = lake.messages_of(wanted, since=span[0], until=span[1])
+        have = set(table.column("call_id").to_pylist())
+        missing = [call_id for call_id in wanted if call_id not in have]
         names = ", ".join(_shown(call_id) for call_id in missing)
         if not have:
-            raise HepcatError(f"no message with Call-ID {names}", hint)
+            raise HepcatError(f"no message with Call-ID {names}", _similar(lake, missing[0], span))
+    if missing:
         print(f"hepcat: no message with Call-ID {names}", file=sys.stderr)
     return build(table, aliases)
 
 
-def _found(lake: Any, query: str, span: tuple[int | None, int | None]) -> list[str]:
+def _found(lake: "Data", query: str, span: tuple[int | None, int | None]) -> list[str]:
     """Return the Call-IDs that a query finds, at most MAX_CALLS, saying so where there are more."""
-    calls = lake.search(query, since=span[0], until=span[1], limit=MAX_CALLS + 1)
-    found = [call_id for call_id in calls.column("call_id").to_pylist() if call_id]
+    found = _call_ids(lake, query, span, MAX_CALLS + 1)
     if not found:
         raise HepcatError(
             f"no call matches {_shown(query)}", "Try `hepcat search` with a wider query or time."
         )
     if len(found) > MAX_CALLS:
-        print(f"hepcat: more than {MAX_CALLS} calls match; these are {MAX_CALLS} of them", file=sys.stderr)
+        print(f"hepcat: more than {MAX_CALLS} calls match; these are the newest {MAX_CALLS}", file=sys.stderr)
     return found[:MAX_CALLS]
 
 
-def _similar(lake: Any, call_id: str, span: tuple[int | None, int | None]) -> str:
-    """Return a hint with Call-IDs that begin as the unknown one does, if that is easy to tell."""
+def _call_ids(lake: "Data", query: str, span: tuple[int | None, int | None], limit: int) -> list[str]:
+    calls = lake.search(query, since=span[0], until=span[1], limit=limit, fields=["call_id"])
+    return [call_id for call_id in calls.column("call_id").to_pylist() if call_id]
+
+
+def _similar(lake: "Data", call_id: str, span: tuple[int | None, int | None]) -> str:
+    """Return a hint: Call-IDs that begin as the unknown one does, if there are any."""
     match = _PLAIN.match(call_id)
-    known: list[str] = []
-    if match is not None and len(match[0]) >= 4:
-        for length in (len(match[0]), len(match[0]) // 2):
-            calls = lake.search(
-                f"call_id:{match[0][: max(length, 4)]}*", since=span[0], until=span[1], limit=3
-            )
-            known = [name for name in calls.column("call_id").to_pylist() if name]
+    start = match[0] if match is not None else ""
+    for length in (len(start), len(start) // 2):
+        if length >= 4:
+            known = _call_ids(lake, f"call_id:{start[:length]}*", span, 3)
             if known:
                 return "Similar: " + ", ".join(_shown(name) for name in known)
     return "`hepcat search` lists calls; Call-IDs are told apart by case."

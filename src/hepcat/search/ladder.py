@@ -50,6 +50,7 @@ COLUMNS: Final[tuple[str, ...]] = (
     "via_1_branch",
     "user_agent",
     "content_type",
+    "expires",
     "malformed",
     "payload",
 )
@@ -85,6 +86,7 @@ class Arrow:
     in_dialog: bool  # a request with a To tag (not ACK)
     dialog: int | None  # which branch of a fork answered, where several did
     user_agent: str | None
+    expires: int | None  # seconds
     malformed: str | None
     payload: bytes
 
@@ -282,6 +284,7 @@ def _arrows(
                 in_dialog=own.in_dialog,
                 dialog=own.dialog,
                 user_agent=row["user_agent"],
+                expires=row["expires"],
                 malformed=row["malformed"],
                 payload=row["payload"],
             )
