@@ -1,8 +1,8 @@
 """Sink: messages as JSON, one array, one object a line, the columns of the schema as names.
 
-In: an Arrow table. Out: UTF-8 to a binary file; null where a message has no such value, times as
-ISO 8601 in UTC, the payload as text (octets that are no UTF-8 as \\x.. escapes). What can go wrong:
-the file's own OSError.
+In: Arrow tables. Out: UTF-8 to a binary file; null where a message has no such value, times as ISO
+8601 in UTC, the payload as text (octets that are no UTF-8 as \\x.. escapes). What can go wrong: the
+file's own OSError.
 """
 
 import json
@@ -13,18 +13,27 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def write_json(table: "pa.Table", fileobj: IO[bytes]) -> int:
-    """Write a table as one JSON array, in the table's order; return how many rows."""
-    count = 0
-    fileobj.write(b"[")
-    for batch in table.to_batches(max_chunksize=8192):
-        lines = []
-        for row in batch.to_pylist():
-            lines.append((",\n" if count else "\n") + json.dumps(row, default=_plain, ensure_ascii=False))
-            count += 1
-        fileobj.write("".join(lines).encode("utf-8", "backslashreplace"))
-    fileobj.write(b"\n]\n")
-    return count
+class JsonWriter:
+    """Writes one JSON array to a file that it does not close. `messages` counts its objects."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.messages = 0
+        file.write(b"[")
+
+    def write(self, table: "pa.Table") -> None:
+        """Write the rows of a table, in its order."""
+        for batch in table.to_batches(max_chunksize=8192):
+            lines = []
+            for row in batch.to_pylist():
+                lines.append(",\n" if self.messages else "\n")
+                lines.append(json.dumps(row, default=_plain, ensure_ascii=False))
+                self.messages += 1
+            self._file.write("".join(lines).encode("utf-8", "backslashreplace"))
+
+    def close(self) -> None:
+        """End the array."""
+        self._file.write(b"\n]\n")
 
 
 def _plain(value: Any) -> Any:

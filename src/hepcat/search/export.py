@@ -1,0 +1,126 @@
+"""Export: what a query finds, written as a capture file, text or JSON, a slice of time after another.
+
+In: an opened lake, a query, a range of time. Out: octets to a binary file. Whole calls by default:
+every message of each call of which one matches, those outside the range too; else the matching
+messages alone (messages without a Call-ID are found only so). What can go wrong: HepcatError of the
+search, OSError of the file. Memory holds one slice, and the Call-IDs of what was found.
+"""
+
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Final, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hepcat.errors import HepcatError
+from hepcat.sinks.json_writer import JsonWriter
+from hepcat.sinks.pcap_writer import COLUMNS, PcapWriter, messages_of_table
+from hepcat.sinks.text_writer import write_text
+
+if TYPE_CHECKING:
+    from hepcat.search.api import Data
+
+Format = Literal["pcap", "pcapng", "text", "json"]
+FORMATS: Final[tuple[Format, ...]] = ("pcap", "pcapng", "text", "json")
+#: Messages in one slice, about: what memory holds at a time.
+SLICE: Final = 100_000
+
+
+class Exported:
+    """What was written. cut: messages longer than UDP can carry, in a capture file cut to that."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.calls: int | None = None
+        self.cut = 0
+
+
+def export(
+    data: "Data",
+    query: str,
+    file: IO[bytes],
+    format: Format = "pcap",
+    *,
+    since: int | None = None,
+    until: int | None = None,
+    messages: bool = False,
+    limit: int | None = None,
+) -> Exported:
+    """Write what a query finds. since, until: microseconds. limit: calls (messages) at most, newest first."""
+    if format not in FORMATS:
+        raise HepcatError(f"unknown format {format!r}", f"One of: {', '.join(FORMATS)}.")
+    done = Exported()
+    columns = None if format == "json" else COLUMNS
+    if messages:
+        tables = _message_slices(data, query, since, until, limit, columns)
+    else:
+        tables = _call_slices(data, query, since, until, limit, done)
+    _write(tables, file, format, done)
+    return done
+
+
+def _write(tables: Iterator[pa.Table], file: IO[bytes], format: Format, done: Exported) -> None:
+    if format == "json":
+        as_json = JsonWriter(file)
+        for table in tables:
+            as_json.write(table)
+        as_json.close()
+        done.messages = as_json.messages
+    elif format == "text":
+        done.messages = sum(write_text(table, file) for table in tables)
+    else:
+        writer = PcapWriter(file, format)
+        for table in tables:
+            writer.write(messages_of_table(table))
+        done.messages, done.cut = writer.messages, writer.cut
+
+
+def _message_slices(
+    data: "Data",
+    query: str,
+    since: int | None,
+    until: int | None,
+    limit: int | None,
+    columns: tuple[str, ...] | None,
+) -> Iterator[pa.Table]:
+    """Yield the matching messages, oldest first."""
+    if limit is not None:
+        newest = data.messages(query, since=since, until=until, limit=limit, fields=columns)
+        yield newest.take(pc.sort_indices(newest["ts"].cast("int64")))
+        return
+    count = data.count(query, messages=True, since=since, until=until)
+    if count == 0:
+        return
+    first, last = (
+        data.messages(query, since=since, until=until, limit=1, sort=order, fields=["ts"])
+        for order in ("ts", "-ts")
+    )
+    for begin, end in _slices(_micros(first, "ts", "min"), _micros(last, "ts", "max"), count):
+        yield data.messages(query, since=begin, until=end, sort="ts", fields=columns)
+
+
+def _call_slices(
+    data: "Data", query: str, since: int | None, until: int | None, limit: int | None, done: Exported
+) -> Iterator[pa.Table]:
+    """Yield every message of the matching calls, oldest first."""
+    fields = ["call_id", "start", "end", "messages"]
+    calls = data.search(query, since=since, until=until, limit=limit, fields=fields)
+    done.calls = len(calls)
+    if not len(calls):
+        return
+    ids = calls["call_id"].to_pylist()
+    count = int(pc.sum(calls["messages"]).as_py() or 0)
+    for begin, end in _slices(_micros(calls, "start", "min"), _micros(calls, "end", "max"), count):
+        yield data.messages_of(ids, since=begin, until=end)
+
+
+def _slices(low: int, high: int, count: int) -> Iterator[tuple[int, int]]:
+    """Cut the time from low to high (both included) into parts of about SLICE of its `count` messages."""
+    parts = max(1, -(-count // SLICE))
+    length = max(1, -(-(high + 1 - low) // parts))
+    for begin in range(low, high + 1, length):
+        yield begin, min(begin + length, high + 1)
+
+
+def _micros(table: pa.Table, column: str, which: Literal["min", "max"]) -> int:
+    return int(pc.min_max(table[column].cast(pa.timestamp("us", "UTC")).cast("int64"))[which].as_py())
