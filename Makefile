@@ -40,7 +40,8 @@ peers: build ## as root on Debian: install the real peers that tests talk to
 	@$(BIN)/python tests/peers/install.py
 
 bench: build ## measure; prints the table of docs/performance.md
-	$(BIN)/python -m bench
+	mkdir -p bench-out
+	$(BIN)/hepcat bench self --json bench-out/figures.json --markdown bench-out/table.md
 
 fuzz: build ## fuzz every parser for a minute each
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[fuzz]' --no-build-isolation

@@ -29,8 +29,9 @@ OCTETS = cython.declare(cython.int, 3)
 
 #: A template is made of rows (offset, length, op, a, b, c): the literal pool[offset:offset + length],
 #: then an operation. nothing: the literal alone. random: b characters of alphabet c, by key a.
-#: pick: of table a an entry, by key b. number: decimal of hash(key a) % b + c. body_length: octets of the operations from row a of
-#: the template on, decimal. time: u32 of seconds (a = 0) or microseconds, little-endian where b is 1.
+#: pick: of table a an entry, by key b. number: decimal of hash(key a) % b + c. body_length: octets of
+#: the rows from row a of the template on, decimal. time: u32 of seconds (a = 0) or microseconds,
+#: little-endian where b is 1.
 #: size: a octets wide, little-endian where b is 1: (end of the message - this place) + c.
 #: ip_sum: checksum of the IPv4 header whose octets 10 and 11 this is (RFC 791).
 OPS: dict[str, int] = {
@@ -329,7 +330,8 @@ def fill_messages(
     """Write one message for each row of template, dialog and ts; return the octets written.
 
     ops: int32, six for each row. template_start: int32, template t is rows start[t]..start[t + 1] - 1.
-    pool: uint8, literals and the entries of tables; entry e is pool[entries[e]:entries[e + 1]]; table_start: int32.
+    pool: uint8, literals and the entries of tables; entry e is pool[entries[e]:entries[e + 1]], those of
+    table t begin with table_start[t]; both int32.
     template: int32 (n), dialog: int64 (n), ts: int64 (n), microseconds. out: uint8, room for them all.
     offsets: int64 (n + 1), written. Raises IndexError where `out` is too small, or where a template
     names what is not there.

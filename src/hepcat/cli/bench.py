@@ -107,6 +107,61 @@ def sink(
     run_sink(host, port, buffer)
 
 
+@app.command("query", hidden=True)
+def query(
+    data: Annotated[Path, typer.Option("--data")],
+    kind: Annotated[str, typer.Option("--kind")],
+    value: Annotated[str, typer.Option("--value")] = "",
+    since: Annotated[int, typer.Option("--since")] = 0,
+    until: Annotated[int, typer.Option("--until")] = 0,
+) -> None:
+    """Time one query in a process of its own."""
+    from hepcat.bench.queries import time_query
+
+    typer.echo(json.dumps(time_query(data, kind, value, since, until)))
+
+
+@app.command("self")
+def measure_self(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Shorter runs, smaller lakes: a first impression.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also search among 60 million messages.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Only this measurement; repeatable.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write every figure there as JSON.")
+    ] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the table there as Markdown.")
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option("--work", metavar="DIR", help="Where lakes and captures are made for a while."),
+    ] = None,
+) -> None:
+    """Measure hepcat on this machine: the table of docs/performance.md."""
+    import sys
+    import tempfile
+
+    from hepcat.bench import report
+    from hepcat.bench.measure import Context, run_lines
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="hepcat-bench-", dir=work) as folder:
+        rows = run_lines(Context(Path(folder), quick, full, say), only or ())
+    flags = [flag for flag, given in (("--quick", quick), ("--full", full)) if given]
+    command = " ".join(["hepcat bench self", *flags, *(f"--only {name}" for name in only or ())])
+    report.show(rows)
+    if json_file:
+        json_file.write_text(json.dumps(report.as_json(rows, command), indent=1) + "\n")
+    if markdown_file:
+        markdown_file.write_text(report.markdown(rows, command))
+
+
 def register(root: typer.Typer) -> None:
     """Add the command."""
     root.add_typer(app)

@@ -1,0 +1,107 @@
+"""A `hepcat serve` of its own, with an empty lake, for the measurements. No measurement itself."""
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from hepcat.bench.processes import Child, fetch, free_port, hepcat
+
+_METRIC = re.compile(r'^hepcat_(received|stored|dropped)_total\{(?:reason="(\w+)",)?[^}]*\} (\S+)$', re.M)
+
+
+class Server:
+    """The real command in a process of its own. Use as a context; the lake is removed at the end."""
+
+    def __init__(self, work: Path) -> None:
+        """Start it, and wait until it answers."""
+        work.mkdir(parents=True, exist_ok=True)
+        self.work = work
+        self.data = work / "data"
+        self.udp = free_port(socket.SOCK_DGRAM)
+        self.http = free_port()
+        self.child = Child(
+            "serve", "--data", str(self.data), "--hep", self.url, "--http", f"127.0.0.1:{self.http}",
+            log=work / "serve.log",
+        )  # fmt: skip
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                fetch(f"http://127.0.0.1:{self.http}/healthz")
+                return
+            except OSError as error:
+                if self.child.process.poll() is not None or time.monotonic() > deadline:
+                    self.__exit__()
+                    raise RuntimeError(f"hepcat serve did not start; see {work / 'serve.log'}") from error
+                time.sleep(0.05)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"udp://127.0.0.1:{self.udp}"
+
+    def counts(self) -> dict[str, int]:
+        """What /metrics says: received, stored, dropped, and each drop reason that is not 0."""
+        counts = {"received": 0, "stored": 0, "dropped": 0}
+        for name, reason, value in _METRIC.findall(fetch(f"http://127.0.0.1:{self.http}/metrics")):
+            counts[name] += int(float(value))
+            if reason and float(value):
+                counts[reason] = counts.get(reason, 0) + int(float(value))
+        return counts
+
+    def settle(self, sent: int, seconds: float = 60) -> dict[str, int]:
+        """Wait until everything sent is accounted for, or nothing has changed for three seconds."""
+        last, since = self.counts(), time.monotonic()
+        deadline = since + seconds
+        while last["stored"] + last["dropped"] < sent and time.monotonic() < deadline:
+            time.sleep(0.2)
+            now = self.counts()
+            if now != last:
+                last, since = now, time.monotonic()
+            elif time.monotonic() - since > 3:
+                break
+        return last
+
+    def found(self) -> int:
+        """Count every stored message as a person does, beside the running server."""
+        return count_messages(self.data)
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.child.__exit__()
+        shutil.rmtree(self.data, ignore_errors=True)
+
+
+def count_messages(data: Path) -> int:
+    """Return what `hepcat search` finds in all. Raises RuntimeError with its words."""
+    done = subprocess.run(
+        hepcat("search", "", "--messages", "--count", "--data", str(data)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if done.returncode:
+        raise RuntimeError(f"hepcat search: {done.stderr.strip()[-300:]}")
+    return int(done.stdout.strip().replace(",", ""))
+
+
+def on_disk(data: Path) -> dict[str, int]:
+    """Return octets, rows and number of the Parquet files that count, and octets left in journals.
+
+    Files that a merged one has replaced lie there for a moment longer: they do not count.
+    """
+    import pyarrow.parquet as pq
+
+    from hepcat.stores.lake.catalog import listing
+
+    files = [Path(file.path) for file in listing(data).files]
+    return {
+        "files": len(files),
+        "octets": sum(file.stat().st_size for file in files),
+        "rows": sum(pq.read_metadata(file).num_rows for file in files),
+        "journal": sum(file.stat().st_size for file in data.rglob("*.arrows")),
+    }
