@@ -1,10 +1,13 @@
 """received = stored + in flight + each drop, whatever the store does."""
 
+import queue
 import socket
+import threading
 
 import pytest
 
 from hepcat.batch.drops import Drop
+from hepcat.control import serving
 from hepcat.stores.store import StoreUnavailable
 from tests.serve.peers import Running, hep3, invite, recorded, running
 from tests.support import wait_for
@@ -135,6 +138,28 @@ def test_stop_gives_up_on_a_store_that_stays_away_and_counts_it() -> None:
         run.stop(0.2)
         assert run.drops() == {"STORE_FULL": 10}
         run.balance()
+
+
+def test_a_bug_ends_the_server_and_loses_nothing_stored(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events: queue.SimpleQueue[int] = queue.SimpleQueue()
+    monkeypatch.setattr(threading, "excepthook", lambda args: serving._broken(args, events))
+    with running("udp") as run:
+        send(run, hep3(invite("good")))
+        run.settle(1)
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError("a bug of ours")
+
+        monkeypatch.setattr(run.server.sources[0]._intake, "add", broken)  # type: ignore[attr-defined]
+        send(run, hep3(invite("bad")))
+        why = events.get(timeout=10)
+        assert why == serving.BROKEN
+        assert serving._stop(run.server, run.store, events, why) == 1
+        assert run.store.call_ids == [b"good"]
+    said = capsys.readouterr()
+    assert "a bug of ours" in said.out + said.err
 
 
 def test_several_workers_share_one_port() -> None:

@@ -33,6 +33,8 @@ def serve(
     data: DataOption = None, config: ConfigOption = None, hep: HepOption = None, http: HttpOption = None
 ) -> None:
     """Receive HEP and store it in the lake, until Ctrl-C or SIGTERM."""
+    # No linear algebra here: numpy's threads for it would only cost memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from hepcat.config.loader import load_settings, unknown_variables
     from hepcat.control.serving import banner, log
     from hepcat.control.serving import serve as run
