@@ -182,11 +182,11 @@ def test_reload_of_a_broken_file_changes_nothing(tmp_path: Path) -> None:
         message = invite("a").replace(b"CSeq", b"X-Room: blue\r\nX-Hall: red\r\nCSeq")
         send(server.port, hep3(message))
         wait_for(lambda: server.total("hepcat_stored_total") == 1)
-        config.write_text('extra_headers = ["X-Hall"]\n[hep]\nworkers = 2\n')
+        config.write_text('extra_headers = ["X-Hall"]\n[hep]\nworkers = 2\n[lake]\nretention_days = 9\n')
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: "configuration reloaded" in server.log.read_text())
         wait_for(lambda: "only with a restart" in server.log.read_text())
-        assert "hep.workers" in server.log.read_text()
+        assert '"settings": ["hep.workers"]' in server.log.read_text(), "retention changes while running"
         send(server.port, hep3(message.replace(b"Call-ID: a", b"Call-ID: b")))
         wait_for(lambda: server.total("hepcat_stored_total") == 2)
         assert server.stop() == 0

@@ -138,6 +138,10 @@ class Compactor:
         self._infos: dict[ParquetFile, Info] = {}
         self.counters: dict[str, int | float] = {"merges": 0, "merged_rows": 0, "merge_seconds": 0.0}
 
+    def reconfigure(self, settings: LakeSettings) -> None:
+        """Take over changed settings, from the next step on."""
+        self._settings = settings
+
     def step(self) -> bool:
         """Delete what was replaced long enough ago and do one merge; False where none was needed."""
         lock = try_lock(self._root / JOURNAL / ".compact", os.O_CREAT | os.O_RDWR)

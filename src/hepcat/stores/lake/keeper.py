@@ -107,6 +107,12 @@ class Keeper:
         self._next_retention = self._next_merge = 0.0
         self._since_tidy = 0
 
+    def reconfigure(self, settings: LakeSettings) -> None:
+        """Take over changed settings; what retention now says is looked at soon."""
+        self._settings = settings
+        self._compactor.reconfigure(settings)
+        self._next_retention = 0.0
+
     @property
     def waiting(self) -> int:
         """Closed journals that are not sealed yet."""

@@ -176,6 +176,11 @@ class LakeWriter:
         self._sync(rotate=True)
         return self._keeper.wait(timeout)
 
+    def reconfigure(self, settings: LakeSettings) -> None:
+        """Take over changed settings while running; each is read when it is next needed."""
+        self.settings = settings
+        self._keeper.reconfigure(settings)
+
     def stats(self) -> dict[str, int | float]:
         """Return counters and gauges: rows, octets, syncs, and the keeper's."""
         return {
