@@ -1,7 +1,161 @@
-"""To be written."""
+"""hepcat sql: SQL on read-only views of the lake, at a prompt or with -c.
+
+In: SQL from -c, the prompt or standard input. Out: a table; DuckDB's own message where the SQL is
+wrong. The lake cannot be changed and no other file can be read: external access is shut off.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from hepcat.cli.common import DataOption, existing_data_dir
+
+if TYPE_CHECKING:
+    from hepcat.stores.lake import Lake
+
+_PROMPT: Final = "hepcat> "
+_MORE: Final = "   ...> "
+_HELP: Final = (
+    "Tables: sip, rtcp, log, other. DESCRIBE sip; shows columns. End statements with ;, leave with Ctrl-D."
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+
+    @app.command()
+    def sql(
+        data: DataOption = None,
+        command: Annotated[
+            str | None, typer.Option("--command", "-c", metavar="SQL", help="Run this SQL and leave.")
+        ] = None,
+        rows: Annotated[int, typer.Option("--rows", min=1, help="Rows that are shown at most.")] = 1000,
+    ) -> None:
+        """Query the lake with SQL: read-only views sip, rtcp, log and other."""
+        from hepcat.stores.lake import Lake
+
+        with Lake(existing_data_dir(data), locked=True) as lake:
+            if command is not None:
+                raise typer.Exit(0 if run(lake, command, rows) else 1)
+            if not sys.stdin.isatty():
+                raise typer.Exit(0 if run(lake, sys.stdin.read(), rows) else 1)
+            typer.echo(_HELP)
+            for statement in _statements():
+                run(lake, statement, rows)
+
+
+def run(lake: "Lake", statement: str, rows: int) -> bool:
+    """Run SQL on the lake as it is now and print the result of the last statement; False where it failed."""
+    import duckdb
+
+    try:
+        table = lake.run(lambda snapshot: _result(snapshot.connection, statement, rows + 1))
+    except duckdb.Error as error:
+        print(error, file=sys.stderr)
+        return False
+    if table is not None:
+        _print(table, rows)
+    return True
+
+
+def _result(
+    connection: object, statement: str, limit: int
+) -> "tuple[list[str], list[tuple[object, ...]]] | None":
+    """Return names and at most `limit` rows of the last statement that has a result."""
+    import duckdb
+
+    assert isinstance(connection, duckdb.DuckDBPyConnection)
+    statements = connection.extract_statements(statement)
+    queries = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+    for one in statements:
+        if one.type not in queries:
+            raise duckdb.PermissionException(f"The lake is read-only: {one.type.name} is not a query.")
+    for one in statements:
+        connection.execute(one)
+    if not statements:
+        return None
+    names = [str(column[0]) for column in connection.description or ()]  # type: ignore[union-attr]
+    reader = connection.to_arrow_reader(limit)
+    found: list[tuple[object, ...]] = []
+    for batch in reader:
+        found += zip(*(_values(column) for column in batch.columns), strict=True)
+        if len(found) >= limit:
+            break
+    return names, found[:limit]
+
+
+def _values(column: object) -> list[object]:
+    return column.to_pylist()  # type: ignore[attr-defined,no-any-return]
+
+
+def _print(result: "tuple[list[str], list[tuple[object, ...]]]", limit: int) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    names, rows = result
+    table = Table(*(escape(name) for name in names), show_edge=False)
+    for row in rows[:limit]:
+        table.add_row(*(escape(_text(value)) for value in row))
+    # In a pipe nothing is cut to the width of a terminal that is not there.
+    console = Console(width=None if sys.stdout.isatty() else 100_000, highlight=False)
+    console.print(table)
+    if len(rows) > limit:
+        console.print(f"the first {limit} rows; --rows shows more")
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat(sep=" "))
+    return str(value)
+
+
+def _statements() -> Iterator[str]:
+    """Yield the statements typed at the prompt, with a history of earlier sessions."""
+    with _history():
+        typed = ""
+        while True:
+            try:
+                line = input(_MORE if typed else _PROMPT)
+            except KeyboardInterrupt:
+                print()
+                typed = ""
+                continue
+            except EOFError:
+                print()
+                return
+            typed = f"{typed}\n{line}".strip()
+            if typed.lower() in ("exit", "quit", ".exit", ".quit", "\\q"):
+                return
+            if typed.endswith(";"):
+                yield typed
+                typed = ""
+
+
+@contextlib.contextmanager
+def _history() -> Iterator[None]:
+    try:
+        import readline
+    except ImportError:  # Python built without it: no history, still a prompt
+        yield
+        return
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "hepcat"
+    path = state / "sql_history"
+    with contextlib.suppress(OSError):
+        readline.read_history_file(path)
+    try:
+        yield
+    finally:
+        readline.set_history_length(1000)
+        with contextlib.suppress(OSError):
+            state.mkdir(parents=True, exist_ok=True)
+            readline.write_history_file(path)

@@ -68,9 +68,15 @@ class Snapshot:
 class Lake:
     """A lake for reading. Threads may share one; each snapshot belongs to one thread."""
 
-    def __init__(self, path: Path | str, settings: LakeSettings | None = None) -> None:
-        """Open; raises HepcatError where there is no such folder."""
-        self.root = Path(path)
+    def __init__(
+        self, path: Path | str, settings: LakeSettings | None = None, *, locked: bool = False
+    ) -> None:
+        """Open; raises HepcatError where there is no such folder.
+
+        locked: for SQL that a person typed: no settings can be changed and no file outside the lake
+        be touched. (Inside it DuckDB's COPY could still write; `hepcat sql` lets queries through only.)
+        """
+        self.root = Path(path).resolve()
         self.settings = settings or LakeSettings()
         if not self.root.is_dir():
             raise HepcatError(f"no lake at {self.root}", "Start `hepcat serve` or import a capture.")
@@ -79,6 +85,8 @@ class Lake:
         self._journals: dict[int, _OpenJournal] = {}
         self._spill = tempfile.TemporaryDirectory(prefix="hepcat-spill-")
         self._database = self._connect()
+        if locked:
+            self._lock()
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         config: dict[str, Any] = {
@@ -94,6 +102,12 @@ class Lake:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")  # known only once icu and parquet are loaded
         connection.execute("SET GLOBAL parquet_metadata_cache = true")
         return connection
+
+    def _lock(self) -> None:
+        folder = f"{self.root}/".replace("'", "''")
+        self._database.execute(f"SET GLOBAL allowed_directories = ['{folder}']")
+        self._database.execute("SET GLOBAL enable_external_access = false")
+        self._database.execute("SET GLOBAL lock_configuration = true")
 
     def snapshot(self, since_us: int | None = None, until_us: int | None = None) -> Snapshot:
         """Return the lake as it is now. since_us, until_us: leave out files wholly outside this time.
