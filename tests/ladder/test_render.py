@@ -211,6 +211,7 @@ def test_mermaid_text_reads_back() -> None:
     codes = re.sub(r"#(\d+);", lambda m: chr(int(m[1])), mermaid_text(text))
     assert codes == text
     assert mermaid_text("a\nb") == "a#92;x0ab"
+    assert mermaid_text("\ufb02°°60¶ß") == "#64258;°°60#182;ß"
     assert mermaid_text("wrap: me") == "wrap#58; me"
     assert mermaid_text("180 Ringing") == "180 Ringing"
     assert mermaid_text("sip:a@10.0.0.1:5060") == "sip:a@10.0.0.1:5060"

@@ -12,8 +12,9 @@ from hepcat.search.ladder import Arrow, Ladder
 from hepcat.search.render.escape import safe_line
 from hepcat.search.render.words import clock, media_of, outcome_of
 
-#: What is written as it is. A colon is plain within a text, but not where `wrap:` would be read.
-_PLAIN: Final = re.compile(r"[^0-9A-Za-z .,:/@()+=_\-\u00a1-\U0010ffff]")
+#: What is written as an entity code: all of ASCII that is not plain, and two characters that Mermaid
+#: uses within as its own marks for entity codes. A colon is plain, but not where `wrap:` would be read.
+_SPECIAL: Final = re.compile(r"[^0-9A-Za-z .,:/@()+=_\-\u00a1-\U0010ffff]|[\u00b6\ufb02]")
 _WRAP: Final = re.compile(r"^(\s*:?\s*(?:no)?wrap):", re.IGNORECASE)
 _LONGEST: Final = 120
 
@@ -36,7 +37,7 @@ def render_mermaid(ladder: Ladder) -> str:
 def mermaid_text(text: str) -> str:
     """Return a text as Mermaid reads it back: one line, entity codes for what is special."""
     line = safe_line(text, _LONGEST)
-    line = _PLAIN.sub(lambda match: f"#{ord(match[0])};", line)
+    line = _SPECIAL.sub(lambda match: f"#{ord(match[0])};", line)
     return _WRAP.sub(r"\1#58;", line)
 
 

@@ -31,11 +31,12 @@ _ROW: Final = 42
 _SUB: Final = 15  # height of a line under an arrow
 _BOX: Final = 32  # height of a host's box
 _PITCH: Final = (150, 330)
-_MEDIA_PITCH: Final = 230  # what media may ask for; longer lines run on over the next lifeline
+#: What media may ask for, with few hosts and with many; longer lines run on over the next lifeline.
+_MEDIA_PITCH: Final = (330, 230)
 _HEAD: Final = 7  # length of an arrow's head
 _LOOP: Final = 38
-#: Widths of a cell of text: sans 13, sans 11, sans bold 13.
-_WIDE_13, _WIDE_11, _WIDE_BOLD = 7.0, 6.0, 7.6
+#: Widths of a cell of text: sans 13, 12 and 11, sans bold 13.
+_WIDE_13, _WIDE_12, _WIDE_11, _WIDE_BOLD = 7.0, 6.6, 6.0, 7.6
 #: With more messages than this, the names stand below the picture too.
 _REPEAT_FROM: Final = 25
 
@@ -105,13 +106,14 @@ class _Picture:
 
     def _pitch(self) -> int:
         """Return the distance of lifelines: as much as the labels and names ask for, within bounds."""
+        most = _MEDIA_PITCH[len(self.names) > 4]
         need = max([float(_PITCH[0]), *(self._box_width(name) + 18 for name in self.names)])
         for arrow in self.ladder.arrows:
             span = abs(arrow.src - arrow.dst)
             if span:
                 need = max(need, (cells(safe_line(arrow.label, 80)) * _WIDE_13 + 36) / span)
                 longest = max((cells(m) for m in media_of(arrow)), default=0)
-                need = max(need, min((longest * _WIDE_11 + 24) / span, _MEDIA_PITCH))
+                need = max(need, min((longest * _WIDE_11 + 24) / span, most))
         return int(min(need, _PITCH[1]))
 
     def _put(self, x: float, y: float, kind: str, text: str) -> None:
@@ -137,7 +139,7 @@ class _Picture:
                 f'<text class="sub" x="{x:g}" y="{self.y:g}">{_text(people)} · '
                 f'<tspan class="o-{outcome}">{_text(result)}</tspan> · {figures}</text>'
             )
-            self._reach(x + cells(f"{people} · {result} · {figures}") * _WIDE_11)
+            self._reach(x + cells(f"{people} · {result} · {figures}") * _WIDE_12)
             self._reach(x + min(cells(safe_line(leg.call_id, 200)), 76) * _WIDE_BOLD)
             self.y += 25
         if self.ladder.arrows:
@@ -173,8 +175,8 @@ class _Picture:
             date = day(arrow.ts, self.utc)
             if date != today:
                 today = date
-                self.y += 20
-                rows.append(f'<text class="sub" x="{_EDGE}" y="{self.y:g}">{date}</text>')
+                rows.append(f'<text class="sub" x="{_EDGE + 28}" y="{self.y + 21:g}">{date}</text>')
+                self.y += 22
             below = _below(arrow)
             height = _ROW + max(len(below) * _SUB - 4, 0)
             rows.append(self._arrow(arrow, self.y, height, below))
