@@ -1,10 +1,14 @@
 """What tshark reads in a capture, and what hepcat does, as rows that can be compared."""
 
 import functools
+import ipaddress
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 from hepcat.batch.layout import Batch
 from tests.support import SHARED, need
@@ -48,14 +52,29 @@ def _row(values: list[str]) -> Row:
     seconds, _, fraction = time.partition(".")
     return Row(
         int(seconds) * 1_000_000 + int(fraction[:6].ljust(6, "0")),
-        s4 or s6,
+        address(s4 or s6),
         int(su or st or ss),
-        d4 or d6,
+        address(d4 or d6),
         int(du or dt or ds),
         method or cseq,
         int(status or 0),
         call_id,
     )
+
+
+def address(text: str) -> str:
+    """Return an address in the one spelling that is compared: mapped IPv4 has several."""
+    return str(ipaddress.ip_address(text))
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command line within this process (a start of Python each would take most of the time)."""
+    from hepcat.cli.main import main
+
+    monkeypatch.setattr(sys, "argv", ["hepcat", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
 
 
 def rows_of(batches: Iterable[Batch]) -> list[Row]:

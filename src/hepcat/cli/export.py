@@ -78,12 +78,17 @@ def export(
     begin, end = api.since_of(since, last), api.to_microseconds(until, "until")
     with api.open(path) as opened, _target(output) as file:
         done = run(opened, query, file, chosen, since=begin, until=end, messages=messages, limit=limit)
-    of_calls = "" if done.calls is None else f" of {done.calls:,} calls"
+    of_calls = "" if done.calls is None else f" of {_count(done.calls, 'call')}"
     typer.echo(
-        f"{done.messages:,} messages{of_calls} to {'standard output' if output == '-' else output}", err=True
+        f"{_count(done.messages, 'message')}{of_calls} to {'standard output' if output == '-' else output}",
+        err=True,
     )
     if done.cut:
         typer.echo(f"{done.cut:,} messages were longer than UDP can carry, and are cut to that", err=True)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """Export: what a query finds, written as a capture file, text or JSON, a slice of time after another.
 
 In: an opened lake, a query, a range of time. Out: octets to a binary file. Whole calls by default:
-every message of each call of which one matches, those outside the range too; else the matching
-messages alone (messages without a Call-ID are found only so). What can go wrong: HepcatError of the
+every message of each call of which one matches, those outside the range too, and matching messages
+without a Call-ID; else the matching messages alone. What can go wrong: HepcatError of the
 search, OSError of the file. Memory holds one slice, and the Call-IDs of what was found.
 """
 
@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Final, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hepcat.batch.schema import SIP_COLUMNS
 from hepcat.errors import HepcatError
 from hepcat.sinks.json_writer import JsonWriter
 from hepcat.sinks.pcap_writer import COLUMNS, PcapWriter, messages_of_table
@@ -50,11 +51,11 @@ def export(
     if format not in FORMATS:
         raise HepcatError(f"unknown format {format!r}", f"One of: {', '.join(FORMATS)}.")
     done = Exported()
-    columns = None if format == "json" else COLUMNS
+    columns = tuple(column.name for column in SIP_COLUMNS) if format == "json" else COLUMNS
     if messages:
         tables = _message_slices(data, query, since, until, limit, columns)
     else:
-        tables = _call_slices(data, query, since, until, limit, done)
+        tables = _call_slices(data, query, since, until, limit, columns, done)
     _write(tables, file, format, done)
     return done
 
@@ -81,37 +82,61 @@ def _message_slices(
     since: int | None,
     until: int | None,
     limit: int | None,
-    columns: tuple[str, ...] | None,
+    columns: tuple[str, ...],
 ) -> Iterator[pa.Table]:
     """Yield the matching messages, oldest first."""
     if limit is not None:
         newest = data.messages(query, since=since, until=until, limit=limit, fields=columns)
         yield newest.take(pc.sort_indices(newest["ts"].cast("int64")))
         return
-    count = data.count(query, messages=True, since=since, until=until)
-    if count == 0:
-        return
-    first, last = (
-        data.messages(query, since=since, until=until, limit=1, sort=order, fields=["ts"])
-        for order in ("ts", "-ts")
-    )
-    for begin, end in _slices(_micros(first, "ts", "min"), _micros(last, "ts", "max"), count):
+    count, low, high = _extent(data, query, since, until)
+    for begin, end in _slices(low, high, count):
         yield data.messages(query, since=begin, until=end, sort="ts", fields=columns)
 
 
 def _call_slices(
-    data: "Data", query: str, since: int | None, until: int | None, limit: int | None, done: Exported
+    data: "Data",
+    query: str,
+    since: int | None,
+    until: int | None,
+    limit: int | None,
+    columns: tuple[str, ...],
+    done: Exported,
 ) -> Iterator[pa.Table]:
-    """Yield every message of the matching calls, oldest first."""
+    """Yield every message of the matching calls, and matching ones without a Call-ID, oldest first."""
     fields = ["call_id", "start", "end", "messages"]
     calls = data.search(query, since=since, until=until, limit=limit, fields=fields)
     done.calls = len(calls)
-    if not len(calls):
-        return
     ids = calls["call_id"].to_pylist()
-    count = int(pc.sum(calls["messages"]).as_py() or 0)
-    for begin, end in _slices(_micros(calls, "start", "min"), _micros(calls, "end", "max"), count):
-        yield data.messages_of(ids, since=begin, until=end)
+    # A message without a Call-ID belongs to no call; with a limit on calls, that is what is wanted.
+    stray = f"({query}) -call_id:*" if query.strip() else "-call_id:*"
+    strays, low, high = (0, 0, -1) if limit is not None else _extent(data, stray, since, until)
+    count = strays
+    if ids:
+        count += int(pc.sum(calls["messages"]).as_py() or 0)
+        start, end = _micros(calls, "start", "min"), _micros(calls, "end", "max")
+        low, high = (min(low, start), max(high, end)) if strays else (start, end)
+    for begin, until_ in _slices(low, high, count):
+        parts = []
+        if ids:
+            parts.append(data.messages_of(ids, since=begin, until=until_).select(columns))
+        if strays:
+            bounds = {"since": max(begin, since or begin), "until": min(until_, until or until_)}
+            parts.append(data.messages(stray, fields=columns, sort="ts", **bounds))
+        table = pa.concat_tables(parts)
+        yield table.take(pc.sort_indices(table["ts"].cast("int64"))) if len(parts) > 1 else table
+
+
+def _extent(data: "Data", query: str, since: int | None, until: int | None) -> tuple[int, int, int]:
+    """Return how many messages match, and the times of the first and the last of them."""
+    count = data.count(query, messages=True, since=since, until=until)
+    if count == 0:
+        return 0, 0, -1
+    ends = [
+        data.messages(query, since=since, until=until, limit=1, sort=order, fields=["ts"])
+        for order in ("ts", "-ts")
+    ]
+    return count, _micros(ends[0], "ts", "min"), _micros(ends[1], "ts", "max")
 
 
 def _slices(low: int, high: int, count: int) -> Iterator[tuple[int, int]]:
