@@ -20,6 +20,7 @@ from hepcat.stores.lake import Lake
 
 if TYPE_CHECKING:
     from hepcat.batch.layout import Batch
+    from hepcat.config.lake import LakeSettings
     from hepcat.search.ladder import Ladder
 
 When = str | datetime | int | None
@@ -57,10 +58,10 @@ class Data:
     limit. `sort` names a column, with - in front for descending; the default is newest first.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], settings: "LakeSettings | None" = None) -> None:
         """Open a lake's folder; raises HepcatError where there is none."""
         self.path = Path(path)
-        self.lake = Lake(self.path)
+        self.lake = Lake(self.path, settings)
         self.searcher = Searcher(self.lake)
 
     def search(

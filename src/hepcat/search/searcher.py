@@ -118,6 +118,15 @@ class Searcher:
                 parts.append(self._run(con, statement + ("" if rest is None else f" LIMIT {int(rest)}")))
         return _cut(pa.concat_tables(parts), limit)
 
+    def filter(
+        self, con: duckdb.DuckDBPyConnection, node: Node, fields: Sequence[str] | None, table: str = "sip"
+    ) -> pa.Table:
+        """Return the matches among the rows of a connection's own table, oldest first."""
+        chosen = self._message_columns(fields, table)
+        order = self._message_order("ts", table)
+        statement = f"SELECT {chosen} FROM {_name(table)} WHERE {self._where(node, Times())}"
+        return self._run(con, f"{statement} ORDER BY {order}")
+
     def messages_of(
         self, call_ids: Sequence[str], since: int | None = None, until: int | None = None
     ) -> pa.Table:
