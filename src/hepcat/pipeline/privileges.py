@@ -6,10 +6,10 @@ to gain one. What can go wrong: HepcatError (no such user, not started as root, 
 
 import contextlib
 import ctypes
+import errno
 import os
 import pwd
 import resource
-from errno import ENOTDIR
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,7 @@ def make_data_folder(path: Path, user: str | None) -> None:
     """Make the lake's folder where it is missing, owned by the user that will write to it."""
     try:
         if path.exists() and not path.is_dir():
-            raise NotADirectoryError(ENOTDIR, "it is a file, not a folder")
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder")
         if not path.exists():
             path.mkdir(parents=True)
             if user is not None and os.geteuid() == 0:
@@ -53,10 +53,14 @@ def check_data_folder(path: Path) -> None:
         with contextlib.suppress(OSError):
             probe.unlink()
         user = pwd.getpwuid(os.geteuid()).pw_name if _has_name() else str(os.geteuid())
+        advice = {
+            errno.ENOSPC: "Make room on that disk",
+            errno.EDQUOT: "Make room in that quota",
+            errno.EROFS: "Mount that disk for writing",
+        }.get(error.errno or 0, f"The server runs as {user}: give it the folder (chown {user} {path})")
         raise HepcatError(
             f"cannot write to the lake's folder {path}: {error.strerror}",
-            f"The server runs as {user}: give it the folder (chown {user} {path}), make room, "
-            "or name another folder with --data.",
+            f"{advice}, or name another folder with --data.",
         ) from None
 
 
