@@ -2,6 +2,7 @@
 
 import functools
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -242,3 +243,24 @@ def test_both_modes_write_the_same() -> None:
         for pure in ("0", "1")
     }
     assert len(digests) == 1
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
+def test_tshark_agrees_on_every_message(tmp_path: Path) -> None:
+    """An independent decoder sees the same methods, a right length everywhere and nothing malformed."""
+    path = tmp_path / "made.pcap"
+    counts = write_pcap(path, 1500, noise=0.1)
+    command = ["tshark", "-r", str(path), "-Y", "sip", "-T", "fields"]
+    for field in ("sip.CSeq.method", "sip.Status-Code", "_ws.malformed", "ip.checksum.status"):
+        command += ["-e", field]
+    done = subprocess.run(
+        [*command, "-o", "ip.check_checksum:TRUE"], capture_output=True, text=True, check=True
+    )
+    seen: Counter[tuple[str, int]] = Counter()
+    for line in done.stdout.splitlines():
+        method, status, malformed, checksum = line.split("\t")
+        assert not malformed
+        assert checksum in ("1", "Good")
+        seen[method, int(status or 0)] += 1
+    assert seen == Counter({kind: n for kind, n in counts.items() if kind[0]})
