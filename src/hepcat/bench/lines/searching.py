@@ -107,7 +107,12 @@ def measure(context: Context) -> list[Row]:
         sizes.append(60 * million)
     data = context.work / "searched"
     lake = Growing(data)
-    times: dict[str, dict[int, dict[str, Any]]] = {"call_id": {}, "from_user": {}, "histogram": {}}
+    times: dict[str, dict[int, dict[str, Any]]] = {
+        "call_id": {},
+        "from_user": {},
+        "histogram": {},
+        "calls": {},
+    }
     built = 0.0
     try:
         for size in sizes:
@@ -122,7 +127,8 @@ def measure(context: Context) -> list[Row]:
     return [
         _row("a Call-ID", 0.05, times["call_id"]),
         _row("a from_user over a day", 0.5, times["from_user"]),
-        _row("a histogram of all", 0.7, times["histogram"]),
+        _row("a histogram of all messages", 0.7, times["histogram"]),
+        _row("a histogram of all calls", None, times["calls"]),
         Row(
             "building that lake in one process (generate, decode, index, write)",
             f"{lake.rows / built:,.0f} messages a second, {octets:.0f} octets each on disk",
@@ -131,7 +137,7 @@ def measure(context: Context) -> list[Row]:
     ]
 
 
-def _row(what: str, limit: float, found: dict[int, dict[str, Any]]) -> Row:
+def _row(what: str, limit: float | None, found: dict[int, dict[str, Any]]) -> Row:
     """The demand holds at 20 million (with --quick: at the largest size), memory at every size."""
     sizes = sorted(found)
     judged = 20_000_000 if 20_000_000 in found else sizes[-1]
@@ -142,9 +148,11 @@ def _row(what: str, limit: float, found: dict[int, dict[str, Any]]) -> Row:
     return Row(
         f"{what} among {judged // 1_000_000} million messages, warm",
         f"{warm:.3f} s ({each}), {memory / 2**20:.0f} MiB at most, {found[judged]['rows']:,} rows",
-        f"at most {limit} s, 1 GiB",
+        f"at most {limit} s, 1 GiB" if limit else "",
         f"{growth:.1f} times the time for {sizes[-1] / sizes[0]:.0f} times the messages",
-        warm <= limit and memory <= _MEMORY and all(f["rows"] > 0 for f in found.values()),
+        None
+        if limit is None
+        else warm <= limit and memory <= _MEMORY and all(f["rows"] > 0 for f in found.values()),
         warm,
         {str(size): found[size] for size in sizes},
     )
