@@ -111,6 +111,17 @@ def test_two_agents_see_one_message() -> None:
     assert (result.legs[0].copies, result.legs[0].retransmissions) == (2, 1)
 
 
+def test_a_capture_point_copies_a_sending_once() -> None:
+    """What an agent sees again later was sent again, on a short timer perhaps."""
+    result = ladder(
+        message(0, f"{A}>{B}", "INVITE", node_id=1),
+        message(0.03, f"{A}>{B}", "INVITE", node_id=2),
+        message(0.13, f"{A}>{B}", "INVITE", node_id=2),
+    )
+    assert [a.copy_of for a in result.arrows] == [None, 0, None]
+    assert [a.retransmission for a in result.arrows] == [0, 0, 1]
+
+
 def test_one_agent_sees_both_sides_of_an_interface() -> None:
     result = ladder(message(0, f"{A}>{B}", "INVITE"), message(0.0004, f"{A}>{B}", "INVITE"))
     assert result.arrows[1].copy_of == 0
@@ -210,6 +221,18 @@ def test_forking() -> None:
     assert result.arrows[6].notes == ("branch 2",)
     assert (result.legs[0].status, result.legs[0].state) == (200, "in call"), "what the caller was told"
     assert [h.name for h in result.hosts] == [A, B, C, D]
+
+
+def test_two_branches_that_answer() -> None:
+    """RFC 3261 section 13.2.2.4: each 2xx is its own dialog, though both have the caller's branch."""
+    result = ladder(
+        message(0, f"{A}>{B}", "INVITE"),
+        message(1, f"{B}>{A}", "200 OK", to_tag="c"),
+        message(1.5, f"{B}>{A}", "200 OK", to_tag="d"),
+        message(2.0, f"{B}>{A}", "200 OK", to_tag="c"),
+    )
+    assert [a.retransmission for a in result.arrows] == [0, 0, 0, 1]
+    assert [a.dialog for a in result.arrows] == [None, 1, 2, 1]
 
 
 def test_several_calls_in_one_picture() -> None:
