@@ -245,6 +245,20 @@ def test_both_modes_write_the_same() -> None:
     assert len(digests) == 1
 
 
+def test_a_buffer_too_small_is_a_loud_error() -> None:
+    """Ours to prevent: the kernel never writes past the end."""
+    traffic = Traffic()
+    template, dialog = traffic.events(10)
+    whole = traffic.write(template, dialog, START + np.arange(10))
+    for octets in (0, 1, 500, int(whole.offsets[-1]) - 1):
+        small = np.zeros(octets, dtype=np.uint8)
+        with pytest.raises(IndexError):
+            traffic.write(template, dialog, START + np.arange(10), small)
+    exact = np.zeros(int(whole.offsets[-1]), dtype=np.uint8)
+    traffic.write(template, dialog, START + np.arange(10), exact)
+    assert exact.tobytes() == whole.buffer[: len(exact)].tobytes()
+
+
 @pytest.mark.peer
 @pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
 def test_tshark_agrees_on_every_message(tmp_path: Path) -> None:
