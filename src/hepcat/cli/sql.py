@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -79,8 +79,8 @@ def _result(
         connection.execute(one)
     if not statements:
         return None
-    names = [str(column[0]) for column in connection.description or ()]  # type: ignore[union-attr]
-    reader = connection.to_arrow_reader(limit)
+    names = [str(column[0]) for column in connection.description or ()]
+    reader: Any = connection.to_arrow_reader(limit)
     found: list[tuple[object, ...]] = []
     for batch in reader:
         found += zip(*(_values(column) for column in batch.columns), strict=True)
