@@ -5,6 +5,7 @@ was. A file appears whole or not at all: it is written under a temporary name fi
 """
 
 import contextlib
+import enum
 import os
 import sys
 from collections.abc import Iterator
@@ -13,78 +14,80 @@ from typing import IO, Annotated, Final
 
 import typer
 
-from hepcat.cli.common import DataOption, existing_data_dir
+from hepcat.cli.common import ConfigOption, DataOption, existing_data_dir
+from hepcat.cli.words import QueryCommand
 from hepcat.errors import HepcatError
 
 _FORMAT_OF: Final = {".pcap": "pcap", ".cap": "pcap", ".pcapng": "pcapng", ".txt": "text", ".json": "json"}
 
-QueryArgument = Annotated[str, typer.Argument(metavar="QUERY", help="What to find; without it, everything.")]
+
+class Format(enum.StrEnum):
+    """How messages are written."""
+
+    PCAP = "pcap"
+    PCAPNG = "pcapng"
+    TEXT = "text"
+    JSON = "json"
+
+
+QueryArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[QUERY]...", help="What to find; nothing finds everything.")
+]
 OutputOption = Annotated[
     str, typer.Option("--output", "-o", metavar="FILE", help="File to write; - is standard output.")
 ]
 FormatOption = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        metavar="FORMAT",
-        help="pcap, pcapng, text or json. Default: by the file's name, else pcap.",
-    ),
+    Format | None, typer.Option("--format", help="Default: by the ending of --output, else pcap.")
 ]
 MessagesOption = Annotated[
     bool, typer.Option("--messages", help="Only the messages that match, not the whole calls they belong to.")
 ]
-LastOption = Annotated[
-    str | None,
-    typer.Option("--last", metavar="TIME", help="Only what matches since so long ago: 15m, 1h, 2d."),
-]
-SinceOption = Annotated[
-    str | None,
-    typer.Option("--since", metavar="TIME", help="Only what matches from then on: 14:00, 2026-01-31."),
-]
-UntilOption = Annotated[
-    str | None, typer.Option("--until", metavar="TIME", help="Only what matches before then.")
-]
+LastOption = Annotated[str | None, typer.Option("--last", metavar="TIME", help="Not older than 15m, 2h, 1d.")]
+SinceOption = Annotated[str | None, typer.Option("--since", metavar="TIME", help="Not before this time.")]
+UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this time.")]
 LimitOption = Annotated[
-    int | None, typer.Option("--limit", metavar="N", min=1, help="The newest N calls (messages) at most.")
+    int | None, typer.Option("--limit", metavar="N", min=1, help="At most N calls (messages), the newest.")
 ]
 
 
 def export(
-    query: QueryArgument = "",
+    query: QueryArgument = None,
     output: OutputOption = "-",
     format: FormatOption = None,
-    data: DataOption = None,
     messages: MessagesOption = False,
     last: LastOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     limit: LimitOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Write the calls that a query finds as pcap, pcapng, text or JSON.
 
     In pcap and pcapng, addresses, ports, times, VLAN and transport are those of the messages; TCP and
-    SCTP have consistent numbers, so that other tools put the streams together again.
+    SCTP have consistent numbers, so that other tools put the streams together again. A time range
+    says which calls; of these, everything is written.
     """
-    chosen = format or _FORMAT_OF.get(Path(output).suffix.lower(), "pcap")
-    path = existing_data_dir(data)
+    from hepcat.config.loader import load_settings
     from hepcat.search import api
-    from hepcat.search.export import FORMATS
     from hepcat.search.export import export as run
+    from hepcat.search.parser import parse_query
 
-    if chosen not in FORMATS:
-        raise HepcatError(f"unknown format {chosen!r}", f"One of: {', '.join(FORMATS)}.")
-    if output == "-" and chosen.startswith("pcap") and sys.stdout.isatty():
-        raise HepcatError("a capture file is nothing for a terminal", "Name a file with -o, or pipe it on.")
+    asked = " ".join(query or [])
+    parse_query(asked, "sip")  # a fault in the query shows even where there is no lake
+    chosen = format or Format(_FORMAT_OF.get(Path(output).suffix.lower(), "pcap"))
+    if output == "-" and chosen in (Format.PCAP, Format.PCAPNG) and sys.stdout.isatty():
+        raise HepcatError(f"{chosen} is not text", "Write it to a file with -o FILE, or into a pipe.")
     begin, end = api.since_of(since, last), api.to_microseconds(until, "until")
-    with api.open(path) as opened, _target(output) as file:
-        done = run(opened, query, file, chosen, since=begin, until=end, messages=messages, limit=limit)
+    settings = load_settings(config)
+    path = existing_data_dir(data, settings.data)
+    with api.Data(path, settings.lake) as opened, _target(output) as file:
+        done = run(opened, asked, file, chosen.value, since=begin, until=end, messages=messages, limit=limit)
     of_calls = "" if done.calls is None else f" of {_count(done.calls, 'call')}"
-    typer.echo(
-        f"{_count(done.messages, 'message')}{of_calls} to {'standard output' if output == '-' else output}",
-        err=True,
-    )
+    to = "standard output" if output == "-" else output
+    typer.echo(f"{_count(done.messages, 'message')}{of_calls} to {to}", err=True)
     if done.cut:
-        typer.echo(f"{done.cut:,} messages were longer than UDP can carry, and are cut to that", err=True)
+        typer.echo(f"{_count(done.cut, 'message')} longer than UDP can carry: cut to that", err=True)
 
 
 def _count(number: int, what: str) -> str:
@@ -114,4 +117,4 @@ def _target(output: str) -> Iterator[IO[bytes]]:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("export")(export)
+    app.command("export", cls=QueryCommand)(export)

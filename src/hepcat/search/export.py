@@ -6,6 +6,7 @@ without a Call-ID; else the matching messages alone. What can go wrong: HepcatEr
 search, OSError of the file. Memory holds one slice, and the Call-IDs of what was found.
 """
 
+import json
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Final, Literal
 
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 
 from hepcat.batch.schema import SIP_COLUMNS
 from hepcat.errors import HepcatError
-from hepcat.sinks.json_writer import JsonWriter
+from hepcat.search.output import plain_rows
 from hepcat.sinks.pcap_writer import COLUMNS, PcapWriter, messages_of_table
 from hepcat.sinks.text_writer import write_text
 
@@ -62,11 +63,7 @@ def export(
 
 def _write(tables: Iterator[pa.Table], file: IO[bytes], format: Format, done: Exported) -> None:
     if format == "json":
-        as_json = JsonWriter(file)
-        for table in tables:
-            as_json.write(table)
-        as_json.close()
-        done.messages = as_json.messages
+        done.messages = _write_json(tables, file)
     elif format == "text":
         done.messages = sum(write_text(table, file) for table in tables)
     else:
@@ -74,6 +71,19 @@ def _write(tables: Iterator[pa.Table], file: IO[bytes], format: Format, done: Ex
         for table in tables:
             writer.write(messages_of_table(table))
         done.messages, done.cut = writer.messages, writer.cut
+
+
+def _write_json(tables: Iterator[pa.Table], file: IO[bytes]) -> int:
+    """Write one array, one object a line, as `search --format json` does; return how many."""
+    count = 0
+    file.write(b"[")
+    for table in tables:
+        for row in plain_rows(table):
+            line = (",\n" if count else "\n") + json.dumps(row, ensure_ascii=False)
+            file.write(line.encode("utf-8", "backslashreplace"))
+            count += 1
+    file.write(b"\n]\n")
+    return count
 
 
 def _message_slices(
