@@ -5,6 +5,7 @@ broke. What can go wrong: HepcatError before anything is received.
 Signals: SIGTERM and SIGINT stop (a second one hurries), SIGHUP reloads.
 """
 
+import importlib
 import queue
 import signal
 import sys
@@ -27,6 +28,8 @@ from hepcat.pipeline.logs import setup_logs
 from hepcat.pipeline.server import Server
 from hepcat.stores.store import Store
 
+#: Slices of the interpreter's time between threads; a receive buffer of 4 MiB fills in some 20 ms.
+SWITCH_SECONDS: Final = 0.001
 #: Events of the lake that the operator has to know of.
 LAKE_WARNINGS: Final = frozenset({"journal_vanished"})
 #: An event beside the signals: a thread of ours ended with an exception.
@@ -46,11 +49,12 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
         signal.signal(number, lambda number, _: events.put(number))
     threading.excepthook = lambda args: _broken(args, events)
     privileges.raise_file_limit()
+    # A receiving thread that wakes up waits for the interpreter at most so long (the default is 5 ms).
+    sys.setswitchinterval(SWITCH_SECONDS)
     server = Server(settings)
     server.open()
     door = HttpDoor(settings.http.listen, server) if settings.http.listen else None
-    import hepcat.stores.lake  # noqa: F401  before: as another user, Python's files might not be readable
-
+    _import_early()
     privileges.make_data_folder(settings.data, settings.user)
     if settings.user is not None:
         privileges.become(settings.user)
@@ -66,6 +70,14 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
     if door is not None:
         door.stop()
     return code
+
+
+def _import_early() -> None:
+    """Import what would else be imported later: by another user, who might not be allowed to read Python's
+    files, and while traffic flows, when an import would hold the receiving threads up.
+    """
+    importlib.import_module("hepcat.stores.lake")
+    importlib.import_module("numpy.ma")  # pyarrow's conversions want it
 
 
 def _open_lake(settings: Settings) -> Store:

@@ -13,6 +13,7 @@ import structlog
 
 from hepcat.batch.drops import Drop
 from hepcat.pipeline.queue import BatchQueue, Queued
+from hepcat.sources.priority import prefer_this_thread
 from hepcat.stores.store import Store, StoreUnavailable
 
 FIRST_WAIT: Final = 0.1
@@ -52,6 +53,7 @@ class Storing:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        prefer_this_thread()
         while True:
             item = self._queue.get(timeout=1.0)
             if item is not None:

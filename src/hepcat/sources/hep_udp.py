@@ -19,6 +19,7 @@ import structlog
 
 from hepcat.batch.drops import Drop
 from hepcat.mmsg import UIO_MAXIOV, Receiver, socket_drops
+from hepcat.sources.priority import prefer_this_thread
 from hepcat.sources.source import Intake, Tally
 
 #: A batch is handed on when its first datagram has waited this long, full or not.
@@ -70,6 +71,7 @@ class HepUdpWorker:
         self._thread.join()
 
     def _run(self) -> None:
+        prefer_this_thread()
         receiver = Receiver(self.sock, self._slots)
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
