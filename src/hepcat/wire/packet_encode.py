@@ -8,7 +8,7 @@ transport cannot carry in one datagram is cut there and counted in `cut`.
 Not a kernel: export goes at disk speed only up to some 100,000 messages a second, which is enough.
 """
 
-import socket
+import ipaddress
 import struct
 from dataclasses import dataclass
 from typing import Final
@@ -69,12 +69,10 @@ def crc32c(octets: bytes) -> int:
 
 def parse_address(text: str | None) -> bytes:
     """Return an address as 4 or 16 octets; 0.0.0.0 for what is none."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            return socket.inet_pton(family, text or "")
-        except (OSError, ValueError):
-            continue
-    return bytes(4)
+    try:
+        return ipaddress.ip_address(text or "").packed
+    except ValueError:
+        return bytes(4)
 
 
 @dataclass(slots=True)
