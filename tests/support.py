@@ -67,7 +67,7 @@ def program(
     """Run a program for the length of the block; end it by its pid."""
     with contextlib.ExitStack() as stack:
         output: Any = stack.enter_context(log.open("ab")) if log else subprocess.DEVNULL
-        environment = {**os.environ, "PATH": PROGRAM_PATH}
+        environment = {**os.environ, "PATH": PROGRAM_PATH, "TERM": "xterm"}
         process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, **options
         )

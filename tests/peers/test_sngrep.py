@@ -16,11 +16,21 @@ def test_sngrep_as_a_sender(tmp_path: Path) -> None:
     need("sngrep", "sipp")
     caller, callee = free_port(), free_port()
     with Server(tmp_path) as server:
-        capture = ["sngrep", "-N", "-q", "-d", "lo", "-H", f"udp:127.0.0.1:{server.port}", f"port {callee}"]
+        capture = [
+            "sngrep",
+            "-N",
+            "-q",
+            "-d",
+            "lo",
+            "-H",
+            f"udp:127.0.0.1:{server.port}",
+            "port",
+            str(callee),
+        ]
         answer = ["sipp", "-sn", "uas", "-i", "127.0.0.1", "-p", str(callee), "-nostdin"]
         place = ["sipp", "-sn", "uac", "-i", "127.0.0.1", "-p", str(caller), "-m", str(CALLS), "-nostdin"]
         with program(capture, sig=signal.SIGKILL), program(answer):
-            time.sleep(1)
+            time.sleep(2)  # sngrep says nothing when it is ready
             with program([*place, f"127.0.0.1:{callee}"]) as calls:
                 assert calls.wait(60) == 0
             wait_for(lambda: server.count() >= 6 * CALLS, 15, "all messages found")
