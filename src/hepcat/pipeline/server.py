@@ -91,7 +91,7 @@ class Server:
             source.join()
 
     def finish_storing(self, seconds: float = STORE_SECONDS) -> None:
-        """Ask the storing thread to end; see `stored_all`. May be called again with less time."""
+        """Ask the storing thread to end within so long. May be called again with less time."""
         assert self.storing is not None
         self.storing.stop(seconds)
 
