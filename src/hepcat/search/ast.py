@@ -155,3 +155,14 @@ def pins(node: Node, columns: frozenset[str]) -> bool:
     if isinstance(node, Or):
         return bool(node.terms) and all(pins(term, columns) for term in node.terms)
     return isinstance(node, Match) and node.column in columns and isinstance(node.test, Equals)
+
+
+def named(node: Node, column: str) -> list[str] | None:
+    """Return the values where the query is nothing but "the column is one of these", else None."""
+    terms = node.terms if isinstance(node, Or) else (node,)
+    values: list[str] = []
+    for term in terms:
+        if not (isinstance(term, Match) and term.column == column and isinstance(term.test, Equals)):
+            return None
+        values.append(str(term.test.value))
+    return list(dict.fromkeys(values)) or None

@@ -39,10 +39,12 @@ def counts_sql(condition: str, width: int, messages: bool) -> str:
             f"SELECT epoch_us(ts) // {width} AS bucket, coalesce(status, 0) // 100 AS class, count(*) AS n "
             f"FROM sip WHERE {condition} GROUP BY ALL"
         )
+    # 64 bits of hash in place of the text halve the time; that two of millions of calls share them, and
+    # are drawn as one, is less likely than one in a million.
     calls = (
         "SELECT min(ts) AS first, "
         "max(CASE WHEN status IN (401, 407, 487) THEN 0 ELSE coalesce(status, 0) END) AS status "
-        f"FROM sip WHERE {condition} AND call_id IS NOT NULL GROUP BY call_id"
+        f"FROM sip WHERE {condition} AND call_id IS NOT NULL GROUP BY hash(call_id)"
     )
     return (
         f"SELECT epoch_us(first) // {width} AS bucket, status // 100 AS class, count(*) AS n "

@@ -11,6 +11,7 @@ is exact too; ties are broken by start and Call-ID.
 """
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,13 +26,13 @@ from sqlglot import exp
 from hepcat.batch.schema import columns_of
 from hepcat.errors import HepcatError
 from hepcat.search import fields as registry
-from hepcat.search.ast import EVERYTHING, Node, pins
+from hepcat.search.ast import EVERYTHING, Node, named, pins
 from hepcat.search.calls import CALL_COLUMN, CALL_COLUMNS, DEFAULT_FIELDS, calls_sql
 from hepcat.search.compile import compile_query, sql_of
 from hepcat.search.dialects import Dialect
 from hepcat.search.histogram import build, counts_sql
 from hepcat.search.parser import parse_query
-from hepcat.search.within import Times
+from hepcat.search.within import Times, clusters
 
 #: A call's messages are looked for this long before and after its matching messages, also where the
 #: search itself ends earlier. Microseconds.
@@ -44,7 +45,10 @@ _INDEXED: Final = frozenset(
 _WINDOW_ROWS: Final = 100_000
 _WINDOW_GROWTH: Final = 6
 #: Up to this many Call-IDs are written into the condition, where Bloom filters can use them.
-_FEW: Final = 16
+_FEW: Final = 4
+
+# What it warns of is weighed in Searcher._run.
+warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
 
 
 class SnapshotLike(Protocol):
@@ -115,7 +119,8 @@ class Searcher:
                     f"SELECT {chosen} FROM {_name(table)} WHERE {self._where(node, window)} "
                     f"ORDER BY {order or self._newest_first(table)}"
                 )
-                parts.append(self._run(con, statement + ("" if rest is None else f" LIMIT {int(rest)}")))
+                bound = "" if rest is None else f" LIMIT {int(rest)}"
+                parts.append(self._run(con, statement + bound, large=rest is None))
         return _cut(pa.concat_tables(parts), limit)
 
     def filter(
@@ -134,7 +139,7 @@ class Searcher:
         times = Times(since, until)
         with self._snapshot(times) as con:
             condition = f"{self._call_id_in(con, call_ids)} AND {times.sql()}"
-            table = self._run(con, f"SELECT * FROM sip WHERE {condition}")
+            table = self._run(con, f"SELECT * FROM sip WHERE {condition}", large=len(call_ids) > _FEW)
         # Without ORDER BY rows come in the store's order, and this sort is stable.
         return table.take(pc.sort_indices(table["ts"].cast("int64"))) if len(table) else table
 
@@ -156,6 +161,10 @@ class Searcher:
         column, descending = call_sort(sort)
         newest = column == "start" and descending
         with self._snapshot(times.widened(AROUND)) as con:
+            asked = named(node, "call_id") if times == Times() else None
+            if asked is not None and newest and (limit is None or len(asked) <= limit):
+                # Nothing to look up: the query names its calls.
+                return Found(self._rows_of(con, asked, times, names, column, descending))
             if limit is not None and newest:
                 ids, span = self._newest_calls(con, node, times, limit)
             elif limit is not None:
@@ -233,7 +242,8 @@ class Searcher:
             self._matching_calls(node, times), tuple(dict.fromkeys((*names, column, "start", "call_id")))
         )
         chosen = ", ".join(f'"{name}"' for name in names)
-        return self._run(con, f"SELECT {chosen} FROM ({inner}) ORDER BY {_order(column, descending)}")
+        ordered = f"SELECT {chosen} FROM ({inner}) ORDER BY {_order(column, descending)}"
+        return self._run(con, ordered, large=True)
 
     def _rows_of(
         self,
@@ -244,10 +254,26 @@ class Searcher:
         column: str,
         descending: bool,
     ) -> pa.Table:
-        relation = f"(SELECT * FROM sip WHERE {self._call_id_in(con, ids)} AND {span.sql()})"
+        relation = self._messages_in(con, ids, span)
         inner = calls_sql(relation, tuple(dict.fromkeys((*names, column, "start", "call_id"))))
         chosen = ", ".join(f'"{name}"' for name in names)
         return self._run(con, f"SELECT {chosen} FROM ({inner}) ORDER BY {_order(column, descending)}")
+
+    def _messages_in(self, con: duckdb.DuckDBPyConnection, ids: Sequence[str], span: Times) -> str:
+        """Return the relation of these calls' messages.
+
+        Many calls are in every part of the store as far as Bloom filters can tell. So two columns are
+        read first, to learn when their messages were, and all columns only of these times.
+        """
+        condition = self._call_id_in(con, ids)
+        if len(ids) <= 1:
+            return f"(SELECT * FROM sip WHERE {condition} AND {span.sql()})"
+        found = self._run(con, f"SELECT epoch_us(ts) AS at FROM sip WHERE {condition} AND {span.sql()}")
+        parts = [
+            f"SELECT * FROM sip WHERE {condition} AND {times.sql()}"
+            for times in clusters(found["at"].to_pylist())
+        ]
+        return f"({' UNION ALL '.join(parts) or 'SELECT * FROM sip WHERE false'})"
 
     def _matching_calls(self, node: Node, times: Times) -> str:
         """Return the relation of all messages of the calls that match."""
@@ -271,9 +297,11 @@ class Searcher:
         node = self._node(query, table)
         times = Times(since, until).within(node)
         messages = messages or table != "sip"
-        what = "count(*)" if messages else "count(DISTINCT call_id)"
         with self._snapshot(times) as con:
-            found = self._run(con, f"SELECT {what} FROM {_name(table)} WHERE {self._where(node, times)}")
+            matches = f"FROM {_name(table)} WHERE {self._where(node, times)}"
+            if not messages:
+                matches = f"FROM (SELECT 1 {matches} AND call_id IS NOT NULL GROUP BY call_id)"
+            found = self._run(con, f"SELECT count(*) {matches}")
         return int(found[0][0].as_py())
 
     def histogram(
@@ -299,7 +327,7 @@ class Searcher:
     def sql(self, statement: str) -> pa.Table:
         """Run SQL on the views sip, rtcp, log and other; for local use, never for what others send."""
         with self._snapshot(Times()) as con:
-            return self._run(con, statement)
+            return self._run(con, statement, large=True)
 
     # -- parts
 
@@ -315,10 +343,15 @@ class Searcher:
         with self.source.snapshot(times.since, times.until) as snapshot:
             yield snapshot.connection
 
-    def _run(self, con: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
-        """Run one statement; memory that does not suffice is an error for people."""
+    def _run(self, con: duckdb.DuckDBPyConnection, statement: str, large: bool = False) -> pa.Table:
+        """Run one statement; memory that does not suffice is an error for people.
+
+        large: the result may be; then con.sql() streams it. It plans twice, which costs more than many
+        a search itself, so that a small result is better copied.
+        """
         try:
-            return con.sql(statement).to_arrow_table()
+            result: Any = con.sql(statement) if large else con.execute(statement)
+            return result.to_arrow_table()
         except duckdb.OutOfMemoryException as error:
             raise HepcatError(
                 "the search needs more memory than it may take",

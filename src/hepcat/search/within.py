@@ -3,9 +3,15 @@
 In: bounds in microseconds since the epoch, or the tree of a query. Out: the range and its SQL.
 """
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from hepcat.search.ast import Node, time_bounds
+
+#: Ranges that `clusters` makes at most.
+MAX_CLUSTERS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +42,15 @@ class Times:
         if self.until is not None:
             parts.append(f"ts < make_timestamptz({int(self.until)})")
         return " AND ".join(parts) or "true"
+
+
+def clusters(moments: Iterable[int]) -> list[Times]:
+    """Return a few ranges that hold all of the moments: the largest gaps between them are left out."""
+    ordered = sorted(set(moments))
+    if not ordered:
+        return []
+    gaps = sorted(((b - a, a, b) for a, b in itertools.pairwise(ordered)), reverse=True)
+    cuts = sorted((a, b) for _, a, b in gaps[: MAX_CLUSTERS - 1])
+    starts = [ordered[0], *(b for _, b in cuts)]
+    ends = [*(a for a, _ in cuts), ordered[-1]]
+    return [Times(start, end + 1) for start, end in zip(starts, ends, strict=True)]
