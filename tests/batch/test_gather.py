@@ -2,12 +2,15 @@
 
 import ipaddress
 import random
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hepcat.batch.gather as gather_module
 from hepcat.batch.gather import gather, gather_views, replace_invalid_utf8, take_rows, write_addresses
 from hepcat.batch.layout import NUMERIC
 from hepcat.batch.schema import FIELD_INDEX, FIELDS, FLAG_FOLDED
@@ -79,9 +82,8 @@ def test_slices_outside_the_buffer_raise(change):
         batch.start[0] = -5
     with pytest.raises(IndexError):
         gather(batch, np.array([0]), rows)
-    views, valid = np.zeros((len(rows), 16), np.uint8), np.zeros(1, np.uint8)
     with pytest.raises(IndexError):
-        gather_views(batch.buffer, batch.start, batch.fields, 0, rows, views, valid)
+        gather_views(batch, 0, rows)
 
 
 @given(st.lists(st.binary(max_size=12), max_size=6))
@@ -122,9 +124,8 @@ def _addresses(texts):
         ip = ipaddress.ip_address(text)
         family[i] = 2 if ip.version == 4 else 10
         address[i] = np.frombuffer(ip.packed if ip.version == 6 else bytes(12) + ip.packed, np.uint8)
-    offsets, out = np.zeros(len(texts) + 1, np.int32), np.zeros(45 * len(texts), np.uint8)
-    size = write_addresses(address, family, np.arange(len(texts)), offsets, out)
-    assert size == offsets[-1]
+    offsets, out = write_addresses(address, family, np.arange(len(texts)))
+    assert len(out) == offsets[-1]
     return [out[offsets[i] : offsets[i + 1]].tobytes().decode() for i in range(len(texts))]
 
 
@@ -159,9 +160,9 @@ def test_addresses_agree_with_ipaddress(groups):
 
 
 def test_unknown_family_is_null():
-    offsets, out = np.zeros(2, np.int32), np.zeros(45, np.uint8)
-    family = np.array([7], np.uint8)
-    assert write_addresses(np.ones((1, 16), np.uint8), family, np.array([0]), offsets, out) == 0
+    offsets, out = write_addresses(np.ones((1, 16), np.uint8), np.array([7], np.uint8), np.array([0]))
+    assert offsets.tolist() == [0, 0]
+    assert len(out) == 0
 
 
 def test_take_rows_is_compact_and_equal():
@@ -180,3 +181,13 @@ def test_take_rows_is_compact_and_equal():
     assert take_rows(batch, np.zeros(40, bool)).n == 0
     with pytest.raises(IndexError):
         take_rows(batch, np.array([40]))
+
+
+def test_the_numbers_of_the_pxd_are_those_of_the_schema():
+    text = Path(gather_module.__file__).with_name("gather.pxd").read_text()
+    found = dict(re.findall(r"^    ([A-Z_]+) = ([0-9]+)$", text, re.M))
+    assert found == {
+        "FOLDED": str(FLAG_FOLDED),
+        "FIRST_SIP": str(FIELD_INDEX["method"]),
+        "BODY": str(FIELD_INDEX["body"]),
+    }

@@ -13,24 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from hepcat.batch.layout import NUMERIC, Batch
+from hepcat.batch.schema import FIELD_INDEX, FLAG_FOLDED
 
 Array = npt.NDArray[Any]
 
-# Codes that schema.py names too; a kernel wants them as C constants.
-_FOLDED = cython.declare(cython.int, 4)  # schema.FLAG_FOLDED
-_FIRST_SIP = cython.declare(cython.int, 3)  # FIELDS.index("method"): only SIP fields are unfolded
-_BODY = cython.declare(cython.int, 29)  # FIELDS.index("body"): not unfolded
+_NOTHING = np.zeros(0, dtype=np.uint8)
+
+# Numbers of schema.py as C constants come from gather.pxd; uncompiled they are these.
+if not cython.compiled:
+    FOLDED = FLAG_FOLDED
+    FIRST_SIP = FIELD_INDEX["method"]  # only SIP fields are unfolded,
+    BODY = FIELD_INDEX["body"]  # and the body is not
 
 
-@cython.cfunc
-@cython.exceptval(-1, check=False)
-@cython.nogil
 def _copy(
-    source: cython.const[cython.uchar][::1],
-    at: cython.longlong,
-    target: cython.uchar[::1],
-    to: cython.longlong,
-    length: cython.longlong,
+    source: Any, at: cython.longlong, target: Any, to: cython.longlong, length: cython.longlong
 ) -> cython.int:
     """Copy octets after checking both ranges; the one place where memory is moved unchecked."""
     i: cython.longlong
@@ -39,6 +36,7 @@ def _copy(
     if at < 0 or at + length > source.shape[0] or to < 0 or to + length > target.shape[0]:
         raise IndexError("slice outside its buffer")
     if cython.compiled:
+        # gather.pxd imports memcpy
         memcpy(cython.address(target[to]), cython.address(source[at]), cython.cast(cython.size_t, length))  # type: ignore[name-defined]  # noqa: F821
     else:
         for i in range(length):
@@ -46,14 +44,11 @@ def _copy(
     return 0
 
 
-@cython.cfunc
-@cython.exceptval(-2, check=False)
-@cython.nogil
 def _unfold(
-    source: cython.const[cython.uchar][::1],
+    source: Any,
     at: cython.longlong,
     length: cython.longlong,
-    target: cython.uchar[::1],
+    target: Any,
     to: cython.longlong,
     write: cython.bint,
 ) -> cython.longlong:
@@ -85,7 +80,7 @@ def _unfold(
             i = j
             continue
         # white space without a fold stays as it is; then everything up to the next white space
-        while i < length and (i < j or not (source[at + i] in (9, 10, 13, 32))):
+        while i < length and (i < j or source[at + i] not in (9, 10, 13, 32)):
             if write:
                 target[to + out] = source[at + i]
             out += 1
@@ -93,26 +88,21 @@ def _unfold(
     return out
 
 
-@cython.cfunc
-@cython.exceptval(check=False)
-@cython.nogil
 def _is_folded(flags: cython.int, column: cython.int) -> cython.bint:
-    return (flags & _FOLDED) != 0 and column >= _FIRST_SIP and column != _BODY
+    return (flags & FOLDED) != 0 and column >= FIRST_SIP and column != BODY
 
 
-@cython.cfunc
-@cython.exceptval(-1, check=False)
-@cython.nogil
 def _measure(
-    buffer: cython.const[cython.uchar][::1],
-    start: cython.const[cython.longlong][::1],
-    fields: cython.const[cython.ushort][:, :, ::1],
-    flags: cython.const[cython.uchar][::1],
-    rows: cython.const[cython.longlong][::1],
-    columns: cython.const[cython.int][::1],
-    offsets: cython.int[:, ::1],
-    valid: cython.uchar[:, ::1],
-    totals: cython.longlong[::1],
+    buffer: Any,
+    start: Any,
+    fields: Any,
+    flags: Any,
+    rows: Any,
+    columns: Any,
+    offsets: Any,
+    valid: Any,
+    totals: Any,
+    nothing: Any,
 ) -> cython.int:
     """Fill offsets (the first of each column is 0 already), validity bits and octets a column."""
     i: cython.Py_ssize_t
@@ -120,35 +110,33 @@ def _measure(
     row: cython.Py_ssize_t
     column: cython.int
     size: cython.longlong
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        for c in range(columns.shape[0]):
-            column = columns[c]
-            size = fields[row, column, 1]
-            if size:
-                valid[c, i >> 3] |= 1 << (i & 7)
-                if _is_folded(flags[row], column):
-                    size = _unfold(buffer, start[row] + fields[row, column, 0], size, valid[c], 0, False)
-                totals[c] += size
-                if totals[c] > 0x7FFFFFFF:
-                    raise OverflowError("a column of a batch is over 2 GiB")
-            offsets[c, i + 1] = cython.cast(cython.int, totals[c])
+    with cython.nogil:
+        for i in range(rows.shape[0]):
+            row = rows[i]
+            for c in range(columns.shape[0]):
+                column = columns[c]
+                size = fields[row, column, 1]
+                if size:
+                    valid[c, i >> 3] |= 1 << (i & 7)
+                    if _is_folded(flags[row], column):
+                        size = _unfold(buffer, start[row] + fields[row, column, 0], size, nothing, 0, False)
+                    totals[c] += size
+                    if totals[c] > 0x7FFFFFFF:
+                        raise OverflowError("a column of a batch is over 2 GiB")
+                offsets[c, i + 1] = cython.cast(cython.int, totals[c])
     return 0
 
 
-@cython.cfunc
-@cython.exceptval(-1, check=False)
-@cython.nogil
 def _fill(
-    buffer: cython.const[cython.uchar][::1],
-    start: cython.const[cython.longlong][::1],
-    fields: cython.const[cython.ushort][:, :, ::1],
-    flags: cython.const[cython.uchar][::1],
-    rows: cython.const[cython.longlong][::1],
-    columns: cython.const[cython.int][::1],
-    offsets: cython.const[cython.int][:, ::1],
-    base: cython.const[cython.longlong][::1],
-    data: cython.uchar[::1],
+    buffer: Any,
+    start: Any,
+    fields: Any,
+    flags: Any,
+    rows: Any,
+    columns: Any,
+    offsets: Any,
+    base: Any,
+    data: Any,
 ) -> cython.int:
     """Copy every slice to its place. Rows outside, columns inside: a record is in cache once."""
     i: cython.Py_ssize_t
@@ -157,19 +145,29 @@ def _fill(
     column: cython.int
     at: cython.longlong
     size: cython.longlong
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        at = start[row]
-        for c in range(columns.shape[0]):
-            column = columns[c]
-            size = fields[row, column, 1]
-            if size == 0:
-                continue
-            if _is_folded(flags[row], column):
-                _unfold(buffer, at + fields[row, column, 0], size, data, base[c] + offsets[c, i], True)
-            else:
-                _copy(buffer, at + fields[row, column, 0], data, base[c] + offsets[c, i], size)
+    with cython.nogil:
+        for i in range(rows.shape[0]):
+            row = rows[i]
+            at = start[row]
+            for c in range(columns.shape[0]):
+                column = columns[c]
+                size = fields[row, column, 1]
+                if size == 0:
+                    continue
+                if _is_folded(flags[row], column):
+                    _unfold(buffer, at + fields[row, column, 0], size, data, base[c] + offsets[c, i], True)
+                else:
+                    _copy(buffer, at + fields[row, column, 0], data, base[c] + offsets[c, i], size)
     return 0
+
+
+def _plain(array: Array) -> Any:
+    """Return what the loops index: the array, or uncompiled a view that gives plain integers.
+
+    (numpy's own scalars would wrap around at 8 or 16 bits.)
+    """
+    array = np.ascontiguousarray(array)
+    return array if cython.compiled else memoryview(array)  # type: ignore[arg-type]
 
 
 def gather(batch: Batch, columns: Array, rows: Array) -> tuple[Array, Array, Array, Array]:
@@ -187,76 +185,54 @@ def gather(batch: Batch, columns: Array, rows: Array) -> tuple[Array, Array, Arr
     offsets[:, 0] = 0
     valid = np.zeros((count, max((k + 7) // 8, 1)), dtype=np.uint8)
     totals = np.zeros(count, dtype=np.int64)
-    fields = np.ascontiguousarray(batch.fields)
-    start, flags = np.ascontiguousarray(batch.start), np.ascontiguousarray(batch.flags)
-    _measure_all(batch.buffer, start, fields, flags, rows, columns, offsets, valid, totals)
+    buffer, start, fields = _plain(batch.buffer), _plain(batch.start), _plain(batch.fields)
+    flags, order, wanted = _plain(batch.flags), _plain(rows), _plain(columns)
+    _measure(
+        buffer,
+        start,
+        fields,
+        flags,
+        order,
+        wanted,
+        _plain(offsets),
+        _plain(valid),
+        _plain(totals),
+        _plain(_NOTHING),
+    )
     base = np.zeros(count + 1, dtype=np.int64)
     np.cumsum(totals, out=base[1:])
     data = np.empty(int(base[count]), dtype=np.uint8)
-    _fill_all(batch.buffer, start, fields, flags, rows, columns, offsets, base, data)
+    _fill(buffer, start, fields, flags, order, wanted, _plain(offsets), _plain(base), _plain(data))
     return offsets, valid, base, data
 
 
-def _measure_all(
-    buffer: cython.const[cython.uchar][::1],
-    start: cython.const[cython.longlong][::1],
-    fields: cython.const[cython.ushort][:, :, ::1],
-    flags: cython.const[cython.uchar][::1],
-    rows: cython.const[cython.longlong][::1],
-    columns: cython.const[cython.int][::1],
-    offsets: cython.int[:, ::1],
-    valid: cython.uchar[:, ::1],
-    totals: cython.longlong[::1],
-) -> None:
-    if not cython.compiled:  # plain integers, not numpy scalars that wrap around
-        buffer, start, fields, flags = map(memoryview, (buffer, start, fields, flags))  # type: ignore[assignment]
-        rows, columns, totals = map(memoryview, (rows, columns, totals))  # type: ignore[assignment]
-    with cython.nogil:
-        _measure(buffer, start, fields, flags, rows, columns, offsets, valid, totals)
+def gather_views(batch: Batch, column: int, rows: Array) -> tuple[Array, Array]:
+    """Make Arrow binary views of one field, pointing into the batch's buffer: no copy.
 
-
-def _fill_all(
-    buffer: cython.const[cython.uchar][::1],
-    start: cython.const[cython.longlong][::1],
-    fields: cython.const[cython.ushort][:, :, ::1],
-    flags: cython.const[cython.uchar][::1],
-    rows: cython.const[cython.longlong][::1],
-    columns: cython.const[cython.int][::1],
-    offsets: cython.const[cython.int][:, ::1],
-    base: cython.const[cython.longlong][::1],
-    data: cython.uchar[::1],
-) -> None:
-    if not cython.compiled:
-        buffer, start, fields, flags = map(memoryview, (buffer, start, fields, flags))  # type: ignore[assignment]
-        rows, columns, offsets, base = map(memoryview, (rows, columns, offsets, base))  # type: ignore[assignment]
-    with cython.nogil:
-        _fill(buffer, start, fields, flags, rows, columns, offsets, base, data)
-
-
-def gather_views(
-    buffer: cython.const[cython.uchar][::1],
-    start: cython.const[cython.longlong][::1],
-    fields: cython.const[cython.ushort][:, :, ::1],
-    column: cython.int,
-    rows: cython.const[cython.longlong][::1],
-    views: cython.uchar[:, ::1],
-    valid: cython.uchar[::1],
-) -> None:
-    """Write Arrow binary views (16 octets each) of one field, pointing into `buffer`: no copy.
-
-    views: zeroed uint8 (k, 16). valid: zeroed uint8 ((k + 7) // 8). The buffer must be under
-    2 GiB (OverflowError), because a view's offset is an int32. Layout: int32 length, then the
-    value itself when it has at most 12 octets, else 4 octets of prefix, buffer number 0, offset.
+    Returns (views uint8 (k, 16), valid uint8 ((k + 7) // 8)). The buffer must be under 2 GiB
+    (OverflowError), because a view's offset is an int32.
     """
+    if len(batch.buffer) > 0x7FFFFFFF:
+        raise OverflowError("a buffer of a batch is over 2 GiB")
+    k = len(rows)
+    views = np.zeros((k, 16), dtype=np.uint8)
+    valid = np.zeros((k + 7) // 8, dtype=np.uint8)
+    if k:
+        start, fields, order = _plain(batch.start), _plain(batch.fields), _plain(rows)
+        _views(_plain(batch.buffer), start, fields, column, order, _plain(views), _plain(valid))
+    return views, valid
+
+
+def _views(
+    buffer: Any, start: Any, fields: Any, column: cython.Py_ssize_t, rows: Any, views: Any, valid: Any
+) -> cython.int:
+    """Write views as Arrow lays them out: int32 length, then the value itself when it has at most
+    12 octets, else its first 4 octets, buffer number 0 and its int32 offset."""
     i: cython.Py_ssize_t
     j: cython.Py_ssize_t
     row: cython.Py_ssize_t
     at: cython.longlong
     size: cython.longlong
-    if not cython.compiled:
-        buffer, start, fields, rows = map(memoryview, (buffer, start, fields, rows))  # type: ignore[assignment]
-    if buffer.shape[0] > 0x7FFFFFFF:
-        raise OverflowError("a buffer of a batch is over 2 GiB")
     with cython.nogil:
         for i in range(rows.shape[0]):
             row = rows[i]
@@ -274,12 +250,10 @@ def gather_views(
             if size > 12:
                 for j in range(4):
                     views[i, 12 + j] = (at >> (8 * j)) & 255
+    return 0
 
 
-@cython.cfunc
-@cython.exceptval(-1, check=False)
-@cython.nogil
-def _sequence(data: cython.const[cython.uchar][::1], at: cython.longlong, end: cython.longlong) -> cython.int:
+def _sequence(data: Any, at: cython.longlong, end: cython.longlong) -> cython.int:
     """Octets of the well-formed UTF-8 sequence at `at`, 0 where there is none (RFC 3629 section 4)."""
     a: cython.uchar = data[at]
     low: cython.uchar = 0x80
@@ -309,18 +283,20 @@ def _sequence(data: cython.const[cython.uchar][::1], at: cython.longlong, end: c
     return size
 
 
-def replace_invalid_utf8(data: cython.uchar[::1], offsets: cython.const[cython.int][::1]) -> int:
+def replace_invalid_utf8(data: Array, offsets: Array) -> int:
     """Overwrite each octet that is not part of well-formed UTF-8 by '?', value by value, in place.
 
     data: octets of one column. offsets: int32 (k + 1). Returns how many octets were replaced.
     """
+    return int(_replace(_plain(data), _plain(offsets))) if len(data) else 0
+
+
+def _replace(data: Any, offsets: Any) -> cython.longlong:
     i: cython.Py_ssize_t
     at: cython.longlong
     end: cython.longlong
     size: cython.int
     replaced: cython.longlong = 0
-    if not cython.compiled:
-        data, offsets = memoryview(data), memoryview(offsets)  # type: ignore[assignment,arg-type]
     with cython.nogil:
         for i in range(offsets.shape[0] - 1):
             at = offsets[i]
@@ -335,10 +311,7 @@ def replace_invalid_utf8(data: cython.uchar[::1], offsets: cython.const[cython.i
     return replaced
 
 
-@cython.cfunc
-@cython.exceptval(-1, check=False)
-@cython.nogil
-def _decimal(value: cython.int, out: cython.uchar[::1], to: cython.longlong) -> cython.longlong:
+def _decimal(value: cython.int, out: Any, to: cython.longlong) -> cython.longlong:
     """Write 0..255 in digits, return the place after it."""
     if value >= 100:
         out[to] = 48 + value // 100
@@ -350,15 +323,7 @@ def _decimal(value: cython.int, out: cython.uchar[::1], to: cython.longlong) -> 
     return to + 1
 
 
-@cython.cfunc
-@cython.exceptval(-1, check=False)
-@cython.nogil
-def _dotted(
-    address: cython.const[cython.uchar][:, ::1],
-    row: cython.Py_ssize_t,
-    out: cython.uchar[::1],
-    to: cython.longlong,
-) -> cython.longlong:
+def _dotted(address: Any, row: cython.Py_ssize_t, out: Any, to: cython.longlong) -> cython.longlong:
     """Write the last four octets as an IPv4 address, return the place after it."""
     i: cython.int
     for i in range(12, 16):
@@ -369,10 +334,7 @@ def _dotted(
     return to
 
 
-@cython.cfunc
-@cython.exceptval(-1, check=False)
-@cython.nogil
-def _group(value: cython.int, out: cython.uchar[::1], to: cython.longlong) -> cython.longlong:
+def _group(value: cython.int, out: Any, to: cython.longlong) -> cython.longlong:
     """Write 16 bits in lower-case hexadecimal without leading zeros (RFC 5952 sections 4.1, 4.3)."""
     shift: cython.int = 12
     digit: cython.int
@@ -386,15 +348,7 @@ def _group(value: cython.int, out: cython.uchar[::1], to: cython.longlong) -> cy
     return to
 
 
-@cython.cfunc
-@cython.exceptval(-1, check=False)
-@cython.nogil
-def _ipv6(
-    address: cython.const[cython.uchar][:, ::1],
-    row: cython.Py_ssize_t,
-    out: cython.uchar[::1],
-    to: cython.longlong,
-) -> cython.longlong:
+def _ipv6(address: Any, row: cython.Py_ssize_t, out: Any, to: cython.longlong) -> cython.longlong:
     """Write an IPv6 address as RFC 5952 says, return the place after it."""
     i: cython.int
     best: cython.int = -1  # first group of the longest run of zero groups (section 4.2)
@@ -419,10 +373,7 @@ def _ipv6(
             to += 2
             i += best_len
             continue
-        if i > 0 and i != best + best_len:
-            out[to] = 58
-            to += 1
-        elif i > 0 and best < 0:
+        if (i > 0 and i != best + best_len) or (i > 0 and best < 0):
             out[to] = 58
             to += 1
         if mapped and i == 6:
@@ -432,26 +383,27 @@ def _ipv6(
     return to
 
 
-def write_addresses(
-    address: cython.const[cython.uchar][:, ::1],
-    family: cython.const[cython.uchar][::1],
-    rows: cython.const[cython.longlong][::1],
-    offsets: cython.int[::1],
-    out: cython.uchar[::1],
-) -> int:
+def write_addresses(address: Array, family: Array, rows: Array) -> tuple[Array, Array]:
     """Write the addresses of the rows as text (RFC 5952), one after the other.
 
     address: (n, 16), IPv4 in the last four octets. family: 2 or 10, else nothing is written (null).
-    offsets: int32 (k + 1). out: room for 45 octets a row. Returns the octets written. A formatter
-    costs about 30 ns a row, so no table of known addresses is kept that a sender could blow up.
+    Returns (offsets int32 (k + 1), octets). Writing an address costs less than looking it up would,
+    so there is no table of known addresses that a sender could blow up.
     """
+    k = len(rows)
+    offsets = np.zeros(k + 1, dtype=np.int32)
+    out = np.empty(45 * k, dtype=np.uint8)
+    if k == 0:
+        return offsets, out
+    size = _addresses(_plain(address), _plain(family), _plain(rows), _plain(offsets), _plain(out))
+    return offsets, out[:size]
+
+
+def _addresses(address: Any, family: Any, rows: Any, offsets: Any, out: Any) -> cython.longlong:
     i: cython.Py_ssize_t
     row: cython.Py_ssize_t
     to: cython.longlong = 0
-    if not cython.compiled:
-        address, family, rows = map(memoryview, (address, family, rows))  # type: ignore[assignment]
     with cython.nogil:
-        offsets[0] = 0
         for i in range(rows.shape[0]):
             row = rows[i]
             if family[row] == 2:
@@ -462,18 +414,13 @@ def write_addresses(
     return to
 
 
-def _pack(
-    buffer: cython.const[cython.uchar][::1],
-    start: cython.const[cython.longlong][::1],
-    rows: cython.const[cython.longlong][::1],
-    out_start: cython.const[cython.longlong][::1],
-    out: cython.uchar[::1],
-) -> None:
+def _pack(buffer: Any, start: Any, rows: Any, out_start: Any, out: Any) -> cython.int:
     """Copy whole records one after the other."""
     i: cython.Py_ssize_t
     with cython.nogil:
         for i in range(rows.shape[0]):
             _copy(buffer, start[rows[i]], out, out_start[i], out_start[i + 1] - out_start[i])
+    return 0
 
 
 def take_rows(batch: Batch, rows: Array) -> Batch:
@@ -490,7 +437,7 @@ def take_rows(batch: Batch, rows: Array) -> Batch:
     start = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum(batch.start[rows + 1] - batch.start[rows], out=start[1:])
     buffer = np.empty(int(start[len(rows)]), dtype=np.uint8)
-    _pack(batch.buffer, np.ascontiguousarray(batch.start), rows, start, buffer)
+    _pack(_plain(batch.buffer), _plain(batch.start), _plain(rows), _plain(start), _plain(buffer))
     return Batch(
         n=len(rows),
         buffer=buffer,

@@ -125,13 +125,10 @@ def _numeric(batch: Batch, column: Column, rows: Array) -> pa.Array:
 
 
 def _addresses(address: Array, family: Array, rows: Array) -> pa.Array:
-    k = len(rows)
-    offsets = np.empty(k + 1, dtype=np.int32)
-    out = np.empty(45 * k, dtype=np.uint8)
-    octets = write_addresses(np.ascontiguousarray(address), np.ascontiguousarray(family), rows, offsets, out)
+    offsets, octets = write_addresses(address, family, rows)
     known = np.diff(offsets) > 0
     valid = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
-    return pa.Array.from_buffers(pa.string(), k, [valid, pa.py_buffer(offsets), pa.py_buffer(out[:octets])])
+    return pa.Array.from_buffers(pa.string(), len(rows), [valid, pa.py_buffer(offsets), pa.py_buffer(octets)])
 
 
 def _strings(offsets: Array, valid: Array, data: Array, type_: pa.DataType) -> pa.Array:
@@ -155,13 +152,9 @@ def _gather_strings(batch: Batch, table: str, rows: Array, views: bool) -> dict[
 
 
 def _payload_views(batch: Batch, rows: Array) -> pa.Array:
-    k = len(rows)
-    views = np.zeros((k, 16), dtype=np.uint8)
-    valid = np.zeros((k + 7) // 8, dtype=np.uint8)
-    start, fields = np.ascontiguousarray(batch.start), np.ascontiguousarray(batch.fields)
-    gather_views(batch.buffer, start, fields, _PAYLOAD, rows, views, valid)
+    views, valid = gather_views(batch, _PAYLOAD, rows)
     buffers = [pa.py_buffer(valid), pa.py_buffer(views), pa.py_buffer(batch.buffer)]
-    return pa.Array.from_buffers(pa.binary_view(), k, buffers)
+    return pa.Array.from_buffers(pa.binary_view(), len(rows), buffers)
 
 
 def _extra(batch: Batch, rows: Array) -> pa.Array:

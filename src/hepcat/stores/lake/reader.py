@@ -24,17 +24,8 @@ from hepcat.stores.lake.catalog import JOURNAL, Listing, ParquetFile, listing
 from hepcat.stores.lake.journal import JournalReader
 
 _TRIES: Final = 50
+_TIMES_AT_MOST: Final = 100_000
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class _Footer:
-    """What of a footer decides whether a file is read."""
-
-    rows: int
-    low: int
-    high: int
-    columns: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -81,7 +72,7 @@ class Lake:
         if not self.root.is_dir():
             raise HepcatError(f"no lake at {self.root}", "Start `hepcat serve` or import a capture.")
         self._mutex = threading.Lock()
-        self._footers: dict[tuple[str, int, int, str], _Footer] = {}
+        self._times: dict[tuple[str, str, int, int], tuple[int, int]] = {}
         self._journals: dict[int, _OpenJournal] = {}
         self._spill = tempfile.TemporaryDirectory(prefix="hepcat-spill-")
         self._database = self._connect()
@@ -164,18 +155,17 @@ class Lake:
     def _overlaps(self, f: ParquetFile, since_us: int | None, until_us: int | None) -> bool:
         if since_us is None and until_us is None:
             return True
-        footer = self._footer(f)
-        return (until_us is None or footer.low <= until_us) and (since_us is None or footer.high >= since_us)
+        low, high = self._times_of(f)
+        return (until_us is None or low <= until_us) and (since_us is None or high >= since_us)
 
-    def _footer(self, f: ParquetFile) -> _Footer:
-        key = (f.table, f.first, f.last, f.date)
-        footer = self._footers.get(key)
-        if footer is None:
-            metadata = pq.read_metadata(f.path)
-            low, high = _time_range(metadata)
-            columns = frozenset(metadata.schema.to_arrow_schema().names)
-            footer = self._footers[key] = _Footer(metadata.num_rows, low, high, columns)
-        return footer
+    def _times_of(self, f: ParquetFile) -> tuple[int, int]:
+        """Return the least and greatest ts of a file; its footer is read once, files do not change."""
+        key = (f.table, f.date, f.first, f.last)
+        if key not in self._times:
+            if len(self._times) >= _TIMES_AT_MOST:  # of files that have long been merged or deleted
+                self._times.clear()
+            self._times[key] = _time_range(pq.read_metadata(f.path))
+        return self._times[key]
 
     def _read_journals(self, found: Listing) -> int:
         """Bring the cache of journals to what is on disk now; returns their records."""
