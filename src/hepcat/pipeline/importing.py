@@ -27,6 +27,9 @@ from hepcat.sources.pcap_file import Progress, open_capture, read_batches
 
 #: Messages in a batch: the kernels' working set stays within the processor's cache.
 ROWS: Final = 8192
+#: Messages in a block of the lake's import. Measured: with 131,072 fresh memory alone (580 MiB of it)
+#: costs a third of the time, with these 390 MiB do.
+BLOCK_ROWS: Final = 65_536
 _CHUNK: Final = 1 << 20
 
 
@@ -91,6 +94,7 @@ def _store(
     if first is None:
         return
     hasher = _Hasher(path, progress.size, sha256)
+    settings = settings.model_copy(update={"journal_rows": min(settings.journal_rows, BLOCK_ROWS)})
     with ImportWriter(data, settings) as writer:
         batch: Batch | None = first
         while batch is not None:
