@@ -67,7 +67,7 @@ def test_beside_a_server_and_a_second_import(tmp_path):
 
 @pytest.mark.parametrize(
     ("fault", "kept"),
-    [("part:2", 0), ("publish:1", 0), ("published:1", 300), ("move:1", 300), ("moved:1", 300)],
+    [("publish:1", 0), ("published:1", 300), ("move:1", 300)],
 )
 def test_killed_imports_are_whole_or_gone(tmp_path, fault, kept):
     code = (
