@@ -8,13 +8,13 @@ cdef enum:
     FOLDED = 4
     BODY = 29
 
-cdef int _copy(
+cdef inline int _copy(
     const unsigned char[::1] source, long long at, unsigned char[::1] target, long long to, long long length
 ) except -1 nogil
 cdef long long _unfold(
     const unsigned char[::1] source, long long at, long long length, unsigned char[::1] target, long long to, bint write
 ) except -2 nogil
-cdef bint _is_folded(int flags, int column) noexcept nogil
+cdef inline bint _is_folded(int flags, int column) noexcept nogil
 cdef int _measure(
     const unsigned char[::1] buffer,
     const long long[::1] start,
