@@ -12,10 +12,12 @@ from hepcat.search.searcher import AROUND, Searcher
 from tests.search.support import NOON, Row, Source
 
 A, B = ("10.0.0.1", 5060), ("10.0.0.2", 5080)
-PHRASES = {100: "Trying", 180: "Ringing", 183: "Session Progress", 200: "OK", 302: "Moved Temporarily",
-           401: "Unauthorized", 403: "Forbidden", 407: "Proxy Authentication Required", 408: "Request Timeout",
-           480: "Temporarily Unavailable", 486: "Busy Here", 487: "Request Terminated", 500: "Server Error",
-           603: "Decline"}  # fmt: skip
+PHRASES = {
+    100: "Trying", 180: "Ringing", 183: "Session Progress", 200: "OK", 302: "Moved Temporarily",
+    401: "Unauthorized", 403: "Forbidden", 407: "Proxy Authentication Required", 408: "Request Timeout",
+    480: "Temporarily Unavailable", 486: "Busy Here", 487: "Request Terminated", 500: "Server Error",
+    603: "Decline",
+}  # fmt: skip
 
 
 def scenario(call_id: str, steps: Sequence[Any], start: int = NOON, **common: Any) -> list[Row]:
@@ -36,7 +38,8 @@ def scenario(call_id: str, steps: Sequence[Any], start: int = NOON, **common: An
             "from_user": "alice", "from_domain": "example.com", "from_tag": "ft", "to_user": "bob",
             "to_domain": "example.org", "to_tag": "tt" if status and status > 100 else None,
             "cseq": f"{cseq} {method}", "via_1_branch": f"z9hG4bK-{cseq}-{method}",
-            "user_agent": "Phone" if status is None else "Gateway", "payload": f"{method} {status or ''}".encode(),
+            "user_agent": "Phone" if status is None else "Gateway",
+            "payload": f"{method} {status or ''}".encode(),
             "ruri": "sip:bob@example.org" if status is None else None,
             **common, **extra,
         }  # fmt: skip
@@ -68,7 +71,8 @@ SCENARIOS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "busy": ([*SUCCESS[:2], (700, (486, "INVITE")), (710, "ACK")],
              {"state": "busy", "status": 486, "phrase": "Busy Here", "post_dial_delay": None}),
     "busy after ringing": ([*SUCCESS[:3], (2500, (486, "INVITE"))], {"state": "busy", "ring_time": 2.0}),
-    "cancelled": ([*SUCCESS[:3], (4500, "CANCEL"), (4510, (200, "CANCEL")), (4520, (487, "INVITE")), (4530, "ACK")],
+    "cancelled": ([*SUCCESS[:3], (4500, "CANCEL"), (4510, (200, "CANCEL")), (4520, (487, "INVITE")),
+                   (4530, "ACK")],
                   {"state": "cancelled", "status": 487, "ring_time": 4.0, "talk_time": None}),
     "cancelled, 487 not seen": ([*SUCCESS[:3], (4500, "CANCEL")],
                                 {"state": "cancelled", "status": 180, "ring_time": 4.0}),
@@ -87,7 +91,8 @@ SCENARIOS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     ),
     "auth asked": ([(0, "INVITE"), (5, (407, "INVITE")), (6, "ACK")],
                    {"state": "auth required", "status": 407, "phrase": "Proxy Authentication Required"}),
-    "auth under way": ([(0, "INVITE"), (5, (407, "INVITE")), (6, "ACK"), (10, "INVITE")], {"state": "trying"}),
+    "auth under way": ([(0, "INVITE"), (5, (407, "INVITE")), (6, "ACK"), (10, "INVITE")],
+                       {"state": "trying"}),
     "auth then forbidden": ([(0, "INVITE"), (5, (407, "INVITE")), (10, "INVITE"), (15, (403, "INVITE"))],
                             {"state": "rejected", "status": 403}),
     "failed re-INVITE": ([*SUCCESS[:5], (5000, "INVITE"), (5010, (488, "INVITE")), *SUCCESS[5:]],
@@ -98,15 +103,19 @@ SCENARIOS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "begins with a response": ([(0, (180, "INVITE")), (100, (200, "INVITE"))],
                                {"state": "in call", "source": "10.0.0.1:5060", "destination": "10.0.0.2:5080",
                                 "post_dial_delay": None, "ring_time": 0.1}),
-    "only the end": ([(0, "BYE"), (10, (200, "BYE"))], {"state": "succeeded", "method": "BYE", "talk_time": None}),
+    "only the end": ([(0, "BYE"), (10, (200, "BYE"))],
+                     {"state": "succeeded", "method": "BYE", "talk_time": None}),
     "only an ACK": ([(0, "ACK")], {"state": None, "method": "ACK"}),
     "no method": ([(0, None, {"malformed": "start_line"})], {"state": None, "malformed": 1}),
-    "registered": ([(0, "REGISTER"), (5, (401, "REGISTER")), (10, "REGISTER", {"expires": 600, "auth_user": "al"}),
-                    (15, (200, "REGISTER"))], {"state": "registered", "status": 200, "auth_user": "al"}),
+    "registered": (
+        [(0, "REGISTER"), (5, (401, "REGISTER")), (10, "REGISTER", {"expires": 600, "auth_user": "al"}),
+         (15, (200, "REGISTER"))],
+        {"state": "registered", "status": 200, "auth_user": "al"},
+    ),
     "unregistered": ([(0, "REGISTER", {"expires": 0}), (5, (200, "REGISTER"))], {"state": "unregistered"}),
     "registration challenged": ([(0, "REGISTER"), (5, (401, "REGISTER"))], {"state": "auth required"}),
-    "registration refused": ([(0, "REGISTER"), (5, (401, "REGISTER")), (10, "REGISTER"), (15, (403, "REGISTER"))],
-                             {"state": "rejected"}),
+    "registration refused": ([(0, "REGISTER"), (5, (401, "REGISTER")), (10, "REGISTER"),
+                              (15, (403, "REGISTER"))], {"state": "rejected"}),
     "registration broken": ([(0, "REGISTER"), (5, (500, "REGISTER"))], {"state": "failed"}),
     "registration unheard": ([(0, "REGISTER")], {"state": "no reply"}),
     "options": ([(0, "OPTIONS"), (5, (200, "OPTIONS"))], {"state": "succeeded", "method": "OPTIONS"}),

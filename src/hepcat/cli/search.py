@@ -312,9 +312,9 @@ def _follow(lake: "Data", options: _Options) -> None:
     with _destination(options) as out, contextlib.suppress(KeyboardInterrupt):
         writer = _LiveWriter(options, out)
         for table in tables:
-            if limit is not None:
-                table = table.slice(0, limit - writer.rows)
-            writer.write(table)
+            if not len(table):
+                continue
+            writer.write(table if limit is None else table.slice(0, limit - writer.rows))
             if limit is not None and writer.rows >= limit:
                 return
 
@@ -329,8 +329,6 @@ class _LiveWriter:
         self.layout = TextTable(_width(options), _color(options), spare=options.fields is None)
 
     def write(self, table: "pa.Table") -> None:
-        if not len(table):
-            return
         from hepcat.search import output
 
         if self.options.format is Format.TABLE:

@@ -27,7 +27,7 @@ WIDTHS: Final[tuple[int, ...]] = (
 _FINER: Final = 32
 CLASSES: Final[tuple[str, ...]] = ("request", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx")
 
-#: (range, width) -> table of bucket number, class (0 is a request), count
+#: (range, width) -> table of bucket, class (0 is a request), n, low and high (first and last time)
 Count = Callable[[Times, int], pa.Table]
 
 
@@ -36,8 +36,8 @@ def counts_sql(condition: str, width: int, messages: bool) -> str:
     width = int(width)
     if messages:
         return (
-            f"SELECT epoch_us(ts) // {width} AS bucket, coalesce(status, 0) // 100 AS class, count(*) AS n "
-            f"FROM sip WHERE {condition} GROUP BY ALL"
+            f"SELECT epoch_us(ts) // {width} AS bucket, coalesce(status, 0) // 100 AS class, count(*) AS n, "
+            f"epoch_us(min(ts)) AS low, epoch_us(max(ts)) AS high FROM sip WHERE {condition} GROUP BY ALL"
         )
     # 64 bits of hash in place of the text halve the time; that two of millions of calls share them, and
     # are drawn as one, is less likely than one in a million.
@@ -47,8 +47,8 @@ def counts_sql(condition: str, width: int, messages: bool) -> str:
         f"FROM sip WHERE {condition} AND call_id IS NOT NULL GROUP BY hash(call_id)"
     )
     return (
-        f"SELECT epoch_us(first) // {width} AS bucket, status // 100 AS class, count(*) AS n "
-        f"FROM ({calls}) GROUP BY ALL"
+        f"SELECT epoch_us(first) // {width} AS bucket, status // 100 AS class, count(*) AS n, "
+        f"epoch_us(min(first)) AS low, epoch_us(max(first)) AS high FROM ({calls}) GROUP BY ALL"
     )
 
 
@@ -64,22 +64,20 @@ def build(
     if low is None or high is None:
         return _table({}, [], 1)
     fine = width_for(high - low, buckets * _FINER)
-    counted = _counted(count(times, fine))
-    if not counted:
+    found = count(times, fine)
+    if not len(found):
         return _table({}, [], 1)
-    first, last = min(counted)[0] * fine, (max(counted)[0] + 1) * fine - 1
+    counted = _counted(found)
+    first, last = min(found["low"].to_pylist()), max(found["high"].to_pylist())
     width = width_for(last - first, buckets)
     if width < fine:
-        part = Times(max(first, times.since or first), min(last + 1, times.until or last + 1))
-        return build(count, part, first, last, buckets, zone)
+        return build(count, Times(first, times.until), first, last, buckets, zone)
     shift = _shift(first, width, zone)
     joined: dict[tuple[int, int], int] = {}
     for (bucket, klass), n in counted.items():
         key = ((bucket * fine + shift) // width, klass)
         joined[key] = joined.get(key, 0) + n
     numbers = range((first + shift) // width, (last + shift) // width + 1)
-    while len(numbers) > 1 and not any((numbers[-1], klass) in joined for klass in range(10)):
-        numbers = numbers[:-1]
     starts = [number * width - shift for number in numbers]
     return _table({(key[0] * width - shift, key[1]): n for key, n in joined.items()}, starts, width)
 
