@@ -155,7 +155,7 @@ class _Options:
         self.output: Path | None = given["output"]
         self.table: str = given["table"]
         limit: int | None = given["limit"]
-        self.limit = limit or None
+        self.limit = self.asked_limit = limit or None
         if limit is None and self.format is Format.TABLE:
             self.limit = TABLE_LIMIT
         self.what = "messages" if self.messages else "calls"
@@ -308,7 +308,7 @@ def _follow(lake: "Data", options: _Options) -> None:
         tables = live.follow_messages(lake.path, lake.searcher, node, columns, options.table)
     else:
         tables = live.follow_calls(lake.path, lake.searcher, node, columns)
-    limit = None if options.limit == TABLE_LIMIT else options.limit
+    limit = options.asked_limit
     with _destination(options) as out, contextlib.suppress(KeyboardInterrupt):
         writer = _LiveWriter(options, out)
         for table in tables:

@@ -269,11 +269,8 @@ class Searcher:
         if len(ids) <= 1:
             return f"(SELECT * FROM sip WHERE {condition} AND {span.sql()})"
         found = self._run(con, f"SELECT epoch_us(ts) AS at FROM sip WHERE {condition} AND {span.sql()}")
-        parts = [
-            f"SELECT * FROM sip WHERE {condition} AND {times.sql()}"
-            for times in clusters(found["at"].to_pylist())
-        ]
-        return f"({' UNION ALL '.join(parts) or 'SELECT * FROM sip WHERE false'})"
+        when = " OR ".join(f"({times.sql()})" for times in clusters(found["at"].to_pylist())) or "false"
+        return f"(SELECT * FROM sip WHERE {condition} AND ({when}))"
 
     def _matching_calls(self, node: Node, times: Times) -> str:
         """Return the relation of all messages of the calls that match."""

@@ -11,7 +11,7 @@ from typing import Final
 from hepcat.search.ast import Node, time_bounds
 
 #: Ranges that `clusters` makes at most.
-MAX_CLUSTERS: Final = 8
+MAX_CLUSTERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
