@@ -41,16 +41,9 @@ HEADING: Final[dict[str, str]] = {
 }
 #: Left out one after the other where a terminal is too narrow and no --fields were given.
 SPARE: Final = (
-    "phrase",
-    "ring_time",
-    "destination",
-    "post_dial_delay",
-    "source",
-    "messages",
-    "talk_time",
-    "method",
-    "status",
-)
+    "phrase", "ring_time", "destination", "post_dial_delay", "source", "messages", "talk_time",
+    "reason_phrase", "dst_port", "src_port",
+)  # fmt: skip
 #: Cut with an ellipsis before anything else is.
 _NARROWEST: Final = 10
 #: Room for columns of a stream, whose values are not known beforehand.
