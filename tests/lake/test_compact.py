@@ -58,6 +58,12 @@ def test_bounds_on_records_and_on_decoded_octets():
     assert len(plan(heavy, [], LakeSettings(), False)) == 2
 
 
+def test_files_of_other_columns_are_left_apart():
+    infos = [_info(10 * k, 10 * k + 9) for k in range(4)]
+    infos[3] = Info(infos[3].file, 10, 1, 1000, "other")
+    assert _names(plan(infos, [], FEW, True)) == _names(infos[:3])
+
+
 def _sealed(path, batches):
     with LakeWriter(path, OFF) as writer:
         for batch in batches:

@@ -176,6 +176,17 @@ def _list_once(root: Path) -> Listing | None:
     return Listing(tuple(files), tuple(a for a in journals if a not in hidden), tuple(replaced))
 
 
+def _is_moving(root: Path, entry: Entry) -> bool:
+    """Tell whether this is a .done that something happened to within the last moment."""
+    if entry.kind != "done":
+        return False
+    try:
+        found = os.stat(root / JOURNAL / entry.name)
+    except FileNotFoundError:
+        return False
+    return time.time() - max(found.st_mtime, found.st_ctime) < _PATIENCE
+
+
 def listing(root: Path) -> Listing:
     """Return one consistent listing of the lake, or raise HepcatError.
 
@@ -184,7 +195,7 @@ def listing(root: Path) -> Listing:
     """
     patience = time.monotonic() + _PATIENCE
     for _ in range(_TRIES):
-        if any(e.kind == "done" for e in entries(root)) and time.monotonic() < patience:
+        if time.monotonic() < patience and any(_is_moving(root, e) for e in entries(root)):
             time.sleep(0.002)
             continue
         found = _list_once(root)

@@ -36,7 +36,7 @@ from hepcat.stores.lake.catalog import (
 )
 from hepcat.stores.lake.claim import try_lock, unclaimed
 from hepcat.stores.lake.fault import fault
-from hepcat.stores.lake.footer import DifferentSchemas, join_files
+from hepcat.stores.lake.footer import join_files
 from hepcat.stores.lake.parquet import write_parquet
 
 #: Octets (as encoded, before zstd) that are decoded at once at most.
@@ -54,6 +54,7 @@ class Info:
     rows: int
     groups: int
     encoded: int
+    schema: str = ""
 
 
 def plan(infos: list[Info], alive: list[int], settings: LakeSettings, final: bool) -> list[Info]:
@@ -81,11 +82,12 @@ def plan(infos: list[Info], alive: list[int], settings: LakeSettings, final: boo
 
 
 def _split(infos: list[Info], alive: list[int]) -> list[list[Info]]:
-    """Cut the files where a living writer's range lies between two of them."""
+    """Cut the files where a living writer's range lies between two of them, or columns differ."""
     segments: list[list[Info]] = []
     for info in infos:
-        before = segments[-1][-1].file.last if segments else -1
-        if not segments or any(before < a < info.file.first for a in alive):
+        before = segments[-1][-1] if segments else info
+        between = any(before.file.last < a < info.file.first for a in alive)
+        if not segments or between or before.schema != info.schema:
             segments.append([])
         segments[-1].append(info)
     return segments
@@ -110,6 +112,12 @@ def _is_small(infos: list[Info], settings: LakeSettings) -> bool:
     """Tell whether row groups are so small that decoding and writing again is worth it."""
     rows, groups = sum(i.rows for i in infos), sum(i.groups for i in infos)
     return rows < groups * settings.row_group_rows // 4
+
+
+def _is_decoded(infos: list[Info], settings: LakeSettings) -> bool:
+    """Tell whether to decode and write again: worth it, and within the bound on memory."""
+    rows, encoded = sum(i.rows for i in infos), sum(i.encoded for i in infos)
+    return _is_small(infos, settings) and rows <= settings.row_group_rows and encoded <= _DECODE_AT_MOST
 
 
 def _fitting(run: list[Info], settings: LakeSettings) -> list[Info]:
@@ -183,7 +191,8 @@ class Compactor:
             metadata = pq.read_metadata(f.path)
             groups = metadata.num_row_groups
             encoded = sum(metadata.row_group(i).total_byte_size for i in range(groups))
-            info = self._infos[f] = Info(f, metadata.num_rows, groups, encoded)
+            schema = str(metadata.schema).partition("\n")[2]  # the first line is where it lies in memory
+            info = self._infos[f] = Info(f, metadata.num_rows, groups, encoded, schema)
         return info
 
     @staticmethod
@@ -209,8 +218,10 @@ class Compactor:
         temporary = folder / (_TEMPORARY + name)
         rows = sum(i.rows for i in chosen)
         try:
-            if _is_small(chosen, self._settings) or not self._join(chosen, temporary):
+            if _is_decoded(chosen, self._settings):
                 self._rewrite(chosen, table, temporary)
+            else:
+                self._join(chosen, temporary)
             if pq.read_metadata(temporary).num_rows != rows:
                 raise ValueError(f"merging {name} in {folder} lost records")  # a bug of ours
             fault("merge")
@@ -229,14 +240,11 @@ class Compactor:
         )
 
     @staticmethod
-    def _join(chosen: list[Info], temporary: Path) -> bool:
+    def _join(chosen: list[Info], temporary: Path) -> None:
         fd = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o640)
         try:
             join_files([i.file.path for i in chosen], fd)
             os.fsync(fd)
-            return True
-        except DifferentSchemas:
-            return False
         finally:
             os.close(fd)
 

@@ -29,7 +29,7 @@ _META: Final = 3
 _META_OFFSETS: Final = (9, 10, 11, 14)
 
 
-class DifferentSchemas(Exception):
+class DifferentSchemas(ValueError):
     """The files do not have the same columns; they cannot be joined without decoding."""
 
 

@@ -24,6 +24,7 @@ from hepcat.stores.lake.compact import Compactor
 from hepcat.stores.lake.keeper import seal_journal
 from hepcat.stores.lake.recover import recover
 from hepcat.stores.lake.seal import discard, finish, publish, write_parts
+from hepcat.stores.lake.writer import open_lake_folder
 
 _DAY: Final = 86_400
 #: Octets of records a block holds: with journal_rows records of an ordinary size it is full first.
@@ -41,8 +42,6 @@ class ImportWriter:
 
     def __init__(self, path: Path | str, settings: LakeSettings | None = None) -> None:
         """Claim a range of sequence numbers, take over what dead writers left. Raises HepcatError."""
-        from hepcat.stores.lake.writer import open_lake_folder
-
         self.root = Path(path)
         self.settings = settings or LakeSettings()
         open_lake_folder(self.root)
