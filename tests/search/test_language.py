@@ -508,7 +508,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(random_rows, st.lists(trees, min_size=1, max_size=6))
 def test_duckdb_and_python_agree(rows: list[Row], nodes: list[Node]) -> None:
     with duckdb.connect() as con:
