@@ -156,7 +156,9 @@ SIP_COLUMNS: Final[tuple[Column, ...]] = (
     _slice("cseq", "CSeq, number and method (20.16)"),
     _slice("via_1", "topmost Via value (20.42)"),
     _slice("via_1_branch", "branch of the topmost Via (8.1.1.7)"),
-    _slice("pid_user", "user of P-Asserted-Identity, else P-Preferred-Identity (RFC 3325), else Remote-Party-ID"),
+    _slice(
+        "pid_user", "user of P-Asserted-Identity, else P-Preferred-Identity (RFC 3325), else Remote-Party-ID"
+    ),
     _slice("contact_user", "user of the first Contact URI; * as it stands (20.10)"),
     _slice("contact_ip", "host of the first Contact URI (20.10)"),
     Column("contact_port", "uint16", "port of the first Contact URI (20.10)"),

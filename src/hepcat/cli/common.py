@@ -36,6 +36,6 @@ def existing_data_dir(data: Path | None, configured: Path | None = None) -> Path
     if not path.is_dir():
         raise HepcatError(
             f"no lake at {path}",
-            "Start `hepcat serve`, import a capture with `hepcat import FILE`, or name the folder with --data.",
+            "Start `hepcat serve`, import a capture (`hepcat import FILE`), or name its folder: --data.",
         )
     return path
