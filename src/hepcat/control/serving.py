@@ -76,7 +76,7 @@ def _import_early() -> None:
     """Import what would else be imported later: by another user, who might not be allowed to read Python's
     files, and while traffic flows, when an import would hold the receiving threads up.
     """
-    importlib.import_module("hepcat.stores.lake")
+    importlib.import_module("hepcat.stores.lake.writer")
     importlib.import_module("numpy.ma")  # pyarrow's conversions want it
 
 
