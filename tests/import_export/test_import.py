@@ -192,3 +192,5 @@ def test_the_command_says_what_it_did(
     said = capfd.readouterr()
     assert "already imported on 20" in said.out
     assert "3 messages; --again to store it once more" in said.out
+    assert command(monkeypatch, "import", str(good), "--data", str(data), "--again") == 0
+    assert "3 SIP messages stored" in capfd.readouterr().out

@@ -65,7 +65,7 @@ def hep(
         f"sent {sent.messages:,} messages of {sent.calls:,} dialogs in {sent.seconds:.1f} s: "
         f"{sent.rate:,.0f} a second, {sent.octets / max(1, sent.messages):.0f} octets each"
     )
-    if rate and sent.messages and sent.rate < 0.98 * rate:
+    if rate and sent.seconds >= 1 and sent.rate < 0.98 * rate:
         typer.echo(f"this machine did not reach the {rate:,.0f} a second that were asked for", err=True)
     if sent.icmp_errors:
         typer.echo(f"nobody listens at {to} (the host said so {sent.icmp_errors:,} times)", err=True)
