@@ -103,6 +103,9 @@ def test_a_query_is_limited_and_says_so() -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout.count("● ") == 20
     assert "more than 20 calls match; these are the newest 20" in result.stderr
+    result = flow("--query", "call_id:busy-*", "--limit", "1")
+    assert "more than one call matches; this is the newest" in result.stderr
+    assert "● " not in result.stdout, "one call needs no marks"
     assert "busy-24" in result.stdout
     assert "busy-04" not in result.stdout
 

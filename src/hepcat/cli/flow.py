@@ -57,6 +57,12 @@ def flow(
     query: Annotated[
         str | None, typer.Option("--query", "-q", metavar="QUERY", help="The calls that a query finds.")
     ] = None,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", min=1, max=MAX_CALLS, metavar="N", help="Calls drawn of a query: the newest N."
+        ),
+    ] = MAX_CALLS,
     format_: Annotated[Format, typer.Option("--format", "-f", help="Form of the picture.")] = Format.TEXT,
     raw: Annotated[bool, typer.Option("--raw", help="Add the messages (text and json).")] = False,
     output: Annotated[
@@ -85,7 +91,7 @@ def flow(
 
     settings = load_settings(config)
     folder = existing_data_dir(data, settings.data)
-    ladder = _ladder(folder, call_id or [], query, _span(last, since, until, utc), settings.aliases)
+    ladder = _ladder(folder, call_id or [], query, limit, _span(last, since, until, utc), settings.aliases)
     if format_ is Format.SVG:
         text = ladder.svg(utc=utc)
     elif format_ is Format.MERMAID:
@@ -101,6 +107,7 @@ def _ladder(
     folder: Path,
     call_ids: list[str],
     query: str | None,
+    limit: int,
     span: tuple[int | None, int | None],
     aliases: dict[str, str],
 ) -> "Ladder":
@@ -109,10 +116,10 @@ def _ladder(
     from hepcat.search.ladder import build
 
     with api.open(folder) as lake:
-        wanted = _found(lake, query, span) if query is not None else []
+        wanted = _found(lake, query, limit, span) if query is not None else []
         for call_id in call_ids:
             if call_id.endswith("*") and _PLAIN.fullmatch(call_id[:-1]):
-                wanted += _found(lake, f"call_id:{call_id}", span)
+                wanted += _found(lake, f"call_id:{call_id}", limit, span)
             else:
                 wanted.append(call_id)
         wanted = list(dict.fromkeys(wanted))
@@ -127,16 +134,19 @@ def _ladder(
     return build(table, aliases)
 
 
-def _found(lake: "Data", query: str, span: tuple[int | None, int | None]) -> list[str]:
-    """Return the Call-IDs that a query finds, at most MAX_CALLS, saying so where there are more."""
-    found = _call_ids(lake, query, span, MAX_CALLS + 1)
+def _found(lake: "Data", query: str, limit: int, span: tuple[int | None, int | None]) -> list[str]:
+    """Return the Call-IDs that a query finds, at most `limit`, saying so where there are more."""
+    found = _call_ids(lake, query, span, limit + 1)
     if not found:
         raise HepcatError(
             f"no call matches {_shown(query)}", "Try `hepcat search` with a wider query or time."
         )
-    if len(found) > MAX_CALLS:
-        print(f"hepcat: more than {MAX_CALLS} calls match; these are the newest {MAX_CALLS}", file=sys.stderr)
-    return found[:MAX_CALLS]
+    if len(found) > limit:
+        said = "more than one call matches; this is the newest"
+        if limit > 1:
+            said = f"more than {limit} calls match; these are the newest {limit}"
+        print(f"hepcat: {said}", file=sys.stderr)
+    return found[:limit]
 
 
 def _call_ids(lake: "Data", query: str, span: tuple[int | None, int | None], limit: int) -> list[str]:
