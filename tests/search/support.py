@@ -3,7 +3,7 @@
 import contextlib
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -58,7 +58,13 @@ class Source:
         self.asked: list[tuple[int | None, int | None]] = []
 
     @contextlib.contextmanager
-    def snapshot(self, since_us: int | None = None, until_us: int | None = None) -> Iterator["Source"]:
+    def snapshot(
+        self,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        holding: Mapping[str, Collection[str]] | None = None,
+        tables: Collection[str] | None = None,
+    ) -> Iterator["Source"]:
         self.asked.append((since_us, until_us))
         with duckdb.connect() as self.connection:
             self.connection.execute("SET TimeZone = 'UTC'")

@@ -164,5 +164,19 @@ def named(node: Node, column: str) -> list[str] | None:
     for term in terms:
         if not (isinstance(term, Match) and term.column == column and isinstance(term.test, Equals)):
             return None
+        if term.fold or term.key is not None:
+            return None
         values.append(str(term.test.value))
     return list(dict.fromkeys(values)) or None
+
+
+def required(node: Node, columns: frozenset[str]) -> dict[str, list[str]]:
+    """Return values by column, of which every match must equal one. Only the outermost And is looked at."""
+    found: dict[str, list[str]] = {}
+    for term in node.terms if isinstance(node, And) else (node,):
+        first = term.terms[0] if isinstance(term, Or) and term.terms else term
+        column = first.column if isinstance(first, Match) else ""
+        values = named(term, column) if column in columns else None
+        if values is not None:
+            found.setdefault(column, values)
+    return found

@@ -11,8 +11,7 @@ is exact too; ties are broken by start and Call-ID.
 """
 
 import contextlib
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -26,13 +25,13 @@ from sqlglot import exp
 from hepcat.batch.schema import columns_of
 from hepcat.errors import HepcatError
 from hepcat.search import fields as registry
-from hepcat.search.ast import EVERYTHING, Node, named, pins
+from hepcat.search.ast import EVERYTHING, Node, named, pins, required
 from hepcat.search.calls import CALL_COLUMN, CALL_COLUMNS, DEFAULT_FIELDS, calls_sql
 from hepcat.search.compile import compile_query, sql_of
 from hepcat.search.dialects import Dialect
 from hepcat.search.histogram import build, counts_sql
 from hepcat.search.parser import parse_query
-from hepcat.search.within import Times, clusters
+from hepcat.search.within import Times, any_of_times, clusters
 
 #: A call's messages are looked for this long before and after its matching messages, also where the
 #: search itself ends earlier. Microseconds.
@@ -45,10 +44,9 @@ _INDEXED: Final = frozenset(
 _WINDOW_ROWS: Final = 100_000
 _WINDOW_GROWTH: Final = 6
 #: Up to this many Call-IDs are written into the condition, where Bloom filters can use them.
-_FEW: Final = 4
-
-# What it warns of is weighed in Searcher._run.
-warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
+_FEW: Final = 256
+#: A search with an index looks at the newest of its matches first: so many for each row of the result.
+_MATCHES_A_ROW: Final = (4, 24, 144)
 
 
 class SnapshotLike(Protocol):
@@ -61,9 +59,17 @@ class Source(Protocol):
     """What can be searched: the lake's reader."""
 
     def snapshot(
-        self, since_us: int | None = None, until_us: int | None = None
+        self,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        holding: Mapping[str, Collection[str]] | None = None,
+        tables: Collection[str] | None = None,
     ) -> AbstractContextManager[SnapshotLike]:
-        """Return the store as it is now; the bounds may leave out what lies outside."""
+        """Return the store as it is now; what lies outside the bounds may be left out.
+
+        holding: columns of table sip, and values of which a record has one or is not wanted. tables:
+        those that are needed; None is all.
+        """
         ...
 
 
@@ -106,22 +112,48 @@ class Searcher:
         times = Times(since, until).within(node)
         chosen = self._message_columns(fields, table)
         order = self._message_order(sort, table)
-        with self._snapshot(times) as con:
-            windows = [times]
-            if limit is not None and order is None and not pins(node, _INDEXED):
-                windows = self._windows(con, times, table)
-            parts: list[pa.Table] = []
-            for window in windows:
-                rest = None if limit is None else limit + 1 - sum(len(part) for part in parts)
-                if rest == 0:
-                    break
-                statement = (
-                    f"SELECT {chosen} FROM {_name(table)} WHERE {self._where(node, window)} "
-                    f"ORDER BY {order or self._newest_first(table)}"
-                )
-                bound = "" if rest is None else f" LIMIT {int(rest)}"
-                parts.append(self._run(con, statement + bound, large=rest is None))
-        return _cut(pa.concat_tables(parts), limit)
+        with self._snapshot(times, table, required(node, _INDEXED)) as con:
+            if limit is None:
+                return Found(self._run(con, self._select(chosen, table, self._where(node, times), order)))
+            # When the wanted ones were, from few columns; then all columns, which are most of the work,
+            # of these moments only.
+            at = self._moments(con, node, times, limit + 1, order, table)
+            where = f"{any_of_times(clusters(at))} AND {self._where(node, times)}"
+            return _cut(self._run(con, self._select(chosen, table, where, order, limit + 1)), limit)
+
+    def _select(
+        self, chosen: str, table: str, where: str, order: str | None, limit: int | None = None
+    ) -> str:
+        bound = "" if limit is None else f" LIMIT {int(limit)}"
+        order = order or self._newest_first(table)
+        return f"SELECT {chosen} FROM {_name(table)} WHERE {where} ORDER BY {order}{bound}"
+
+    def _moments(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        node: Node,
+        times: Times,
+        wanted: int,
+        order: str | None,
+        table: str,
+    ) -> list[int]:
+        """Return the times of the first `wanted` matches in an order; None is newest first."""
+        windows = [times]
+        if order is None and not pins(node, _INDEXED):
+            windows = self._windows(con, times, table)
+        found: list[int] = []
+        for window in windows:
+            if len(found) >= wanted:
+                break
+            statement = self._select(
+                "epoch_us(ts) AS at",
+                table,
+                self._where(node, window),
+                order or "ts DESC",
+                wanted - len(found),
+            )
+            found += self._run(con, statement)["at"].to_pylist()
+        return found
 
     def filter(
         self, con: duckdb.DuckDBPyConnection, node: Node, fields: Sequence[str] | None, table: str = "sip"
@@ -137,9 +169,9 @@ class Searcher:
     ) -> pa.Table:
         """Return every message of these Call-IDs with all columns, by time, then in order of arrival."""
         times = Times(since, until)
-        with self._snapshot(times) as con:
+        with self._snapshot(times, holding={"call_id": call_ids}) as con:
             condition = f"{self._call_id_in(con, call_ids)} AND {times.sql()}"
-            table = self._run(con, f"SELECT * FROM sip WHERE {condition}", large=len(call_ids) > _FEW)
+            table = self._run(con, f"SELECT * FROM sip WHERE {condition}")
         # Without ORDER BY rows come in the store's order, and this sort is stable.
         return table.take(pc.sort_indices(table["ts"].cast("int64"))) if len(table) else table
 
@@ -160,7 +192,9 @@ class Searcher:
         names = call_fields(fields)
         column, descending = call_sort(sort)
         newest = column == "start" and descending
-        with self._snapshot(times.widened(AROUND)) as con:
+        # Other messages of a call need not have the query's values, but all have its Call-ID.
+        holding = required(node, frozenset({"call_id"}))
+        with self._snapshot(times.widened(AROUND), holding=holding) as con:
             asked = named(node, "call_id") if times == Times() else None
             if asked is not None and newest and (limit is None or len(asked) <= limit):
                 # Nothing to look up: the query names its calls.
@@ -179,14 +213,15 @@ class Searcher:
     ) -> pa.Table:
         """Return the rows of these calls, oldest start first."""
         span = times or Times()
-        with self._snapshot(span) as con:
+        with self._snapshot(span, holding={"call_id": call_ids}) as con:
             return self._rows_of(con, list(call_ids), span, call_fields(fields), "start", False)
 
     def _newest_calls(
         self, con: duckdb.DuckDBPyConnection, node: Node, times: Times, limit: int
     ) -> tuple[list[str], Times]:
         """Return up to limit + 1 Call-IDs, newest matching message first, and the time they match in."""
-        windows = [times] if pins(node, _INDEXED) else self._windows(con, times, "sip")
+        indexed = pins(node, _INDEXED)
+        windows = self._windows_of_matches(con, node, times, limit) if indexed else self._windows(con, times)
         found: dict[str, tuple[int, int]] = {}
         for window in windows:
             table = self._run(
@@ -243,7 +278,7 @@ class Searcher:
         )
         chosen = ", ".join(f'"{name}"' for name in names)
         ordered = f"SELECT {chosen} FROM ({inner}) ORDER BY {_order(column, descending)}"
-        return self._run(con, ordered, large=True)
+        return self._run(con, ordered)
 
     def _rows_of(
         self,
@@ -269,8 +304,8 @@ class Searcher:
         if len(ids) <= 1:
             return f"(SELECT * FROM sip WHERE {condition} AND {span.sql()})"
         found = self._run(con, f"SELECT epoch_us(ts) AS at FROM sip WHERE {condition} AND {span.sql()}")
-        when = " OR ".join(f"({times.sql()})" for times in clusters(found["at"].to_pylist())) or "false"
-        return f"(SELECT * FROM sip WHERE {condition} AND ({when}))"
+        when = any_of_times(clusters(found["at"].to_pylist()))
+        return f"(SELECT * FROM sip WHERE {condition} AND {when})"
 
     def _matching_calls(self, node: Node, times: Times) -> str:
         """Return the relation of all messages of the calls that match."""
@@ -294,7 +329,7 @@ class Searcher:
         node = self._node(query, table)
         times = Times(since, until).within(node)
         messages = messages or table != "sip"
-        with self._snapshot(times) as con:
+        with self._snapshot(times, table, required(node, _INDEXED)) as con:
             matches = f"FROM {_name(table)} WHERE {self._where(node, times)}"
             if not messages:
                 matches = f"FROM (SELECT 1 {matches} AND call_id IS NOT NULL GROUP BY call_id)"
@@ -313,7 +348,7 @@ class Searcher:
         """Return how many calls, or messages, there are by time and class of status; see histogram.py."""
         node = self._node(query, "sip")
         times = Times(since, until).within(node)
-        with self._snapshot(times) as con:
+        with self._snapshot(times, holding=required(node, _INDEXED)) as con:
 
             def run(part: Times, width: int) -> pa.Table:
                 return self._run(con, counts_sql(self._where(node, part), width, messages))
@@ -323,8 +358,8 @@ class Searcher:
 
     def sql(self, statement: str) -> pa.Table:
         """Run SQL on the views sip, rtcp, log and other; for local use, never for what others send."""
-        with self._snapshot(Times()) as con:
-            return self._run(con, statement, large=True)
+        with self._snapshot(Times(), None) as con:
+            return self._run(con, statement)
 
     # -- parts
 
@@ -336,18 +371,17 @@ class Searcher:
         return f"{times.sql()} AND ({sql_of(condition, self.dialect)})"
 
     @contextlib.contextmanager
-    def _snapshot(self, times: Times) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self.source.snapshot(times.since, times.until) as snapshot:
+    def _snapshot(
+        self, times: Times, table: str | None = "sip", holding: Mapping[str, Collection[str]] | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        tables = None if table is None else (table,)
+        with self.source.snapshot(times.since, times.until, holding, tables) as snapshot:
             yield snapshot.connection
 
-    def _run(self, con: duckdb.DuckDBPyConnection, statement: str, large: bool = False) -> pa.Table:
-        """Run one statement; memory that does not suffice is an error for people.
-
-        large: the result may be; then con.sql() streams it. It plans twice, which costs more than many
-        a search itself, so that a small result is better copied.
-        """
+    def _run(self, con: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
+        """Run one statement; memory that does not suffice is an error for people."""
         try:
-            result: Any = con.sql(statement) if large else con.execute(statement)
+            result: Any = con.sql(statement)
             return result.to_arrow_table()
         except duckdb.OutOfMemoryException as error:
             raise HepcatError(
@@ -369,7 +403,18 @@ class Searcher:
         con.register("_picked", pa.table({"id": pa.array(call_ids, pa.string())}))
         return "call_id IN (SELECT id FROM _picked)"
 
-    def _windows(self, con: duckdb.DuckDBPyConnection, times: Times, table: str) -> list[Times]:
+    def _windows_of_matches(
+        self, con: duckdb.DuckDBPyConnection, node: Node, times: Times, limit: int
+    ) -> list[Times]:
+        """Return neighbouring ranges that hold all matches, the newest first, by how many are in each."""
+        cuts = [many * (limit + 1) for many in _MATCHES_A_ROW]
+        statement = self._select("epoch_us(ts) AS at", "sip", self._where(node, times), "ts DESC", cuts[-1])
+        at = self._run(con, statement)["at"].to_pylist()
+        starts = [at[cut - 1] for cut in cuts if cut <= len(at)]
+        starts += [times.since] if len(at) == cuts[-1] else at[-1:]
+        return [Times(start, end) for start, end in zip(starts, [times.until, *starts], strict=False)]
+
+    def _windows(self, con: duckdb.DuckDBPyConnection, times: Times, table: str = "sip") -> list[Times]:
         """Return neighbouring ranges that make up the range, the newest and shortest first.
 
         What is wanted is mostly at the end: one look there, instead of everywhere. Each message is

@@ -10,8 +10,8 @@ from typing import Final
 
 from hepcat.search.ast import Node, time_bounds
 
-#: Ranges that `clusters` makes at most.
-MAX_CLUSTERS: Final = 16
+#: Ranges that `clusters` makes at most. Each is compared with every row that is read.
+MAX_CLUSTERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,15 @@ class Times:
         if self.until is not None:
             parts.append(f"ts < make_timestamptz({int(self.until)})")
         return " AND ".join(parts) or "true"
+
+
+def any_of_times(ranges: Iterable[Times]) -> str:
+    """Return the condition "in one of these ranges"; also as one range around them, which prunes best."""
+    every = list(ranges)
+    if len(every) < 2:
+        return every[0].sql() if every else "false"
+    each = " OR ".join(f"({times.sql()})" for times in every)
+    return f"{Times(every[0].since, every[-1].until).sql()} AND ({each})"
 
 
 def clusters(moments: Iterable[int]) -> list[Times]:

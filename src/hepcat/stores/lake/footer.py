@@ -148,6 +148,12 @@ def read_footer(fd: int) -> tuple[Struct, int]:
         raise ValueError("Parquet footer ends early") from error
 
 
+def read_struct(octets: bytes) -> tuple[Struct, int]:
+    """Return the struct at the beginning of octets, and its length. Raises ValueError, IndexError."""
+    reader = _Reader(octets)
+    return reader.struct(), reader.at
+
+
 def _shift(fields: Struct, numbers: Sequence[int], by: int) -> None:
     for number in numbers:
         if number in fields and fields[number][1] > 0:
