@@ -9,6 +9,7 @@ is final only where nothing followed it. Times are those of capture; where a mes
 several hops, the first sight of it counts.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -194,15 +195,62 @@ CALL_COLUMNS: Final[tuple[CallColumn, ...]] = (
 CALL_COLUMN: Final[dict[str, CallColumn]] = {column.name: column for column in CALL_COLUMNS}
 DEFAULT_FIELDS: Final[tuple[str, ...]] = tuple(column.name for column in CALL_COLUMNS if column.shown)
 
-#: What of table sip goes into a call.
-_WANTED: Final = (
-    "ts, method, status, reason_phrase, transport, src_ip, src_port, dst_ip, dst_port, node_id, node_name, "
-    "correlation_id, ruri, ruri_user, ruri_domain, from_user, from_domain, from_tag, to_user, to_domain, "
-    "to_tag, call_id, call_id_aleg, cseq, via_1_branch, pid_user, auth_user, user_agent, expires, diversion, "
-    "reason, malformed"
-)
 _RESPONSE: Final = "struct_pack(status := status, phrase := reason_phrase)"
 _CHALLENGE: Final = "status IN (401, 407)"
+_FIRST_OF: Final = "first"  # of the call's first message
+_REQUEST_OF: Final = "request"  # of its first request
+
+#: What can be said of a call, by the names that CALL_COLUMNS, STATES and _DECISIVE use. Only what the wanted
+#: columns need is computed, so that no other column of the messages is read.
+_FACTS: Final[dict[str, str]] = {
+    "method": "any_value(kind)",
+    "start": "min(ts)",
+    "end": "max(ts)",
+    "messages": "count(*)",
+    "malformed": "count(malformed)",
+    "distinct_messages": (
+        "count(DISTINCT hash(src_ip, src_port, dst_ip, dst_port, method, status, cseq, via_1_branch))"
+    ),
+    "to_tag": "arg_min(to_tag, o)",
+    "pid_user": "arg_min(pid_user, o)",
+    "auth_user": "arg_min(auth_user, o)",
+    "correlation_id": "arg_min(correlation_id, o)",
+    "call_id_aleg": "arg_min(call_id_aleg, o)",
+    "diversion": "arg_min(diversion, o)",
+    "reason": "arg_max(reason, o)",
+    "server": "arg_max(user_agent, o) FILTER (status >= 180 AND own)",
+    "last_expires": "arg_max(expires, o) FILTER (status IS NULL AND own)",
+    "last_request": "max(o) FILTER (status IS NULL AND own)",
+    "invite_at": "min(ts) FILTER (status IS NULL AND method = 'INVITE')",
+    "alert_at": "min(ts) FILTER (status BETWEEN 180 AND 189 AND method = 'INVITE')",
+    "ok_at": "min(ts) FILTER (status BETWEEN 200 AND 299 AND method = 'INVITE')",
+    "final_at": f"min(ts) FILTER (status >= 300 AND NOT ({_CHALLENGE}) AND method = 'INVITE')",
+    "cancel_at": "min(ts) FILTER (status IS NULL AND method = 'CANCEL')",
+    "bye_at": "min(ts) FILTER (status IS NULL AND method = 'BYE')",
+    "ok": f"arg_min({_RESPONSE}, o) FILTER (status BETWEEN 200 AND 299 AND own)",
+    "final": f"arg_max({_RESPONSE}, o) FILTER (status >= 300 AND NOT ({_CHALLENGE}) AND own)",
+    "last_final": f"arg_max({_RESPONSE}, o) FILTER (status >= 200 AND NOT ({_CHALLENGE}) AND own)",
+    "challenge": f"arg_max({_RESPONSE}, o) FILTER ({_CHALLENGE} AND own)",
+    "challenge_order": f"max(o) FILTER ({_CHALLENGE} AND own)",
+    "provisional": f"arg_max({_RESPONSE}, o) FILTER (status < 200 AND own)",
+}
+_WORD: Final = re.compile(r"'[^']*'|\b(?:(first|request)\.)?([a-z_]+)\b")
+
+
+def _facts(wanted: str) -> dict[str, str]:
+    """Return the facts that an expression over them names, with their SQL."""
+    names: set[str] = set()
+    parts: dict[str, set[str]] = {_FIRST_OF: set(), _REQUEST_OF: set()}
+    for owner, name in _WORD.findall(wanted):
+        if owner:
+            parts[owner].add(name)
+        elif name in _FACTS:
+            names.add(name)
+    facts = {name: sql for name, sql in _FACTS.items() if name in names}
+    for owner, condition in ((_FIRST_OF, ""), (_REQUEST_OF, " FILTER (status IS NULL)")):
+        if parts[owner]:
+            facts[owner] = f"arg_min(struct_pack({', '.join(sorted(parts[owner]))}), o){condition}"
+    return facts
 
 
 def calls_sql(relation: str, columns: tuple[str, ...]) -> str:
@@ -211,45 +259,26 @@ def calls_sql(relation: str, columns: tuple[str, ...]) -> str:
     `o` orders messages: by time, a request before the responses of the same microsecond.
     """
     chosen = ", ".join(f'{CALL_COLUMN[name].sql} AS "{name}"' for name in columns)
+    wanted = " ".join(CALL_COLUMN[name].sql for name in columns)
+    decisive = ""
+    if "decisive" in wanted:
+        decisive, wanted = f", {_DECISIVE} AS decisive", f"{wanted} {_DECISIVE}"
+    facts = "".join(f',\n        {sql} AS "{name}"' for name, sql in _facts(wanted).items())
     return f"""
 WITH marked AS (
-    SELECT {_WANTED}, epoch_us(ts) * 1024 + coalesce(status, 0) AS o FROM {relation} WHERE call_id IS NOT NULL
+    SELECT *, epoch_us(ts) * 1024 + coalesce(status, 0) AS o FROM {relation} WHERE call_id IS NOT NULL
 ), kinds AS (
     SELECT call_id AS id,
         CASE WHEN bool_or(method = 'INVITE') THEN 'INVITE' ELSE arg_min(method, o) END AS kind
     FROM marked GROUP BY call_id
 ), facts AS (
-    SELECT call_id, any_value(kind) AS method, min(ts) AS start, max(ts) AS "end", count(*) AS messages,
-        count(malformed) AS malformed,
-        count(DISTINCT hash(src_ip, src_port, dst_ip, dst_port, method, status, cseq, via_1_branch))
-            AS distinct_messages,
-        arg_min(struct_pack(status, transport, src_ip, src_port, dst_ip, dst_port, node_id, node_name,
-            from_user, from_domain, from_tag, to_user, to_domain), o) AS first,
-        arg_min(struct_pack(ruri, ruri_user, ruri_domain, user_agent), o) FILTER (status IS NULL) AS request,
-        arg_min(to_tag, o) AS to_tag, arg_min(pid_user, o) AS pid_user, arg_min(auth_user, o) AS auth_user,
-        arg_min(correlation_id, o) AS correlation_id, arg_min(call_id_aleg, o) AS call_id_aleg,
-        arg_min(diversion, o) AS diversion, arg_max(reason, o) AS reason,
-        arg_max(user_agent, o) FILTER (status >= 180 AND own) AS server,
-        arg_max(expires, o) FILTER (status IS NULL AND own) AS last_expires,
-        max(o) FILTER (status IS NULL AND own) AS last_request,
-        min(ts) FILTER (status IS NULL AND method = 'INVITE') AS invite_at,
-        min(ts) FILTER (status BETWEEN 180 AND 189 AND method = 'INVITE') AS alert_at,
-        min(ts) FILTER (status BETWEEN 200 AND 299 AND method = 'INVITE') AS ok_at,
-        min(ts) FILTER (status >= 300 AND NOT ({_CHALLENGE}) AND method = 'INVITE') AS final_at,
-        min(ts) FILTER (status IS NULL AND method = 'CANCEL') AS cancel_at,
-        min(ts) FILTER (status IS NULL AND method = 'BYE') AS bye_at,
-        arg_min({_RESPONSE}, o) FILTER (status BETWEEN 200 AND 299 AND own) AS ok,
-        arg_max({_RESPONSE}, o) FILTER (status >= 300 AND NOT ({_CHALLENGE}) AND own) AS final,
-        arg_max({_RESPONSE}, o) FILTER (status >= 200 AND NOT ({_CHALLENGE}) AND own) AS last_final,
-        arg_max({_RESPONSE}, o) FILTER ({_CHALLENGE} AND own) AS challenge,
-        max(o) FILTER ({_CHALLENGE} AND own) AS challenge_order,
-        arg_max({_RESPONSE}, o) FILTER (status < 200 AND own) AS provisional
+    SELECT call_id{facts}
     FROM (
         SELECT m.*, kind, method IS NOT DISTINCT FROM kind AS own
         FROM marked m JOIN kinds k ON m.call_id = k.id
     )
     GROUP BY call_id
 ), decided AS (
-    SELECT *, {_DECISIVE} AS decisive FROM facts
+    SELECT *{decisive} FROM facts
 )
 SELECT {chosen} FROM decided"""

@@ -46,7 +46,7 @@ _WINDOW_GROWTH: Final = 6
 #: Up to this many Call-IDs are written into the condition, where Bloom filters can use them.
 _FEW: Final = 256
 #: A search with an index looks at the newest of its matches first: so many for each row of the result.
-_MATCHES_A_ROW: Final = (4, 24, 144)
+_MATCHES_A_ROW: Final = (8, 32, 128)
 
 
 class SnapshotLike(Protocol):
