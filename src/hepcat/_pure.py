@@ -15,6 +15,7 @@ from types import ModuleType
 #: Every module compiled by Cython. setup.py reads this list; nothing else names them.
 KERNELS: tuple[str, ...] = (
     "hepcat.batch.gather",
+    "hepcat.batch.order",
     "hepcat.wire.hep",
     "hepcat.wire.hep_encode",
     "hepcat.wire.hep_stream",

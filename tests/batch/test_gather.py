@@ -186,8 +186,11 @@ def test_take_rows_is_compact_and_equal():
 def test_the_numbers_of_the_pxd_are_those_of_the_schema():
     text = Path(gather_module.__file__).with_name("gather.pxd").read_text()
     found = dict(re.findall(r"^    ([A-Z_]+) = ([0-9]+)$", text, re.M))
-    assert found == {
-        "FOLDED": str(FLAG_FOLDED),
-        "FIRST_SIP": str(FIELD_INDEX["method"]),
-        "BODY": str(FIELD_INDEX["body"]),
-    }
+    assert (
+        found.items()
+        >= {
+            "FOLDED": str(FLAG_FOLDED),
+            "FIRST_SIP": str(FIELD_INDEX["method"]),
+            "BODY": str(FIELD_INDEX["body"]),
+        }.items()
+    )

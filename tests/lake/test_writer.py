@@ -86,11 +86,11 @@ def test_count_never_falls_and_never_doubles_while_sealing_and_merging(tmp_path)
             thread.join()
         assert not errors, errors[0]
         end = time.monotonic() + 20
-        while writer.stats()["merges"] < 3 and time.monotonic() < end:
+        # Replaced files are deleted a while after the merge, by a later turn of the keeper.
+        while writer.stats()["merges"] < 3 or len(list(tmp_path.glob("sip/*/*.parquet"))) >= 20:
+            assert time.monotonic() < end, "merging does not come to an end"
             time.sleep(0.1)
-        assert writer.stats()["merges"] >= 3
         assert_exactly(tmp_path, 6000)
-    assert len(list(tmp_path.glob("sip/*/*.parquet"))) < 20
 
 
 def test_late_and_hostile_times_are_found(tmp_path):

@@ -2,11 +2,22 @@
 cimport cython
 from libc.string cimport memcpy
 
+cdef extern from *:
+    void prefetch "__builtin_prefetch" (const void *) noexcept nogil
+
 # The numbers of schema.py (tests/batch/test_gather.py holds them alike).
 cdef enum:
     FIRST_SIP = 3
     FOLDED = 4
     BODY = 29
+
+# How far ahead memory is asked, as in gather.py.
+cdef enum:
+    FAR = 20
+    NEAR = 8
+    LINE = 64
+    LINE_SLICES = 16
+    HEADERS = 640
 
 cdef inline int _copy(
     const unsigned char[::1] source, long long at, unsigned char[::1] target, long long to, long long length
@@ -14,6 +25,12 @@ cdef inline int _copy(
 cdef long long _unfold(
     const unsigned char[::1] source, long long at, long long length, unsigned char[::1] target, long long to, bint write
 ) except -2 nogil
+cdef inline int _soon(const unsigned short[:, :, ::1] fields, Py_ssize_t row) noexcept nogil
+cdef inline int _soon_slice(const unsigned short[:, :, ::1] fields, Py_ssize_t row, Py_ssize_t column) noexcept nogil
+cdef inline int _soon_octet(const unsigned char[::1] buffer, long long at) noexcept nogil
+cdef inline int _soon_octets(
+    const unsigned char[::1] buffer, const long long[::1] start, const unsigned short[:, :, ::1] fields, Py_ssize_t row
+) except -1 nogil
 cdef inline bint _is_folded(int flags, int column) noexcept nogil
 cdef int _measure(
     const unsigned char[::1] buffer,

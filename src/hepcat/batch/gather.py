@@ -18,12 +18,17 @@ from hepcat.batch.schema import FIELD_INDEX, FLAG_FOLDED
 Array = npt.NDArray[Any]
 
 _NOTHING = np.zeros(0, dtype=np.uint8)
+_PAGE = 4096
+_CACHE_LINE = 64
 
 # Numbers of schema.py as C constants come from gather.pxd; uncompiled they are these.
 if not cython.compiled:
     FOLDED = FLAG_FOLDED
     FIRST_SIP = FIELD_INDEX["method"]  # only SIP fields are unfolded,
     BODY = FIELD_INDEX["body"]  # and the body is not
+    # Rows ahead whose slices, and whose octets, are asked of memory already; a line of the cache in
+    # octets and in slices; and how much of a payload is headers, about.
+    FAR, NEAR, LINE, LINE_SLICES, HEADERS = 20, 8, 64, 16, 640
 
 
 def _copy(
@@ -88,6 +93,44 @@ def _unfold(
     return out
 
 
+def _soon(fields: Any, row: cython.Py_ssize_t) -> cython.int:
+    """Ask memory for the slices of a row that is needed soon, without waiting for them.
+
+    Rows come in an order in which the processor cannot guess where the next one lies.
+    """
+    field: cython.Py_ssize_t = 0
+    if cython.compiled and row >= 0 and row < fields.shape[0]:
+        while field < fields.shape[1]:
+            prefetch(cython.address(fields[row, field, 0]))  # type: ignore[name-defined]  # noqa: F821 (gather.pxd)
+            field += LINE_SLICES
+    return 0
+
+
+def _soon_slice(fields: Any, row: cython.Py_ssize_t, column: cython.Py_ssize_t) -> cython.int:
+    """As _soon, for one slice."""
+    if cython.compiled and row >= 0 and row < fields.shape[0]:
+        prefetch(cython.address(fields[row, column, 0]))  # type: ignore[name-defined]  # noqa: F821 (gather.pxd)
+    return 0
+
+
+def _soon_octet(buffer: Any, at: cython.longlong) -> cython.int:
+    """As _soon_octets, for the line of one octet."""
+    if cython.compiled and at >= 0 and at < buffer.shape[0]:
+        prefetch(cython.address(buffer[at]))  # type: ignore[name-defined]  # noqa: F821 (gather.pxd)
+    return 0
+
+
+def _soon_octets(buffer: Any, start: Any, fields: Any, row: cython.Py_ssize_t) -> cython.int:
+    """Ask memory for a record's payload, as far as the headers go that columns are made of."""
+    at: cython.longlong = start[row] + fields[row, 0, 0]
+    end: cython.longlong = at + (fields[row, 0, 1] if fields[row, 0, 1] < HEADERS else HEADERS)
+    if cython.compiled:
+        while at >= 0 and at < end and at < buffer.shape[0]:
+            prefetch(cython.address(buffer[at]))  # type: ignore[name-defined]  # noqa: F821 (gather.pxd)
+            at += LINE
+    return 0
+
+
 def _is_folded(flags: cython.int, column: cython.int) -> cython.bint:
     return (flags & FOLDED) != 0 and column >= FIRST_SIP and column != BODY
 
@@ -112,6 +155,8 @@ def _measure(
     size: cython.longlong
     with cython.nogil:
         for i in range(rows.shape[0]):
+            if i + FAR < rows.shape[0]:
+                _soon(fields, rows[i + FAR])
             row = rows[i]
             for c in range(columns.shape[0]):
                 column = columns[c]
@@ -147,6 +192,10 @@ def _fill(
     size: cython.longlong
     with cython.nogil:
         for i in range(rows.shape[0]):
+            if i + FAR < rows.shape[0]:
+                _soon(fields, rows[i + FAR])
+            if i + NEAR < rows.shape[0]:
+                _soon_octets(buffer, start, fields, rows[i + NEAR])
             row = rows[i]
             at = start[row]
             for c in range(columns.shape[0]):
@@ -181,9 +230,9 @@ def gather(batch: Batch, columns: Array, rows: Array) -> tuple[Array, Array, Arr
     count, k = len(columns), len(rows)
     columns = np.ascontiguousarray(columns, dtype=np.int32)
     rows = np.ascontiguousarray(rows, dtype=np.int64)
-    offsets = np.empty((count, k + 1), dtype=np.int32)
+    offsets = np.empty((count, _apart(k + 1, 4)), dtype=np.int32)
     offsets[:, 0] = 0
-    valid = np.zeros((count, max((k + 7) // 8, 1)), dtype=np.uint8)
+    valid = np.zeros((count, _apart(max((k + 7) // 8, 1), 1)), dtype=np.uint8)
     totals = np.zeros(count, dtype=np.int64)
     buffer, start, fields = _plain(batch.buffer), _plain(batch.start), _plain(batch.fields)
     flags, order, wanted = _plain(batch.flags), _plain(rows), _plain(columns)
@@ -203,7 +252,17 @@ def gather(batch: Batch, columns: Array, rows: Array) -> tuple[Array, Array, Arr
     np.cumsum(totals, out=base[1:])
     data = np.empty(int(base[count]), dtype=np.uint8)
     _fill(buffer, start, fields, flags, order, wanted, _plain(offsets), _plain(base), _plain(data))
-    return offsets, valid, base, data
+    return offsets[:, : k + 1], valid[:, : max((k + 7) // 8, 1)], base, data
+
+
+def _apart(items: int, octets: int) -> int:
+    """Return how many items a column's array gets, so that columns do not compete for the cache.
+
+    The loops write one place of every column after the other. Were the arrays a multiple of a page
+    apart, all these places would fall into one set of the cache; three lines more than that spreads them.
+    """
+    pages = -(-items * octets // _PAGE)
+    return (pages * _PAGE + 3 * _CACHE_LINE) // octets
 
 
 def gather_views(batch: Batch, column: int, rows: Array) -> tuple[Array, Array]:
@@ -235,6 +294,10 @@ def _views(
     size: cython.longlong
     with cython.nogil:
         for i in range(rows.shape[0]):
+            if i + FAR < rows.shape[0]:
+                _soon_slice(fields, rows[i + FAR], column)
+            if i + NEAR < rows.shape[0]:
+                _soon_octet(buffer, start[rows[i + NEAR]] + fields[rows[i + NEAR], column, 0])
             row = rows[i]
             at = start[row] + fields[row, column, 0]
             size = fields[row, column, 1]

@@ -51,6 +51,8 @@ def _options(table: str, data: pa.RecordBatch | pa.Table, settings: LakeSettings
         "column_encoding": {"ts": "DELTA_BINARY_PACKED"},
         "write_statistics": [c.name for c in columns if c.type in _STATISTICS],
         "bloom_filter_options": bloom or None,
+        # Pages of 1 MiB: each page costs a zstd context, and small ones compress less well.
+        "max_rows_per_page": settings.row_group_rows,
         # The Arrow schema would say binary_view and double the footer; Parquet's own types suffice.
         "store_schema": False,
     }
