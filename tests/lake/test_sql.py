@@ -80,3 +80,9 @@ def test_an_error_has_no_traceback(data):
     assert done.returncode == 1
     assert "nothing" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_nothing_but_the_result_is_printed(data):
+    done = hepcat("sql", "--data", str(data), "-c", "SELECT ts FROM sip; SELECT ts FROM sip LIMIT 1")
+    assert done.stderr == ""
+    assert done.stdout.count("2026-11-23") == 1

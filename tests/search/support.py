@@ -56,6 +56,7 @@ class Source:
         }
         self.tables["sip"] = arrow_table(rows)
         self.asked: list[tuple[int | None, int | None]] = []
+        self.holding: dict[str, Collection[str]] = {}
 
     @contextlib.contextmanager
     def snapshot(
@@ -66,6 +67,7 @@ class Source:
         tables: Collection[str] | None = None,
     ) -> Iterator["Source"]:
         self.asked.append((since_us, until_us))
+        self.holding = dict(holding or {})
         with duckdb.connect() as self.connection:
             self.connection.execute("SET TimeZone = 'UTC'")
             for name, table in self.tables.items():

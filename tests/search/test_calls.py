@@ -153,6 +153,18 @@ def test_every_column_of_calls_runs_alone_and_sorts() -> None:
         assert column.doc
 
 
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_column_alone_says_what_it_says_among_all(name: str) -> None:
+    """Only what the wanted columns need is computed: nothing that they need may be missing."""
+    steps, _ = SCENARIOS[name]
+    searcher = Searcher(
+        Source(scenario("c1", [(s[0], s[1], dict(s[2])) if len(s) > 2 else s for s in steps]))
+    )
+    every = searcher.calls("", fields=[c.name for c in CALL_COLUMNS]).table.to_pylist()[0]
+    for column in ("status", "phrase", "state", "source", "ring_time", "server", "retransmissions", "end"):
+        assert searcher.calls("", fields=[column]).table.to_pylist() == [{column: every[column]}]
+
+
 def calls_at(starts: Sequence[int], name: str = "c") -> list[Row]:
     rows = [
         row
@@ -194,6 +206,48 @@ def test_windows_do_not_change_what_is_found(monkeypatch: pytest.MonkeyPatch) ->
         windows += [searcher.messages(query, limit=n).table for n in (7, 2000)]
         for a, b in zip(plain, windows, strict=True):
             assert a.to_pylist() == b.to_pylist(), query
+
+
+def test_looking_at_the_newest_matches_first_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hepcat.search import searcher as module
+
+    rng = random.Random(4)
+    rows = calls_at([NOON + rng.randrange(100) * 1_000_000 for _ in range(60)])
+    for row in rows:
+        row["from_user"] = rng.choice(["alice", "alice", "bob"])
+    searcher = Searcher(Source(rows))
+    newest = sorted(rows, key=lambda r: (-r["ts"], -(r["status"] or 0), r["call_id"]))
+    for query, users in (("from_user:alice", ["alice"]), ("from_user:(alice OR bob)", ["alice", "bob"])):
+        wanted = [r for r in newest if r["from_user"] in users]
+        order = list(
+            dict.fromkeys(r["call_id"] for r in sorted(wanted, key=lambda r: (-r["ts"], r["call_id"])))
+        )
+        for limit in (1, 3, 10, 59, 60, 100):
+            for growth in ((1,), (1, 2), (8, 32, 128)):
+                monkeypatch.setattr(module, "_MATCHES_A_ROW", growth)
+                found = searcher.calls(query, limit=limit)
+                assert sorted(ids(found.table)) == sorted(order[:limit])
+                assert found.cut == (len(order) > limit)
+                assert {r["messages"] for r in found.table.to_pylist()} == {7}
+            messages = searcher.messages(query, limit=limit)
+            assert messages.table["call_id"].to_pylist() == [r["call_id"] for r in wanted[:limit]]
+            assert messages.cut == (len(wanted) > limit)
+
+
+def test_what_a_query_requires_is_told_to_the_store() -> None:
+    source = Source(calls_at([NOON]))
+    searcher = Searcher(source)
+    searcher.messages("call_id:(c0 OR c1) method:BYE")
+    assert source.holding == {"call_id": ["c0", "c1"]}
+    searcher.messages("from_user:alice (call_id:c0 OR to_user:bob)", limit=3)
+    assert source.holding == {"from_user": ["alice"]}
+    for query in ("-call_id:c0", "call_id:c*", "call_id:c0 OR method:BYE", "user:alice"):
+        searcher.messages(query)
+        assert source.holding == {}
+    searcher.calls("from_user:alice", limit=3)  # of its calls there may be messages without her
+    assert source.holding == {}
+    searcher.calls("call_id:c0 from_user:alice", limit=3)
+    assert source.holding == {"call_id": ["c0"]}
 
 
 def test_a_call_matches_by_one_message_and_shows_all_of_them() -> None:

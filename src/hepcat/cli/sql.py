@@ -75,18 +75,22 @@ def _result(
     for one in statements:
         if one.type not in queries:
             raise duckdb.PermissionException(f"The lake is read-only: {one.type.name} is not a query.")
+    result = None
     for one in statements:
-        connection.execute(one)
-    if not statements:
-        return None
-    names = [str(column[0]) for column in connection.description or ()]
-    reader: Any = connection.to_arrow_reader(limit)
+        # As a relation the result streams: of a wide one only the rows that are shown are made.
+        relation: Any = connection.sql(one)
+        result = [str(name) for name in relation.columns], _first_rows(relation, limit)
+    return result
+
+
+def _first_rows(relation: Any, limit: int) -> list[tuple[object, ...]]:
     found: list[tuple[object, ...]] = []
-    for batch in reader:
-        found += zip(*(_values(column) for column in batch.columns), strict=True)
-        if len(found) >= limit:
-            break
-    return names, found[:limit]
+    with contextlib.closing(relation.to_arrow_reader(limit)) as reader:
+        for batch in reader:
+            found += zip(*(_values(column) for column in batch.columns), strict=True)
+            if len(found) >= limit:
+                break
+    return found[:limit]
 
 
 def _values(column: object) -> list[object]:

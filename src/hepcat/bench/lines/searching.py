@@ -1,8 +1,8 @@
 """How long finding takes among 5, 20 and (--full) 60 million messages, and how that grows.
 
 The lake is made in this process: the generator's traffic, decoded and indexed as the server does it, then
-appended as an import. A message every 4.32 ms, so that 20 million are a day. Each query runs in a process
-of its own.
+appended as an import. A message every 4.32 ms, so that 20 million are a day. Then its small files are merged
+as a server does it in the background. Each query runs in a process of its own.
 """
 
 import shutil
@@ -28,6 +28,15 @@ _STEP: Final = 4320  # microseconds between messages
 _START: Final = 1_750_000_000_000_000
 _AT_ONCE: Final = 8192
 _MEMORY: Final = 2**30
+#: Kinds of queries.py: what is asked, and the most seconds it may take.
+_KINDS: Final[dict[str, tuple[str, float | None]]] = {
+    "call_id": ("a Call-ID", 0.05),
+    "calls_of": ("a from_user over a day, its newest 100 calls", 0.5),
+    "messages_of": ("a from_user over a day, its newest 100 messages, all columns", 0.5),
+    "matches_of": ("a from_user over a day, the number of its messages", 0.5),
+    "histogram": ("a histogram of all messages", 0.7),
+    "calls": ("a histogram of all calls", None),
+}
 
 
 @dataclass(slots=True)
@@ -75,6 +84,18 @@ class Growing:
             writer.commit()
         return time.perf_counter() - begin
 
+    def merge(self) -> tuple[int, int]:
+        """Merge until a server would find nothing more to merge; return how many files before and after."""
+        from hepcat.config.lake import LakeSettings
+        from hepcat.stores.lake.catalog import listing
+        from hepcat.stores.lake.compact import Compactor
+
+        before = len(listing(self.data).files)
+        compactor = Compactor(self.data, LakeSettings(delete_after=0), lambda *_: None)
+        while compactor.step():
+            pass
+        return before, len(listing(self.data).files)
+
     def _take(self, row: int) -> None:
         """Remember what to look for."""
         self.sample = Sample(
@@ -91,7 +112,7 @@ class Growing:
         """Time one kind of query in a process of its own."""
         day = 86_400_000_000
         value, since = self.sample.call_id, _START
-        if kind == "from_user":
+        if kind.endswith("_of"):
             value, since = self.sample.from_user, max(_START, self.until - day)
         return run_json(
             "bench", "query", "--data", str(self.data), "--kind", kind, "--value", value,
@@ -107,17 +128,16 @@ def measure(context: Context) -> list[Row]:
         sizes.append(60 * million)
     data = context.work / "searched"
     lake = Growing(data)
-    times: dict[str, dict[int, dict[str, Any]]] = {
-        "call_id": {},
-        "from_user": {},
-        "histogram": {},
-        "calls": {},
-    }
+    times: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in _KINDS}
     built = 0.0
     try:
         for size in sizes:
             built += lake.grow(size)
-            context.say(f"  {size // million} million messages in the lake after {built:.0f} s")
+            before, after = lake.merge()
+            context.say(
+                f"  {size // million} million messages in the lake after {built:.0f} s, "
+                f"{before} files merged to {after}"
+            )
             for kind, found in times.items():
                 found[size] = lake.query(kind)
                 context.say(f"  {kind}: {found[size]}")
@@ -125,10 +145,7 @@ def measure(context: Context) -> list[Row]:
     finally:
         shutil.rmtree(data, ignore_errors=True)
     return [
-        _row("a Call-ID", 0.05, times["call_id"]),
-        _row("a from_user over a day", 0.5, times["from_user"]),
-        _row("a histogram of all messages", 0.7, times["histogram"]),
-        _row("a histogram of all calls", None, times["calls"]),
+        *(_row(what, limit, times[kind]) for kind, (what, limit) in _KINDS.items()),
         Row(
             "building that lake in one process (generate, decode, index, write)",
             f"{lake.rows / built:,.0f} messages a second, {octets:.0f} octets each on disk",
