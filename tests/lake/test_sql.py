@@ -56,6 +56,9 @@ def test_rows_are_bounded(data):
         "DROP VIEW sip",
         "CREATE TABLE t (a int)",
         "COPY (SELECT 1) TO '{data}/x.csv'",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{data}/x.csv'",
+        "explain (format json) COPY (SELECT 1) TO '{data}/x.csv'",
+        "EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1",
         "COPY (SELECT 1) TO '/tmp/hepcat-must-not-exist.csv'",
         "SELECT * FROM read_text('/etc/passwd')",
         "SELECT * FROM '/etc/passwd'",
@@ -86,3 +89,26 @@ def test_nothing_but_the_result_is_printed(data):
     done = hepcat("sql", "--data", str(data), "-c", "SELECT ts FROM sip; SELECT ts FROM sip LIMIT 1")
     assert done.stderr == ""
     assert done.stdout.count("2026-11-23") == 1
+
+
+def test_what_senders_wrote_does_not_reach_the_terminal_raw(data):
+    done = hepcat(
+        "sql", "--data", str(data), "-c", "SELECT chr(27) || '[2J' || chr(155) || 'x' AS \"a\x1bb\""
+    )
+    assert "\x1b" not in done.stdout
+    assert "\x9b" not in done.stdout
+    assert "\\x1b[2J\\x9bx" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "sql", ["EXPLAIN SELECT 1", "explain analyze select count(*) from sip", "DESCRIBE sip"]
+)
+def test_queries_may_be_explained(data, sql):
+    assert hepcat("sql", "--data", str(data), "-c", sql).stdout
+
+
+def test_the_folder_of_the_configuration(data, tmp_path):
+    config = tmp_path / "hepcat.toml"
+    config.write_text(f'data = "{data}"')
+    done = hepcat("sql", "--config", str(config), "-c", "SELECT count(*) AS n FROM sip")
+    assert "12" in done.stdout

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from hepcat.cli.common import DataOption, existing_data_dir
+from hepcat.cli.common import ConfigOption, DataOption, existing_data_dir
 
 if TYPE_CHECKING:
     from hepcat.stores.lake import Lake
@@ -31,15 +31,18 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def sql(
         data: DataOption = None,
+        config: ConfigOption = None,
         command: Annotated[
             str | None, typer.Option("--command", "-c", metavar="SQL", help="Run this SQL and leave.")
         ] = None,
         rows: Annotated[int, typer.Option("--rows", min=1, help="Rows that are shown at most.")] = 1000,
     ) -> None:
         """Query the lake with SQL: read-only views sip, rtcp, log and other."""
+        from hepcat.config.loader import load_settings
         from hepcat.stores.lake import Lake
 
-        with Lake(existing_data_dir(data), locked=True) as lake:
+        settings = load_settings(config)
+        with Lake(existing_data_dir(data, settings.data), settings.lake, locked=True) as lake:
             if command is not None:
                 raise typer.Exit(0 if run(lake, command, rows) else 1)
             if not sys.stdin.isatty():
@@ -53,10 +56,12 @@ def run(lake: "Lake", statement: str, rows: int) -> bool:
     """Run SQL on the lake as it is now and print the result of the last statement; False where it failed."""
     import duckdb
 
+    from hepcat.search.render.escape import safe_block
+
     try:
         table = lake.run(lambda snapshot: _result(snapshot.connection, statement, rows + 1))
     except duckdb.Error as error:
-        print(error, file=sys.stderr)
+        print("\n".join(safe_block(str(error).encode())), file=sys.stderr)
         return False
     if table is not None:
         _print(table, rows)
@@ -69,14 +74,11 @@ def _result(
     """Return names and at most `limit` rows of the last statement that has a result."""
     import duckdb
 
+    from hepcat.stores.lake.readonly import queries
+
     assert isinstance(connection, duckdb.DuckDBPyConnection)
-    statements = connection.extract_statements(statement)
-    queries = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-    for one in statements:
-        if one.type not in queries:
-            raise duckdb.PermissionException(f"The lake is read-only: {one.type.name} is not a query.")
     result = None
-    for one in statements:
+    for one in queries(connection, statement):
         # As a relation the result streams: of a wide one only the rows that are shown are made.
         relation: Any = connection.sql(one)
         result = [str(name) for name in relation.columns], _first_rows(relation, limit)
@@ -102,8 +104,10 @@ def _print(result: "tuple[list[str], list[tuple[object, ...]]]", limit: int) -> 
     from rich.markup import escape
     from rich.table import Table
 
+    from hepcat.search.render.escape import safe_text
+
     names, rows = result
-    table = Table(*(escape(name) for name in names), show_edge=False)
+    table = Table(*(escape(safe_text(name)) for name in names), show_edge=False)
     for row in rows[:limit]:
         table.add_row(*(escape(_text(value)) for value in row))
     # In a pipe nothing is cut to the width of a terminal that is not there.
@@ -114,13 +118,17 @@ def _print(result: "tuple[list[str], list[tuple[object, ...]]]", limit: int) -> 
 
 
 def _text(value: object) -> str:
+    """Return a value as lines that are safe in a terminal: it may hold what any sender chose."""
+    from hepcat.search.render.escape import safe_block
+
     if value is None:
         return ""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat(sep=" "))
-    return str(value)
+        octets = value
+    else:
+        text = str(value.isoformat(sep=" ")) if hasattr(value, "isoformat") else str(value)
+        octets = text.encode("utf-8", "surrogateescape")
+    return "\n".join(safe_block(octets))
 
 
 def _statements() -> Iterator[str]:
