@@ -153,16 +153,18 @@ def test_every_column_of_calls_runs_alone_and_sorts() -> None:
         assert column.doc
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_a_column_alone_says_what_it_says_among_all(name: str) -> None:
+def test_a_column_alone_says_what_it_says_among_all() -> None:
     """Only what the wanted columns need is computed: nothing that they need may be missing."""
-    steps, _ = SCENARIOS[name]
-    searcher = Searcher(
-        Source(scenario("c1", [(s[0], s[1], dict(s[2])) if len(s) > 2 else s for s in steps]))
-    )
-    every = searcher.calls("", fields=[c.name for c in CALL_COLUMNS]).table.to_pylist()[0]
-    for column in ("status", "phrase", "state", "source", "ring_time", "server", "retransmissions", "end"):
-        assert searcher.calls("", fields=[column]).table.to_pylist() == [{column: every[column]}]
+    rows = [
+        row
+        for name, (steps, _) in SCENARIOS.items()
+        for row in scenario(name, [(s[0], s[1], dict(s[2])) if len(s) > 2 else s for s in steps])
+    ]
+    searcher = Searcher(Source(rows))
+    every = searcher.calls("", fields=[c.name for c in CALL_COLUMNS]).table
+    assert len(every) == len(SCENARIOS)
+    for column in CALL_COLUMNS:
+        assert searcher.calls("", fields=[column.name]).table[column.name] == every[column.name]
 
 
 def calls_at(starts: Sequence[int], name: str = "c") -> list[Row]:
@@ -222,8 +224,8 @@ def test_looking_at_the_newest_matches_first_changes_nothing(monkeypatch: pytest
         order = list(
             dict.fromkeys(r["call_id"] for r in sorted(wanted, key=lambda r: (-r["ts"], r["call_id"])))
         )
-        for limit in (1, 3, 10, 59, 60, 100):
-            for growth in ((1,), (1, 2), (8, 32, 128)):
+        for limit in (3, 59, 100):
+            for growth in ((1, 2), (8, 32, 128)):
                 monkeypatch.setattr(module, "_MATCHES_A_ROW", growth)
                 found = searcher.calls(query, limit=limit)
                 assert sorted(ids(found.table)) == sorted(order[:limit])

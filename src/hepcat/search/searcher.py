@@ -22,11 +22,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
-from hepcat.batch.schema import columns_of
 from hepcat.errors import HepcatError
-from hepcat.search import fields as registry
 from hepcat.search.ast import EVERYTHING, Node, named, pins, required
-from hepcat.search.calls import CALL_COLUMN, CALL_COLUMNS, DEFAULT_FIELDS, calls_sql
+from hepcat.search.calls import calls_sql
+from hepcat.search.columns import (
+    call_fields,
+    call_order,
+    call_sort,
+    message_columns,
+    message_order,
+    newest_first,
+    view_of,
+)
 from hepcat.search.compile import compile_query, sql_of
 from hepcat.search.dialects import Dialect
 from hepcat.search.histogram import build, counts_sql
@@ -43,7 +50,7 @@ _INDEXED: Final = frozenset(
 #: Messages that a first window of time should hold, and how much larger each next one is.
 _WINDOW_ROWS: Final = 100_000
 _WINDOW_GROWTH: Final = 6
-#: Up to this many Call-IDs are written into the condition, where Bloom filters can use them.
+#: Up to this many Call-IDs are written into the condition, where DuckDB asks Bloom filters for them.
 _FEW: Final = 256
 #: A search with an index looks at the newest of its matches first: so many for each row of the result.
 _MATCHES_A_ROW: Final = (8, 32, 128)
@@ -110,8 +117,8 @@ class Searcher:
         """Return single messages, newest first. `fields`: columns, default all; `sort`: a column, -column."""
         node = self._node(query, table)
         times = Times(since, until).within(node)
-        chosen = self._message_columns(fields, table)
-        order = self._message_order(sort, table)
+        chosen = message_columns(fields, table, self.dialect)
+        order = message_order(sort, table)
         with self._snapshot(times, table, required(node, _INDEXED)) as con:
             if limit is None:
                 return Found(self._run(con, self._select(chosen, table, self._where(node, times), order)))
@@ -125,8 +132,8 @@ class Searcher:
         self, chosen: str, table: str, where: str, order: str | None, limit: int | None = None
     ) -> str:
         bound = "" if limit is None else f" LIMIT {int(limit)}"
-        order = order or self._newest_first(table)
-        return f"SELECT {chosen} FROM {_name(table)} WHERE {where} ORDER BY {order}{bound}"
+        order = order or newest_first(table)
+        return f"SELECT {chosen} FROM {view_of(table)} WHERE {where} ORDER BY {order}{bound}"
 
     def _moments(
         self,
@@ -159,9 +166,9 @@ class Searcher:
         self, con: duckdb.DuckDBPyConnection, node: Node, fields: Sequence[str] | None, table: str = "sip"
     ) -> pa.Table:
         """Return the matches among the rows of a connection's own table, oldest first."""
-        chosen = self._message_columns(fields, table)
-        order = self._message_order("ts", table)
-        statement = f"SELECT {chosen} FROM {_name(table)} WHERE {self._where(node, Times())}"
+        chosen = message_columns(fields, table, self.dialect)
+        order = message_order("ts", table)
+        statement = f"SELECT {chosen} FROM {view_of(table)} WHERE {self._where(node, Times())}"
         return self._run(con, f"{statement} ORDER BY {order}")
 
     def messages_of(
@@ -255,7 +262,7 @@ class Searcher:
         table = self._run(
             con,
             f'SELECT call_id, epoch_us(start) AS low, epoch_us("end") AS high FROM ({sql}) '
-            f"ORDER BY {_order(column, descending)} LIMIT {int(limit) + 1}",
+            f"ORDER BY {call_order(column, descending)} LIMIT {int(limit) + 1}",
         )
         rows = table.to_pylist()
         if not rows:
@@ -277,7 +284,7 @@ class Searcher:
             self._matching_calls(node, times), tuple(dict.fromkeys((*names, column, "start", "call_id")))
         )
         chosen = ", ".join(f'"{name}"' for name in names)
-        ordered = f"SELECT {chosen} FROM ({inner}) ORDER BY {_order(column, descending)}"
+        ordered = f"SELECT {chosen} FROM ({inner}) ORDER BY {call_order(column, descending)}"
         return self._run(con, ordered)
 
     def _rows_of(
@@ -292,7 +299,7 @@ class Searcher:
         relation = self._messages_in(con, ids, span)
         inner = calls_sql(relation, tuple(dict.fromkeys((*names, column, "start", "call_id"))))
         chosen = ", ".join(f'"{name}"' for name in names)
-        return self._run(con, f"SELECT {chosen} FROM ({inner}) ORDER BY {_order(column, descending)}")
+        return self._run(con, f"SELECT {chosen} FROM ({inner}) ORDER BY {call_order(column, descending)}")
 
     def _messages_in(self, con: duckdb.DuckDBPyConnection, ids: Sequence[str], span: Times) -> str:
         """Return the relation of these calls' messages.
@@ -330,7 +337,7 @@ class Searcher:
         times = Times(since, until).within(node)
         messages = messages or table != "sip"
         with self._snapshot(times, table, required(node, _INDEXED)) as con:
-            matches = f"FROM {_name(table)} WHERE {self._where(node, times)}"
+            matches = f"FROM {view_of(table)} WHERE {self._where(node, times)}"
             if not messages:
                 matches = f"FROM (SELECT 1 {matches} AND call_id IS NOT NULL GROUP BY call_id)"
             found = self._run(con, f"SELECT count(*) {matches}")
@@ -437,91 +444,10 @@ class Searcher:
         """Return (first, last, how many) of the messages in the range, whatever they are."""
         found = self._run(
             con,
-            f"SELECT epoch_us(min(ts)), epoch_us(max(ts)), count(*) FROM {_name(table)} WHERE {times.sql()}",
+            "SELECT epoch_us(min(ts)), epoch_us(max(ts)), count(*) "
+            f"FROM {view_of(table)} WHERE {times.sql()}",
         )
         return found[0][0].as_py(), found[1][0].as_py(), int(found[2][0].as_py())
-
-    def _newest_first(self, table: str) -> str:
-        return "ts DESC, status DESC NULLS LAST, call_id" if table == "sip" else "ts DESC"
-
-    def _message_order(self, sort: str | None, table: str) -> str | None:
-        """Return ORDER BY of a column's name, None for newest first."""
-        if sort is None or sort in ("-ts", "-start"):
-            return None
-        name, descending = sort.lstrip("-"), sort.startswith("-")
-        column = self._column_named("ts" if name == "start" else name, table)
-        tail = (
-            f", {self._newest_first(table)}"
-            if column != "ts"
-            else ", status NULLS FIRST, call_id"
-            if table == "sip"
-            else ""
-        )
-        return f'"{column}" {"DESC" if descending else "ASC"} NULLS LAST{tail}'
-
-    def _column_named(self, name: str, table: str) -> str:
-        names = [column.name for column in columns_of(table)]
-        if name in names:
-            return name
-        field = registry.find(name, table)
-        if field is not None and len(field.columns) == 1 and field.columns[0][0] in names:
-            return field.columns[0][0]
-        raise unknown_field(name, names, f"messages of table {table}")
-
-    def _message_columns(self, fields: Sequence[str] | None, table: str) -> str:
-        """Return the select list: columns by name or alias, and extra.X or header.X."""
-        if fields is None:
-            return ", ".join(f'"{column.name}"' for column in columns_of(table))
-        parts: list[str] = []
-        for name in fields:
-            prefix, _, key = name.partition(".")
-            if key and prefix in registry.KEYED and table == "sip":
-                value = self.dialect.extra(key) if prefix == "extra" else self.dialect.header(key)
-                parts.append(exp.alias_(value, name, quoted=True).sql(self.dialect.name))
-            else:
-                parts.append(f'"{self._column_named(name, table)}"')
-        return ", ".join(parts)
-
-
-def call_fields(fields: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the columns of calls to show. Raises HepcatError for a name that is none."""
-    if fields is None:
-        return DEFAULT_FIELDS
-    for name in fields:
-        if name not in CALL_COLUMN:
-            raise unknown_field(name, [column.name for column in CALL_COLUMNS], "calls")
-    return tuple(dict.fromkeys(fields))
-
-
-def call_sort(sort: str | None) -> tuple[str, bool]:
-    """Return (column, descending) of `-start` or `start`; the default is newest first."""
-    if sort is None:
-        return "start", True
-    name = sort.lstrip("-")
-    name = "start" if name == "ts" else name
-    if name not in CALL_COLUMN:
-        raise unknown_field(name, [column.name for column in CALL_COLUMNS], "calls")
-    return name, sort.startswith("-")
-
-
-def unknown_field(name: str, known: Sequence[str], what: str) -> HepcatError:
-    """Make the error for a column that there is not."""
-    import difflib
-
-    close = difflib.get_close_matches(name, known, n=3)
-    guess = f"; did you mean {' or '.join(close)}?" if close else ""
-    return HepcatError(f"{what} have no column {name!r}{guess}", f"There are: {', '.join(known)}.")
-
-
-def _name(table: str) -> str:
-    """Return the view of a table; KeyError for one that is none."""
-    columns_of(table)
-    return table
-
-
-def _order(column: str, descending: bool) -> str:
-    tail = "" if column == "start" else ", start DESC"
-    return f'"{column}" {"DESC" if descending else "ASC"} NULLS LAST{tail}, call_id'
 
 
 def _cut(table: pa.Table, limit: int | None) -> Found:
