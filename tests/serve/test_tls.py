@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import socket
 import ssl
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,25 @@ def test_a_stalled_handshake_ends_and_holds_nobody_up(files: dict[str, Any]) -> 
         assert time.monotonic() - begun < 0.8, "the other agent had to wait"
         assert stalled.recv(1) == b""
         wait_for(lambda: run.server.counters.snapshot().total.connections == 0)
+
+
+def test_a_peer_that_resets_before_it_is_accepted(files: dict[str, Any]) -> None:
+    port = free_port()
+    flags = {name.replace("__", "."): value for name, value in settings(files).items()}
+    server = Server(load_settings(None, {"hep.listen": [f"tls://127.0.0.1:{port}"], **flags}, {}))
+    server.open()
+    for octets in (b"", b"\x16\x03\x01"):  # the resets wait in the backlog until the server starts
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            sock.send(octets)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.start(store := MemoryStore())
+    run = Running(server, store, port)
+    with connect(run, client(files)) as sock:
+        sock.sendall(hep3(invite("good")))
+        run.settle(1)
+        assert server.counters.snapshot().total.connections == 1
+    run.stop()
+    assert store.call_ids == [b"good"]
 
 
 def test_only_agents_with_a_certificate_of_the_ca(files: dict[str, Any]) -> None:

@@ -188,18 +188,21 @@ class HepStreamListener:
         return True
 
     def _open(self, sock: socket.socket, peer: str) -> None:
-        sock.setblocking(False)
-        # A peer that vanished without a FIN is found after two minutes.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 20)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-        if self.tls is not None:
-            sock = self.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        connection = _Connection(sock, peer, time.monotonic(), handshaking=self.tls is not None)
+        """Begin to serve a connection; one that its peer has reset meanwhile is only told."""
+        tls = self.tls
+        try:
+            sock = _prepare(sock, tls)
+            connection = _Connection(sock, peer, time.monotonic(), handshaking=tls is not None)
+            self._selector.register(sock, selectors.EVENT_READ, connection)
+        except OSError as error:
+            sock.close()
+            if tls is not None:
+                self._tell_failure(peer, error)
+            else:
+                log.debug("connection lost before it began", url=self.url, peer=peer, error=_words(error))
+            return
         self._connections.add(connection)
         self._tally.connections = len(self._connections)
-        self._selector.register(sock, selectors.EVENT_READ, connection)
 
     def _close(self, connection: _Connection) -> None:
         """Close; what was half sent is counted."""
@@ -324,6 +327,20 @@ class HepStreamListener:
         if start or not had_rest:
             connection.half_since = time.monotonic()
         connection.rest = self._buffer[start:end].tobytes()
+
+
+def _prepare(sock: socket.socket, tls: ssl.SSLContext | None) -> socket.socket:
+    """Return the socket with its options set, within TLS where that is wanted. Raises OSError."""
+    sock.setblocking(False)
+    # A peer that vanished without a FIN is found after two minutes.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 20)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    if tls is None:
+        return sock
+    # A peer that sent RST while it waited in the backlog makes this raise.
+    return tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
 
 
 def _words(error: Exception) -> str:
