@@ -47,7 +47,7 @@ class ImportWriter:
         open_lake_folder(self.root)
         try:
             for journal in recover(self.root, _ignore):
-                seal_journal(self.root, journal.path, self.settings)
+                seal_journal(self.root, journal.path, self.settings, _ignore)
                 journal.close()
             with claim(self.root, IMPORT_RANGE) as first:
                 self._entry = Entry(first, "import")

@@ -3,10 +3,12 @@
 In: batches (write) or a journal's file (read). Out: octets on disk, or batches again. Nothing is
 gathered on the way in: the columns are wrapped, not copied, so appending costs one serialising copy
 and one write(2). What can go wrong: OSError from write(2), after which the file is cut back to its
-last whole batch; a torn last batch, which reading stops at.
+last whole batch; a torn last batch, which reading stops at; damage, which reading goes around.
 
-Stream: schema (metadata: version, first sequence, names of extra headers), then record batches with
-the columns of `_schema`. Record i of the stream has sequence number first + i.
+Stream: schema (metadata: version, first sequence, names of slices and of extra headers), then record
+batches with the columns of `_schema`. Record i of the stream has sequence number first + i. Columns
+and slices are found by name, so other versions of hepcat can read a journal: what the file lacks has
+its "no value", what this version does not know is left out.
 """
 
 import contextlib
@@ -14,6 +16,7 @@ import fcntl
 import json
 import mmap
 import os
+import struct
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from hepcat.batch.layout import NUMERIC, Batch
-from hepcat.batch.schema import FIELD_COUNT
+from hepcat.batch.schema import FIELDS
 
 Array = npt.NDArray[Any]
 
@@ -35,6 +38,14 @@ _ARROW_OF: Final = {
     "uint32": pa.uint32(),
 }
 _ADDRESS: Final = pa.binary(16)
+_MARK: Final = (
+    0xFFFFFFFF  # begins each message of a stream (Arrow columnar format, "Encapsulated message format")
+)
+_HEAD: Final = struct.Struct("<II")  # mark, octets of metadata
+_METADATA_AT_MOST: Final = 2**16
+_BODY_AT_MOST: Final = 2**32
+#: Places looked at behind damage; records that imitate messages must not keep a reader busy.
+_PLACES_AT_MOST: Final = 10_000
 
 
 @cache
@@ -82,8 +93,13 @@ class JournalWriter:
         self.fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            metadata = {"hepcat.journal": _VERSION, "first": str(first), "extra": json.dumps(extra)}
-            schema = _schema(FIELD_COUNT + len(extra)).with_metadata(metadata)
+            metadata = {
+                "hepcat.journal": _VERSION,
+                "first": str(first),
+                "slices": json.dumps(FIELDS),
+                "extra": json.dumps(extra),
+            }
+            schema = _schema(len(FIELDS) + len(extra)).with_metadata(metadata)
             self._write(memoryview(schema.serialize()))
         except OSError:
             with contextlib.suppress(OSError):
@@ -147,60 +163,104 @@ class JournalReader:
         self.first = int(path.name[:19])
         self.rows = 0
         self.offset = 0  # end of the last whole message
-        self._schema: pa.Schema | None = None
+        self.skipped = 0  # octets of damage that batches were found behind
         self.extra: tuple[str, ...] = ()
+        self._schema: pa.Schema | None = None
+        self._slices: tuple[str, ...] = ()
+        self._tried = 0  # size of the file when nothing (more) could be read
 
     def read(self) -> Batch | None:
         """Return all whole batches written since the last call as one batch, None where there are none.
 
         Its buffer is the mapped file and its `start` has the place of each record in it (the record
-        after it does not begin where it ends). A torn or damaged message ends the reading; what lies
-        behind it is looked at again next time.
+        after it does not begin where it ends). A torn message ends the reading; damage does where no
+        batch is behind it. What was not read is looked at again when the file has grown.
         """
         size = os.fstat(self.fd).st_size
-        if size <= self.offset:
+        if size <= max(self.offset, self._tried):
             return None
         mapped = mmap.mmap(self.fd, size, prot=mmap.PROT_READ)
+        octets = np.frombuffer(mapped, dtype=np.uint8)
         source = pa.BufferReader(pa.py_buffer(mapped))
-        source.seek(self.offset)
+        self._tried = size
         if self._schema is None and not self._read_schema(source):
             return None
         batches = []
-        while True:
-            batch = self._read_batch(source, size)
-            if batch is None:
-                break
+        while found := self._next_batch(source, octets):
+            batch, at = found
             batches.append(batch)
+            self.skipped += at - self.offset
             self.offset = source.tell()
         if not batches:
             return None
-        whole = self._join(batches, np.frombuffer(mapped, dtype=np.uint8))
+        whole = self._join(batches, octets)
         self.rows += whole.n
         return whole
 
+    def damage(self) -> int:
+        """Return how many octets could not be read, a torn end not counted. Call it after `read`."""
+        size = os.fstat(self.fd).st_size
+        if size <= self.offset:
+            return self.skipped
+        octets = np.frombuffer(mmap.mmap(self.fd, size, prot=mmap.PROT_READ), dtype=np.uint8)
+        end = _message_end(octets, self.offset)
+        # After a power cut the file may be longer than what reached the disk.
+        torn = (end is not None and end > size) or not octets[self.offset :].any()
+        return self.skipped + (0 if torn else size - self.offset)
+
     def _read_schema(self, source: pa.BufferReader) -> bool:
+        """Read what columns and slices there are; False where that is not a journal's."""
         try:
             schema = pa.ipc.read_schema(source)
-            extra = json.loads((schema.metadata or {}).get(b"extra", b"[]"))
-        except (pa.ArrowException, OSError, ValueError):
+            metadata = schema.metadata or {}
+            extra = tuple(str(name) for name in json.loads(metadata.get(b"extra", b"[]")))
+            width = schema.field("fields").type.byte_width // 4
+            # Journals without the names have the first slices: until then they were only appended.
+            names = json.loads(metadata.get(b"slices", b"null")) or FIELDS[: width - len(extra)]
+            slices = (*(str(name) for name in names), *extra)
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
             return False
-        if not schema.equals(_schema(FIELD_COUNT + len(extra))):
-            return False
-        self._schema, self.extra = schema, tuple(str(name) for name in extra)
+        for field in _schema(len(slices)):
+            known = schema.field(field.name) if field.name in schema.names else None
+            if known is None and field.name in ("fields", "octets"):
+                return False
+            if known is not None and known.type != field.type:
+                return False
+        self._schema, self._slices, self.extra = schema, slices, extra
         self.offset = source.tell()
         return True
 
-    def _read_batch(self, source: pa.BufferReader, size: int) -> pa.RecordBatch | None:
-        """Return the next whole batch, None where it is torn, damaged, or there is none."""
-        if size - source.tell() < 8:
-            return None
+    def _next_batch(self, source: pa.BufferReader, octets: Array) -> tuple[pa.RecordBatch, int] | None:
+        """Return the next whole batch and where it begins, None where there is none (yet)."""
+        at: int | None = self.offset
+        places = None
+        while at is not None:
+            end = _message_end(octets, at)
+            if end is not None and end > len(octets):
+                if places is None:
+                    return None  # torn, or being written: nothing can be behind it
+                end = None
+            if end is not None:
+                source.seek(at)
+                batch = self._read_batch(source)
+                if batch is not None:
+                    return batch, at
+                at = end  # its length is right, and only what is in it is not
+                continue
+            if places is None:
+                places = iter(_places(octets, at))
+            at = next((place for place in places if place > at), None)
+        return None
+
+    def _read_batch(self, source: pa.BufferReader) -> pa.RecordBatch | None:
+        """Return the batch that the message holds, None where it is damaged."""
         try:
             message = pa.ipc.read_message(source)
             batch = pa.ipc.read_record_batch(message, self._schema)
+            batch.validate()
         except (pa.ArrowException, OSError, EOFError, ValueError):
             return None
-        octets = batch.column(batch.num_columns - 1)
-        _, offsets_buffer, data = octets.buffers()
+        _, offsets_buffer, data = batch.column("octets").buffers()
         if batch.num_rows == 0 or offsets_buffer is None or offsets_buffer.size < 4 * (batch.num_rows + 1):
             return None
         # After a power cut the file may be longer than what reached the disk: then the offsets are 0.
@@ -217,35 +277,88 @@ class JournalReader:
         base = buffer.ctypes.data
         starts = []
         for batch in batches:
-            _, offsets, data = batch.column(batch.num_columns - 1).buffers()
+            _, offsets, data = batch.column("octets").buffers()
             place = np.frombuffer(offsets, dtype=np.int32, count=batch.num_rows + 1).astype(np.int64)
             place += data.address - base if data is not None and data.size else 0
             starts.append(place[:-1])
         starts.append(np.array([len(buffer)], dtype=np.int64))
+        n = sum(b.num_rows for b in batches)
 
-        def column(index: int, dtype: str, width: int = 1) -> Array:
+        def column(name: str, dtype: str, fill: int = 0, width: int = 1) -> Array:
+            if name not in batches[0].schema.names:
+                return np.full(n * width, fill, dtype=dtype)
             parts = [
-                np.frombuffer(b.column(index).buffers()[1], dtype=dtype, count=b.num_rows * width)
+                np.frombuffer(b.column(name).buffers()[1], dtype=dtype, count=b.num_rows * width)
                 for b in batches
             ]
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-        slices = FIELD_COUNT + len(self.extra)
-        k = len(NUMERIC)
-        n = sum(b.num_rows for b in batches)
+        slices = len(self._slices)
         return Batch(
             n=n,
             buffer=buffer,
             start=np.concatenate(starts),
-            src_ip=column(k, "uint8", 16).reshape(n, 16),
-            dst_ip=column(k + 1, "uint8", 16).reshape(n, 16),
-            fields=column(k + 2, "uint16", 2 * slices).reshape(n, slices, 2),
+            src_ip=column("src_ip", "uint8", width=16).reshape(n, 16),
+            dst_ip=column("dst_ip", "uint8", width=16).reshape(n, 16),
+            fields=self._ordered(column("fields", "uint16", width=2 * slices).reshape(n, slices, 2)),
             extra=self.extra,
-            **{name: column(i, dtype) for i, (name, dtype, _) in enumerate(NUMERIC)},
+            **{name: column(name, dtype, fill) for name, dtype, fill in NUMERIC},
         )
+
+    def _ordered(self, slices: Array) -> Array:
+        """Return the slices in the order of FIELDS and the extra headers; as they are where they have it."""
+        wanted = (*FIELDS, *self.extra)
+        if wanted == self._slices:
+            return slices
+        ordered = np.zeros((len(slices), len(wanted), 2), dtype=np.uint16)
+        there = len(self._slices) - len(self.extra)
+        for i, name in enumerate(FIELDS):
+            if name in self._slices[:there]:
+                ordered[:, i] = slices[:, self._slices.index(name)]
+        ordered[:, len(FIELDS) :] = slices[:, there:]
+        return ordered
 
     def close(self) -> None:
         """Close the file; batches already read stay valid."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def _message_end(octets: Array, at: int) -> int | None:
+    """Return where the message at `at` ends, maybe beyond what there is; None where there is none."""
+    size = len(octets)
+    if at + _HEAD.size > size:
+        return size + 1
+    mark, length = (int(number) for number in _HEAD.unpack(octets[at : at + _HEAD.size].tobytes()))
+    if mark != _MARK or not 0 < length <= _METADATA_AT_MOST:
+        return None
+    begin = at + _HEAD.size
+    if begin + length > size:
+        return begin + length
+    body = _body_length(octets[begin : begin + length].tobytes())
+    return None if body is None else begin + length + body
+
+
+def _body_length(metadata: bytes) -> int | None:
+    """Return `bodyLength` of a Message (Arrow's Message.fbs: field 3 of a FlatBuffers table)."""
+    try:
+        (root,) = struct.unpack_from("<I", metadata)
+        (back,) = struct.unpack_from("<i", metadata, root)
+        table = root - back
+        (size,) = struct.unpack_from("<H", metadata, table) if table >= 0 else (0,)
+        if size < 6:
+            return None
+        (offset,) = struct.unpack_from("<H", metadata, table + 10) if size >= 12 else (0,)
+        (length,) = struct.unpack_from("<q", metadata, root + offset) if offset else (0,)
+    except struct.error:
+        return None
+    return int(length) if 0 <= length <= _BODY_AT_MOST else None
+
+
+def _places(octets: Array, at: int) -> list[int]:
+    """Return where behind `at` messages may begin: marks at multiples of 8 with a length that can be."""
+    at = at // 8 * 8 + 8
+    words = octets[at : len(octets) // 8 * 8].view("<u4").reshape(-1, 2)
+    found = np.flatnonzero((words[:, 0] == _MARK) & (words[:, 1] > 0) & (words[:, 1] <= _METADATA_AT_MOST))
+    return [at + 8 * int(i) for i in found[:_PLACES_AT_MOST]]

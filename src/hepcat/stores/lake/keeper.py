@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import os
+import shutil
 import threading
 import time
 from collections import deque
@@ -35,6 +36,9 @@ _MERGE_AFTER_SEAL: Final = 0.5
 _SEALS_BEFORE_TIDY: Final = 8
 
 
+OnEvent = Callable[[str, dict[str, Any]], None]
+
+
 class Journal(Protocol):
     """A closed journal; closing it gives up its lock."""
 
@@ -52,37 +56,70 @@ def be_nice(steps: int) -> None:
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + steps)
 
 
-def seal_journal(root: Path, path: Path, settings: LakeSettings) -> tuple[int, int]:
-    """Seal one journal; returns (rows, octets written). Raises OSError with the journal kept."""
+def seal_journal(root: Path, path: Path, settings: LakeSettings, event: OnEvent) -> tuple[int, int]:
+    """Seal one journal; returns (rows, octets written). Raises OSError, MemoryError with the journal kept.
+
+    What of it cannot be read is told by an event, and the file is kept under the name *.damaged.
+    """
     first = int(path.name[:19])
     reader = JournalReader(path)
     try:
-        batch = reader.read()
-        entry = Entry(first, "seal")
-        discard(root, entry)
-        folder = root / JOURNAL / entry.name
-        folder.mkdir()
-        fault("seal")
-        octets = 0
-        if batch is not None:
-            try:
-                octets = write_parts(batch, first, folder, int(time.time()) // _DAY, settings)
-            except OSError:
-                discard(root, entry)  # its room may be what is missing
-                raise
-        publish(root, entry)
-        finish(root, first)
-        return (0 if batch is None else batch.n), octets
+        rows, octets = _seal(root, path, reader, settings, event)
+    except (OSError, MemoryError):
+        discard(root, Entry(first, "seal"))  # its room may be what is missing
+        raise
+    except Exception as error:  # damaged octets: set it aside, loudly, rather than stop sealing
+        discard(root, Entry(first, "seal"))
+        os.rename(path, _damaged(path))
+        event("journal_damaged", {"path": str(_damaged(path)), "error": repr(error)})
+        return 0, 0
     finally:
         reader.close()
+    return rows, octets
+
+
+def _seal(
+    root: Path, path: Path, reader: JournalReader, settings: LakeSettings, event: OnEvent
+) -> tuple[int, int]:
+    batch = reader.read()
+    entry = Entry(reader.first, "seal")
+    discard(root, entry)
+    folder = root / JOURNAL / entry.name
+    folder.mkdir()
+    fault("seal")
+    octets = 0
+    if batch is not None:
+        octets = write_parts(batch, reader.first, folder, int(time.time()) // _DAY, settings)
+    lost = reader.damage()
+    if lost:
+        _keep(path)
+    publish(root, entry)
+    finish(root, reader.first)
+    rows = 0 if batch is None else batch.n
+    if lost:
+        event("journal_damaged", {"path": str(_damaged(path)), "octets_lost": lost, "rows_sealed": rows})
+    return rows, octets
+
+
+def _damaged(path: Path) -> Path:
+    return path.with_name(f"{path.name}.damaged")
+
+
+def _keep(path: Path) -> None:
+    """Keep a damaged journal under a name that nobody reads, also when its own name is removed."""
+    with contextlib.suppress(FileExistsError):  # from a sealing that did not get to its end
+        try:
+            os.link(path, _damaged(path))
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            shutil.copyfile(path, _damaged(path))
 
 
 class Keeper:
     """Owns the thread. `add` and `wait` may be called from any thread."""
 
-    def __init__(
-        self, root: Path, settings: LakeSettings, event: Callable[[str, dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, root: Path, settings: LakeSettings, event: OnEvent) -> None:
         """Prepare; `start` starts the thread."""
         self._root, self._settings, self._event = root, settings, event
         self._queue: deque[Journal] = deque()
@@ -163,20 +200,16 @@ class Keeper:
     def _seal(self, journal: Journal) -> None:
         began = time.monotonic()
         try:
-            rows, octets = seal_journal(self._root, journal.path, self._settings)
+            rows, octets = seal_journal(self._root, journal.path, self._settings, self._event)
         except FileNotFoundError as error:
             if journal.path.exists():
                 self._seal_failed(journal, error)
                 return
             self._event("journal_lost", {"path": str(journal.path)})
             rows = octets = 0
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._seal_failed(journal, error)
             return
-        except Exception as error:  # damaged octets: set it aside, loudly, rather than stop sealing
-            os.rename(journal.path, f"{journal.path}.damaged")
-            self._event("journal_damaged", {"path": f"{journal.path}.damaged", "error": repr(error)})
-            rows = octets = 0
         self._pause = 0.0
         journal.close()
         seconds = time.monotonic() - began
@@ -191,10 +224,10 @@ class Keeper:
             self._queue.popleft()
             self._wake.notify_all()
 
-    def _seal_failed(self, journal: Journal, error: OSError) -> None:
+    def _seal_failed(self, journal: Journal, error: OSError | MemoryError) -> None:
         self.counters["seal_failures"] += 1
         if not self._pause:
-            self._event("seal_failed", {"path": str(journal.path), "error": str(error)})
+            self._event("seal_failed", {"path": str(journal.path), "error": str(error) or repr(error)})
         self._pause = min(max(2 * self._pause, 0.5), _LONGEST_PAUSE)
 
     def _tidy(self) -> None:
