@@ -252,6 +252,19 @@ def test_what_a_query_requires_is_told_to_the_store() -> None:
     assert source.holding == {"call_id": ["c0"]}
 
 
+@pytest.mark.parametrize("at", [2**63 - 1, 2**63 - 2, 1 - 2**63, -(2**63), -1, 0])
+def test_any_time_that_64_bits_can_say_is_searched(at: int) -> None:
+    rows = [*calls_at([NOON]), {"ts": at, "call_id": "odd", "method": "INVITE", "from_user": "alice"}]
+    searcher = Searcher(Source(rows))
+    for query in ("from_user:alice", ""):
+        assert len(searcher.messages(query, limit=50).table) == 8
+        assert len(searcher.messages(query, limit=1).table) == 1
+        assert sorted(ids(searcher.calls(query, limit=5, fields=["call_id"]).table)) == ["c0", "odd"]
+        for sort in ("start", "-messages"):
+            found = searcher.calls(query, limit=5, sort=sort, fields=["call_id", "messages"]).table
+            assert sorted(found["messages"].to_pylist()) == [1, 7]
+
+
 def test_a_call_matches_by_one_message_and_shows_all_of_them() -> None:
     rows = calls_at([NOON, NOON + 1000]) + scenario("busy", [(0, "INVITE"), (9, (486, "INVITE"))])
     searcher = Searcher(Source(rows))

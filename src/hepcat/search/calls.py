@@ -196,6 +196,8 @@ CALL_COLUMN: Final[dict[str, CallColumn]] = {column.name: column for column in C
 DEFAULT_FIELDS: Final[tuple[str, ...]] = tuple(column.name for column in CALL_COLUMNS if column.shown)
 
 _RESPONSE: Final = "struct_pack(status := status, phrase := reason_phrase)"
+#: A time of capture may be any 64 bits; beyond the year 2223 messages are no longer told apart by it.
+_MOMENT: Final = "greatest(least(epoch_us(ts), 8000000000000000), -8000000000000000)"
 _CHALLENGE: Final = "status IN (401, 407)"
 _FIRST_OF: Final = "first"  # of the call's first message
 _REQUEST_OF: Final = "request"  # of its first request
@@ -266,7 +268,7 @@ def calls_sql(relation: str, columns: tuple[str, ...]) -> str:
     facts = "".join(f',\n        {sql} AS "{name}"' for name, sql in _facts(wanted).items())
     return f"""
 WITH marked AS (
-    SELECT *, epoch_us(ts) * 1024 + coalesce(status, 0) AS o FROM {relation} WHERE call_id IS NOT NULL
+    SELECT *, {_MOMENT} * 1024 + coalesce(status, 0) AS o FROM {relation} WHERE call_id IS NOT NULL
 ), kinds AS (
     SELECT call_id AS id,
         CASE WHEN bool_or(method = 'INVITE') THEN 'INVITE' ELSE arg_min(method, o) END AS kind

@@ -50,6 +50,7 @@ def message_columns(fields: Sequence[str] | None, table: str, dialect: Dialect) 
     """Return the select list: columns by name or alias, and extra.X or header.X."""
     if fields is None:
         return ", ".join(f'"{column.name}"' for column in columns_of(table))
+    _some(fields)
     parts: list[str] = []
     for name in fields:
         prefix, _, key = name.partition(".")
@@ -61,10 +62,18 @@ def message_columns(fields: Sequence[str] | None, table: str, dialect: Dialect) 
     return ", ".join(parts)
 
 
+def _some(fields: Sequence[str]) -> None:
+    if not fields:
+        raise HepcatError(
+            "no column is named", "Name columns with commas between them, or leave --fields out."
+        )
+
+
 def call_fields(fields: Sequence[str] | None) -> tuple[str, ...]:
     """Return the columns of calls to show. Raises HepcatError for a name that is none."""
     if fields is None:
         return DEFAULT_FIELDS
+    _some(fields)
     for name in fields:
         if name not in CALL_COLUMN:
             raise unknown_field(name, [column.name for column in CALL_COLUMNS], "calls")

@@ -78,12 +78,11 @@ class Tail:
         for file in sorted(new, key=lambda f: f.first):
             if file.table == self.table:
                 with contextlib.suppress(FileNotFoundError):  # merged meanwhile: cannot be told apart now
-                    parts += (
-                        pq.read_table(file.path, partitioning=None)
-                        .select(schema.names)
-                        .cast(schema)
-                        .to_batches()
-                    )
+                    table = pq.read_table(file.path, partitioning=None)
+                    for name in set(schema.names).difference(table.schema.names):  # of another version
+                        nulls = pa.nulls(table.num_rows, schema.field(name).type)
+                        table = table.append_column(schema.field(name), nulls)
+                    parts += table.select(schema.names).cast(schema).to_batches()
         for file in new:
             self._mark(file.first, file.last)
         return parts

@@ -11,11 +11,12 @@ is exact too; ties are broken by start and Call-ID.
 """
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Any, Final, Protocol
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -38,7 +39,8 @@ from hepcat.search.compile import compile_query, sql_of
 from hepcat.search.dialects import Dialect
 from hepcat.search.histogram import build, counts_sql
 from hepcat.search.parser import parse_query
-from hepcat.search.within import Times, any_of_times, clusters
+from hepcat.search.within import Times, any_of_times, clusters, spanning
+from hepcat.stores.lake.readonly import queries
 
 #: A call's messages are looked for this long before and after its matching messages, also where the
 #: search itself ends earlier. Microseconds.
@@ -54,6 +56,33 @@ _WINDOW_GROWTH: Final = 6
 _FEW: Final = 256
 #: A search with an index looks at the newest of its matches first: so many for each row of the result.
 _MATCHES_A_ROW: Final = (8, 32, 128)
+#: How often a search begins again when files go away under it.
+_TRIES: Final = 3
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def fresh(search: Callable[P, T]) -> Callable[P, T]:
+    """Let a search begin again with a new snapshot where a file went away under it.
+
+    Retention deletes files, and so does merging once the merged file has been there for a while.
+    """
+
+    @functools.wraps(search)
+    def searched(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(_TRIES):
+            with contextlib.suppress(duckdb.IOException):
+                return search(*args, **kwargs)
+        try:
+            return search(*args, **kwargs)
+        except duckdb.IOException as error:
+            raise HepcatError(
+                f"cannot read the lake: {str(error).splitlines()[0]}",
+                "A damaged file can be moved out of its folder; what it held is then not found.",
+            ) from None
+
+    return searched
 
 
 class SnapshotLike(Protocol):
@@ -104,6 +133,7 @@ class Searcher:
 
     # -- messages
 
+    @fresh
     def messages(
         self,
         query: str | Node = "",
@@ -171,6 +201,7 @@ class Searcher:
         statement = f"SELECT {chosen} FROM {view_of(table)} WHERE {self._where(node, Times())}"
         return self._run(con, f"{statement} ORDER BY {order}")
 
+    @fresh
     def messages_of(
         self, call_ids: Sequence[str], since: int | None = None, until: int | None = None
     ) -> pa.Table:
@@ -184,6 +215,7 @@ class Searcher:
 
     # -- calls
 
+    @fresh
     def calls(
         self,
         query: str | Node = "",
@@ -215,6 +247,7 @@ class Searcher:
             table = self._rows_of(con, ids[:limit], span, names, column, descending)
         return Found(table, len(ids) > limit)
 
+    @fresh
     def calls_of(
         self, call_ids: Sequence[str], times: Times | None = None, fields: Sequence[str] | None = None
     ) -> pa.Table:
@@ -229,7 +262,7 @@ class Searcher:
         """Return up to limit + 1 Call-IDs, newest matching message first, and the time they match in."""
         indexed = pins(node, _INDEXED)
         windows = self._windows_of_matches(con, node, times, limit) if indexed else self._windows(con, times)
-        found: dict[str, tuple[int, int]] = {}
+        found: dict[str, tuple[int | None, int | None]] = {}
         for window in windows:
             table = self._run(
                 con,
@@ -244,8 +277,7 @@ class Searcher:
                 break
         if not found:
             return [], Times()
-        low, high = min(v[0] for v in found.values()), max(v[1] for v in found.values())
-        return list(found), Times(low, high + 1).widened(AROUND)
+        return list(found), spanning(found.values()).widened(AROUND)
 
     def _sorted_calls(
         self,
@@ -267,9 +299,7 @@ class Searcher:
         rows = table.to_pylist()
         if not rows:
             return [], Times()
-        return [r["call_id"] for r in rows], Times(
-            min(r["low"] for r in rows), max(r["high"] for r in rows) + 1
-        )
+        return [r["call_id"] for r in rows], spanning((r["low"], r["high"]) for r in rows)
 
     def _all_calls(
         self,
@@ -324,6 +354,7 @@ class Searcher:
 
     # -- numbers
 
+    @fresh
     def count(
         self,
         query: str | Node = "",
@@ -343,6 +374,7 @@ class Searcher:
             found = self._run(con, f"SELECT count(*) {matches}")
         return int(found[0][0].as_py())
 
+    @fresh
     def histogram(
         self,
         query: str | Node = "",
@@ -363,10 +395,18 @@ class Searcher:
             low, high, _ = self._extent(con, times, "sip")
             return build(run, times, low, high, buckets, zone)
 
+    @fresh
     def sql(self, statement: str) -> pa.Table:
-        """Run SQL on the views sip, rtcp, log and other; for local use, never for what others send."""
+        """Run one query on the views sip, rtcp, log and other; for local use, never for what others send.
+
+        Raises HepcatError for SQL that is wrong, or that is no query.
+        """
         with self._snapshot(Times(), None) as con:
-            return self._run(con, statement)
+            try:
+                queries(con, statement)
+                return self._run(con, statement)
+            except (duckdb.ProgrammingError, duckdb.PermissionException) as error:
+                raise HepcatError(str(error)) from None
 
     # -- parts
 

@@ -10,6 +10,9 @@ from typing import Final
 
 from hepcat.search.ast import Node, time_bounds
 
+#: What DuckDB can say as a time: the numbers beyond stand for infinity.
+_FIRST: Final = -(2**63) + 2
+_LAST: Final = 2**63 - 2
 #: Ranges that `clusters` makes at most. Each is compared with every row that is read.
 MAX_CLUSTERS: Final = 4
 
@@ -38,10 +41,19 @@ class Times:
 
     def sql(self) -> str:
         """Return the condition; whole numbers only, so nothing needs quoting."""
-        parts = [f"ts >= make_timestamptz({int(self.since)})"] if self.since is not None else []
-        if self.until is not None:
-            parts.append(f"ts < make_timestamptz({int(self.until)})")
+        parts = []
+        if self.since is not None and self.since > _FIRST:
+            parts.append(f"ts >= make_timestamptz({min(int(self.since), _LAST)})")
+        if self.until is not None and self.until <= _LAST:
+            parts.append(f"ts < make_timestamptz({max(int(self.until), _FIRST)})")
         return " AND ".join(parts) or "true"
+
+
+def spanning(ranges: Iterable[tuple[int | None, int | None]]) -> Times:
+    """Return the range around pairs of (first, last); open at a side where one is no number (infinity)."""
+    lows, highs = zip(*ranges, strict=True)
+    first = None if None in lows else min(lows)
+    return Times(first, None if None in highs else max(highs) + 1)
 
 
 def any_of_times(ranges: Iterable[Times]) -> str:
@@ -53,11 +65,15 @@ def any_of_times(ranges: Iterable[Times]) -> str:
     return f"{Times(every[0].since, every[-1].until).sql()} AND ({each})"
 
 
-def clusters(moments: Iterable[int]) -> list[Times]:
-    """Return a few ranges that hold all of the moments: the largest gaps between them are left out."""
-    ordered = sorted(set(moments))
-    if not ordered:
-        return []
+def clusters(moments: Iterable[int | None]) -> list[Times]:
+    """Return a few ranges that hold all of the moments: the largest gaps between them are left out.
+
+    None is a moment that is no number (infinity): then nothing is left out.
+    """
+    known = set(moments)
+    if not known or None in known:
+        return [Times()] if known else []
+    ordered = sorted(moment for moment in known if moment is not None)
     gaps = sorted(((b - a, a, b) for a, b in itertools.pairwise(ordered)), reverse=True)
     cuts = sorted((a, b) for _, a, b in gaps[: MAX_CLUSTERS - 1])
     starts = [ordered[0], *(b for _, b in cuts)]
