@@ -43,10 +43,11 @@ class _OpenJournal:
 
 @dataclass(slots=True)
 class _Footer:
-    """What is remembered of a file: its least and greatest ts, and the Bloom filters asked for so far."""
+    """What is remembered of a file: its times, columns it lacks, and the Bloom filters asked for so far."""
 
     low: int
     high: int
+    lacks: frozenset[str]
     filters: dict[str, tuple[Filter, ...] | None] = field(default_factory=dict)
 
 
@@ -180,13 +181,18 @@ class Lake:
         journal = [b for j in self._journals.values() for b in j.batches[table]]
         data = pa.Table.from_batches(journal, schema=arrow_schema(table, views=True))
         connection.register(f"_{table}_journal", data)
-        names = ", ".join(arrow_schema(table).names)
-        query = f"SELECT {names} FROM _{table}_journal"
-        if files:
-            paths = ", ".join("'" + f.path.replace("'", "''") + "'" for f in files)
-            query = (
-                f"SELECT {names} FROM read_parquet([{paths}], hive_partitioning = false) UNION ALL {query}"
-            )
+        names = arrow_schema(table).names
+        # Files of other versions may lack columns. One scan for each set of columns: reading by name
+        # (union_by_name) would make DuckDB read every footer before it begins.
+        alike: dict[frozenset[str], list[ParquetFile]] = {}
+        for f in files:
+            alike.setdefault(self._footer_of(f).lacks, []).append(f)
+        scans = []
+        for lacks, some in alike.items():
+            columns = ", ".join(f"NULL AS {name}" if name in lacks else name for name in names)
+            paths = ", ".join("'" + f.path.replace("'", "''") + "'" for f in some)
+            scans.append(f"SELECT {columns} FROM read_parquet([{paths}], hive_partitioning = false)")
+        query = " UNION ALL ".join([*scans, f"SELECT {', '.join(names)} FROM _{table}_journal"])
         connection.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS {query}")
 
     def _overlaps(self, f: ParquetFile, since_us: int | None, until_us: int | None) -> bool:
@@ -202,7 +208,7 @@ class Lake:
         for column, values in wanted.items():
             footer = self._footer_of(f)
             if column not in footer.filters:
-                footer.filters[column] = filters(f.path, pq.read_metadata(f.path), column)
+                footer.filters[column] = filters(f.path, _metadata(f.path), column)
             groups = footer.filters[column]
             if groups is not None and not can_hold(f.path, groups, values):
                 return False
@@ -213,7 +219,10 @@ class Lake:
         if f not in self._footers:
             if len(self._footers) >= _FOOTERS_AT_MOST:  # of files that have long been merged or deleted
                 self._footers.clear()
-            self._footers[f] = _Footer(*_time_range(pq.read_metadata(f.path)))
+            metadata = _metadata(f.path)
+            columns = {metadata.schema.column(i).path.partition(".")[0] for i in range(metadata.num_columns)}
+            lacks = frozenset(arrow_schema(f.table).names) - columns
+            self._footers[f] = _Footer(*_time_range(metadata), lacks)
         return self._footers[f]
 
     def _read_journals(self, found: Listing) -> int:
@@ -249,6 +258,15 @@ class Lake:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _metadata(path: str) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(path)
+    except pa.ArrowException as error:
+        raise HepcatError(
+            f"{path} is damaged: {error}", "Move it out of the lake; its records cannot be read."
+        ) from error
 
 
 def _time_range(metadata: pq.FileMetaData) -> tuple[int, int]:
