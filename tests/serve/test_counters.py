@@ -3,11 +3,15 @@
 import queue
 import socket
 import threading
+import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from hepcat.batch.drops import Drop
+from hepcat.batch.layout import Batch
 from hepcat.control import serving
+from hepcat.pipeline import storing
 from hepcat.stores.store import StoreUnavailable
 from tests.serve.peers import Running, hep3, invite, recorded, running
 from tests.support import wait_for
@@ -128,6 +132,44 @@ def test_a_bug_in_the_store_loses_nothing_while_memory_lasts() -> None:
         run.store.trouble = None
         run.settle(10)
         assert len(run.store.call_ids) == 10
+
+
+def test_a_batch_that_the_store_cannot_take_is_given_up_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(storing, "FIRST_WAIT", 0.02)
+    with capture_logs() as said, running("udp") as run:
+        append = run.store.append
+
+        def fails_on_some(batch: Batch) -> None:
+            if batch.text(0, "call_id") == b"bad":
+                raise ZeroDivisionError("a bug of ours")
+            append(batch)
+
+        run.store.append = fails_on_some  # type: ignore[method-assign]
+        for received, name in enumerate(("bad", "good", "bad", "better"), 1):
+            send(run, hep3(invite(name)))
+            run.settle(received)
+        assert run.store.call_ids == [b"good", b"better"]
+        assert run.drops() == {"STORE_FAILED": 2}
+        assert run.server.store_ok()
+    lost = [line for line in said if "are lost" in line["event"]]
+    assert [line["messages"] for line in lost] == [1, 1]
+    assert isinstance(lost[0]["exc_info"], ZeroDivisionError), "the traceback, once"
+    assert not lost[1]["exc_info"]
+
+
+def test_an_outage_is_not_given_up_as_a_bug_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storing, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(storing, "LONGEST_WAIT", 0.01)
+    with running("udp") as run:
+        run.store.trouble = StoreUnavailable("away", Drop.STORE_FAILED)
+        send(run, hep3(invite("kept")))
+        wait_for(lambda: not run.server.store_ok())
+        time.sleep(0.3)
+        run.store.trouble = None
+        run.settle(1)
+        assert run.drops() == {}
 
 
 def test_stop_gives_up_on_a_store_that_stays_away_and_counts_it() -> None:

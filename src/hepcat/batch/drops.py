@@ -67,7 +67,7 @@ DROP_DOCS: Final[dict[Drop, str]] = {
     Drop.STREAM_GARBAGE: "octets in a HEP stream that belong to no message (counted in runs)",
     Drop.STREAM_HALF: "a HEP stream ended within a message",
     Drop.STORE_FULL: "the store had no room (disk full) and memory had reached its bound",
-    Drop.STORE_FAILED: "the store failed and memory had reached its bound",
+    Drop.STORE_FAILED: "the store failed and memory had reached its bound, or a bug kept a batch out of it",
     Drop.FRAME_TRUNCATED: "frame cut by the snap length before its headers ended",
     Drop.FRAME_LINK: "link type or EtherType that is not read",
     Drop.FRAME_PROTOCOL: "IP protocol that is not read",

@@ -3,6 +3,8 @@
 In: the queue. Out: `Store.append`, in order. What can go wrong: the store is away (disk full, read-only,
 gone). Then the batch is kept and offered again while the queue fills to its bound; the operator is told
 once a change of state; what is lost is counted under the reason the store gave. Storing resumes by itself.
+Or the store raises something else, a bug of ours: after BUG_TRIES the batch is counted as lost, told with
+its traceback, and the next one gets its turn.
 """
 
 import threading
@@ -18,6 +20,10 @@ from hepcat.stores.store import Store, StoreUnavailable
 
 FIRST_WAIT: Final = 0.1
 LONGEST_WAIT: Final = 2.0
+#: How often a batch is offered that makes the store raise: waiting mends outages, and hardly ever a bug.
+BUG_TRIES: Final = 4
+#: Seconds between two tracebacks of batches given up.
+TELL_SECONDS: Final = 10.0
 
 log = structlog.get_logger("hepcat.store")
 
@@ -34,6 +40,9 @@ class Storing:
         self._refused_before = 0
         self._told_losses = False
         self._give_up_at: float | None = None
+        self._bug: Exception | None = None  # what the store raised last, where that is a bug
+        self._told_bug = ""
+        self._tell_bug_again = 0.0
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
 
@@ -63,12 +72,18 @@ class Storing:
                 return
 
     def _keep(self, item: Queued) -> None:
-        """Append one batch, however long that takes; count it as stored or lost."""
+        """Append one batch, however long an outage takes; count it as stored or lost."""
         wait = FIRST_WAIT
+        bugs = 0
         while True:
             reason = self._append(item)
             if reason is None:
                 item.tally.stored += item.batch.n
+                return
+            bugs = bugs + 1 if self._bug is not None else 0
+            if bugs == BUG_TRIES:
+                item.tally.store_drops[reason] += item.batch.n
+                self._tell_given_up(item.batch.n)
                 return
             if self._give_up_at is not None and time.monotonic() + wait > self._give_up_at:
                 item.tally.store_drops[reason] += item.batch.n
@@ -79,12 +94,14 @@ class Storing:
 
     def _append(self, item: Queued) -> Drop | None:
         """Offer the batch once; return None, or the reason why the store did not take it."""
+        self._bug = None
         try:
             self._store.append(item.batch)
         except StoreUnavailable as error:
             self._note_trouble(str(error), error.drop, hint=error.hint)
             return error.drop
         except Exception as error:  # a bug of ours: loud, but capture goes on and nothing is lost yet
+            self._bug = error
             self._note_trouble(f"{type(error).__name__}: {error}", Drop.STORE_FAILED, bug=True)
             return Drop.STORE_FAILED
         if self.trouble is not None:
@@ -99,6 +116,19 @@ class Storing:
         if not self._told_losses and self._queue.refused > self._refused_before:
             self._told_losses = True
             log.error("memory is full: messages are being dropped", reason=self._queue.refusal.name.lower())
+
+    def _tell_given_up(self, records: int) -> None:
+        """Tell the operator that a bug has lost records; the traceback of the same bug once in a while."""
+        words, now = repr(self._bug), time.monotonic()
+        fresh = words != self._told_bug or now >= self._tell_bug_again
+        if fresh:
+            self._told_bug, self._tell_bug_again = words, now + TELL_SECONDS
+        log.error(
+            "messages cannot be stored, and are lost; please report this bug",
+            messages=records,
+            error=words,
+            exc_info=self._bug if fresh else None,
+        )
 
     def _note_trouble(self, message: str, drop: Drop, hint: str = "", bug: bool = False) -> None:
         """Tell the operator, once a change of what is wrong."""
