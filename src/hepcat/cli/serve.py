@@ -35,6 +35,9 @@ def serve(
     """Receive HEP and store it in the lake, until Ctrl-C or SIGTERM."""
     # No linear algebra here: numpy's threads for it would only cost memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from hepcat.pipeline.memory import keep_freed_memory
+
+    keep_freed_memory()  # before pyarrow is imported
     from hepcat.config.loader import load_settings, unknown_variables
     from hepcat.control.serving import banner, log
     from hepcat.control.serving import serve as run
