@@ -27,7 +27,7 @@ BROKEN: list[tuple[str, str, list[str]]] = [
     ),
     ("unknown table", "\n\n[lakes]\nx = 1\n", ['3: lakes: unknown setting; did you mean "lake"?']),
     ("too small", "[hep]\nworkers = 0\n", ["2: hep.workers: should be greater than or equal to 1, found 0"]),
-    ("wrong type", '[hep]\nworkers = "many"\n', ["2: hep.workers: should be a valid integer, found 'many'"]),
+    ("wrong type", '[hep]\nworkers = "many"\n', ["2: hep.workers: has to be a whole number, found 'many'"]),
     (
         "not one of",
         '[log]\nlevel = "loud"\n',
@@ -68,6 +68,58 @@ BROKEN: list[tuple[str, str, list[str]]] = [
         "[lake]\nretention_days = 0\n",
         ["2: lake.retention_days: should be greater than or equal to 1, found 0"],
     ),
+    (
+        "text for a list",
+        '[hep]\nlisten = "udp://0.0.0.0:9060"\n',
+        ['2: hep.listen: has to be a list, as in ["udp://0.0.0.0:9060"]'],
+    ),
+    (
+        "text for a list of names",
+        'extra_headers = "X-A"\n',
+        ['1: extra_headers: has to be a list, as in ["X-A"]'],
+    ),
+    ("number for a list", "[hep]\nlisten = 9060\n", ["2: hep.listen: has to be a list, found 9060"]),
+    ("empty list", "[hep]\nlisten = []\n", ["2: hep.listen: must not be empty"]),
+    ("list for a table", "[hep]\ntls = ['a']\n", ["2: hep.tls: has to be a table, as in [hep.tls]"]),
+    (
+        "text for tables",
+        "[hep]\nkeys = 'k'\n",
+        ["2: hep.keys: has to be a list of tables, each as in [[hep.keys]]"],
+    ),
+    ("texts for tables", "[hep]\nkeys = ['k']\n", ["2: hep.keys[0]: has to be a table, as in [[hep.keys]]"]),
+    ("number for a path", "data = 5\n", ["1: data: has to be text in quotes, found 5"]),
+    ("number for text", "user = 5\n", ["1: user: has to be text in quotes, found 5"]),
+    (
+        "text for a switch",
+        "[http]\npublic = 'maybe'\n",
+        ["2: http.public: has to be true or false, found 'maybe'"],
+    ),
+    ("list for a switch", "[http]\npublic = []\n", ["2: http.public: has to be true or false"]),
+    ("fraction", "[hep]\nworkers = 1.5\n", ["2: hep.workers: has to be a whole number, found 1.5"]),
+    ("list for a number", "[hep]\nworkers = []\n", ["2: hep.workers: has to be a whole number"]),
+    ("no number", "[hep]\nidle_timeout = 'x'\n", ["2: hep.idle_timeout: has to be a number, found 'x'"]),
+    ("not finite", "[hep]\nidle_timeout = inf\n", ["2: hep.idle_timeout: has to be a number, found inf"]),
+    ("empty text", '[[hep.keys]]\nname = ""\nkey = "x"\n', ["2: hep.keys[0].name: must not be empty"]),
+    (
+        "number in a table of texts",
+        '[aliases]\n"10.0.0.1" = 5\n',
+        ["2: aliases.10.0.0.1: has to be text in quotes"],
+    ),
+    ("no memory", '[lake]\nquery_memory = "0MB"\n', ["2: lake.query_memory: 0MB is not in 16MB..1000TB"]),
+    ("too little memory", '[lake]\nquery_memory = "15 MB"\n', ["2: lake.query_memory: 15 MB is not in 16MB"]),
+    (
+        "too much memory",
+        '[lake]\nquery_memory = "9999999TB"\n',
+        ["2: lake.query_memory: 9999999TB is not in"],
+    ),
+    (
+        "memory without a unit",
+        '[lake]\nquery_memory = "512"\n',
+        ['2: lake.query_memory: memory of queries is text such as "512MB" or "2GiB"'],
+    ),
+    ("nested brackets", "a = " + "[" * 3000 + "]" * 3000, ["brackets nested too deeply"]),
+    ("brackets that never close", "a = " + "[" * 3000, ["brackets nested too deeply"]),
+    ("nested tables", "a = " + "{a=" * 3000 + "1" + "}" * 3000, ["brackets nested too deeply"]),
     ("two at once, in order", "[hep]\nworkers = 0\nslots = 1\n", ["2: hep.workers", "3: hep.slots"]),
 ]
 
@@ -110,7 +162,7 @@ def test_precedence(tmp_path: Path) -> None:
         (
             {},
             {"HEPCAT_HEP_WORKERS": "x"},
-            "HEPCAT_HEP_WORKERS: hep.workers: should be a valid integer, found 'x'",
+            "HEPCAT_HEP_WORKERS: hep.workers: has to be a whole number, found 'x'",
         ),
     ],
 )
@@ -185,6 +237,10 @@ def test_check_config(tmp_path: Path) -> None:
     done = hepcat("check-config", str(path))
     assert done.stdout.startswith(f"ok: {path}\n")
     assert "udp://0.0.0.0:9060" in done.stdout
+    path.write_text('user = "no-such-user"\n')
+    done = hepcat("check-config", str(path), check=False)
+    assert done.returncode == 1
+    assert f"{path}: there is no user no-such-user" in done.stderr
     path.write_text("[hep]\nworkers = 'x'\n")
     done = hepcat("check-config", str(path), check=False)
     assert done.returncode == 1

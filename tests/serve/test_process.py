@@ -176,7 +176,7 @@ def test_reload_of_a_broken_file_changes_nothing(tmp_path: Path) -> None:
         assert systemd.recv(200).startswith(b"READY=1")
         config.write_text('extra_headers = ["X-Hall"]\n[hep]\nworkers = "many"\n')
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: f"{config}:3: hep.workers: should be a valid integer" in server.log.read_text())
+        wait_for(lambda: f"{config}:3: hep.workers: has to be a whole number" in server.log.read_text())
         assert systemd.recv(200).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
         assert systemd.recv(200) == b"READY=1"
         message = invite("a").replace(b"CSeq", b"X-Room: blue\r\nX-Hall: red\r\nCSeq")

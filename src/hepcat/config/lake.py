@@ -4,13 +4,21 @@ In: the table [lake] of the configuration. Out: one frozen, checked model. pydan
 out of bounds; nothing here touches the disk.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+import re
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+_MEMORY: Final = re.compile(r"([0-9]{1,18}) ?([KMGT])(i?)B")
+#: DuckDB can do next to nothing with less, and refuses numbers that do not fit into 64 bits.
+_LEAST_MEMORY: Final = 16 * 10**6
+_MOST_MEMORY: Final = 1000 * 10**12
 
 
 class LakeSettings(BaseModel):
     """The table [lake]. Every field says its unit and its bounds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     sync_interval: float = Field(
         0.2, gt=0, le=60, description="Seconds between two fsyncs of the journal: what a power cut may lose."
@@ -57,9 +65,19 @@ class LakeSettings(BaseModel):
     )
     query_memory: str = Field(
         "512MB",
-        pattern=r"^[0-9]+ ?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$",
         description="Memory that queries may take before they spill to disk.",
     )
     query_threads: int | None = Field(
         None, ge=1, le=1_024, description="Threads of a query; none: as many as there are cores."
     )
+
+    @field_validator("query_memory")
+    @classmethod
+    def _memory(cls, text: str) -> str:
+        match = _MEMORY.fullmatch(text)
+        if match is None:
+            raise ValueError('memory of queries is text such as "512MB" or "2GiB"')
+        octets = int(match[1]) * (1024 if match[3] else 1000) ** ("KMGT".index(match[2]) + 1)
+        if not _LEAST_MEMORY <= octets <= _MOST_MEMORY:
+            raise ValueError(f"{text} is not in 16MB..1000TB")
+        return text

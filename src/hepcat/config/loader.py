@@ -6,6 +6,7 @@ and what is allowed. Secrets are never part of a message.
 """
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -26,7 +27,20 @@ PREFIX: Final = "HEPCAT_"
 #: Variables of ours that are no settings.
 OTHER_VARIABLES: Final = frozenset({"HEPCAT_CONFIG", "HEPCAT_PURE", "HEPCAT_KERNEL", "HEPCAT_SHARED"})
 
-#: How pydantic's messages begin; the setting's name stands before ours.
+#: Our words for what pydantic says in Python's: by the beginning of an error's type.
+_WORDS: Final = {
+    "bool_": "has to be true or false",
+    "finite_number": "has to be a number",
+    "float_": "has to be a number",
+    "int_": "has to be a whole number",
+    "path_type": "has to be text in quotes",
+    "string_sub_type": "has to be text in quotes",
+    "string_too_short": "must not be empty",
+    "string_type": "has to be text in quotes",
+    "too_short": "must not be empty",
+    "tuple_type": "has to be a list",
+}
+#: How pydantic's other messages begin; the setting's name stands before ours.
 _SUBJECT: Final = re.compile(r"^(Input|Tuple|List|String|Dictionary) should")
 
 Location = tuple[str | int, ...]
@@ -140,10 +154,11 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
     except OSError as error:
         raise ConfigError([Problem(str(path), "", f"cannot be read: {error.strerror}")]) from None
     try:
-        document = tomllib.loads(text)
+        return tomllib.loads(text), positions.key_lines(text.replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_problem(path, text, str(error))]) from None
-    return document, positions.key_lines(text.replace("\r\n", "\n"))
+    except RecursionError:
+        raise ConfigError([Problem(str(path), "", "brackets nested too deeply")]) from None
 
 
 def _by_line(problem: Problem) -> tuple[str, int]:
@@ -218,12 +233,25 @@ def _problem(entry: dict[str, Any], places: _Places) -> Problem:
     if kind == "missing":
         return Problem(places.of(location), name, "is missing")
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return Problem(places.of(location), name, f"has to be a table, as in [{name}]")
-    message = _SUBJECT.sub("should", str(entry["msg"]).removeprefix("Value error, "))
-    message = message.partition(", unable to parse")[0].replace(" after validation", "")
-    if kind != "value_error" and _may_show(location, entry.get("input")):
-        message += f", found {entry['input']!r}"
-    return Problem(places.of(location), name, message)
+        header = f"[[{_dotted(location[:-1])}]]" if isinstance(location[-1], int) else f"[{name}]"
+        return Problem(places.of(location), name, f"has to be a table, as in {header}")
+    return Problem(places.of(location), name, _in_words(entry, location))
+
+
+def _in_words(entry: dict[str, Any], location: Location) -> str:
+    """Say what is wrong with a value, and show it where that is safe and helps."""
+    kind, value = str(entry["type"]), entry.get("input")
+    if kind == "tuple_type" and location[-1] == "keys":
+        return f"has to be a list of tables, each as in [[{_dotted(location)}]]"
+    if kind == "tuple_type" and isinstance(value, str) and _may_show(location, value):
+        return f"has to be a list, as in [{json.dumps(value, ensure_ascii=False)}]"
+    message = next((words for begin, words in _WORDS.items() if kind.startswith(begin)), "")
+    if not message:
+        message = _SUBJECT.sub("should", str(entry["msg"]).removeprefix("Value error, "))
+        message = message.replace(" after validation", "")
+    if kind not in ("value_error", "string_too_short", "too_short") and _may_show(location, value):
+        message += f", found {value!r}"
+    return message
 
 
 def _dotted(location: Location) -> str:

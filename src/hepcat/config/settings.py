@@ -33,7 +33,7 @@ HeaderName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 class Section(BaseModel):
     """A table of the configuration: unknown keys are errors, and nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class HepKey(Section):

@@ -1,4 +1,4 @@
-"""What `hepcat check-config` looks at beyond the file itself: keys and certificates, and a summary.
+"""What `hepcat check-config` looks at beyond the file itself: keys, certificates, the user; and a summary.
 
 In: settings. Out: problems as text (none: all is well), and lines for people. Secrets are never shown.
 """
@@ -6,6 +6,7 @@ In: settings. Out: problems as text (none: all is well), and lines for people. S
 from hepcat.config.settings import Settings
 from hepcat.config.values import format_octets
 from hepcat.errors import HepcatError
+from hepcat.pipeline.privileges import look_up
 from hepcat.pipeline.tls import make_context
 from hepcat.wire.hep import AuthKeys
 
@@ -26,6 +27,11 @@ def check_files(settings: Settings) -> list[str]:
     if settings.hep.tls.certificate and settings.hep.tls.key:
         try:
             make_context(settings.hep.tls)
+        except HepcatError as error:
+            problems.append(_text(error))
+    if settings.user is not None:
+        try:
+            look_up(settings.user)
         except HepcatError as error:
             problems.append(_text(error))
     return problems

@@ -34,7 +34,7 @@ def make_data_folder(path: Path, user: str | None) -> None:
         if not path.exists():
             path.mkdir(parents=True)
             if user is not None and os.geteuid() == 0:
-                entry = _look_up(user)
+                entry = look_up(user)
                 os.chown(path, entry.pw_uid, entry.pw_gid)
     except OSError as error:
         raise HepcatError(
@@ -66,7 +66,7 @@ def check_data_folder(path: Path) -> None:
 
 def become(user: str) -> None:
     """Become the user, for good."""
-    entry = _look_up(user)
+    entry = look_up(user)
     if os.geteuid() != 0:
         if os.geteuid() == entry.pw_uid:
             return
@@ -95,7 +95,8 @@ def _capabilities() -> int:
     return mask
 
 
-def _look_up(user: str) -> pwd.struct_passwd:
+def look_up(user: str) -> pwd.struct_passwd:
+    """Return a user's entry. Raises HepcatError."""
     try:
         return pwd.getpwnam(user)
     except KeyError:
