@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
@@ -12,7 +13,7 @@ from hepcat.stores.lake import ImportWriter, Lake, LakeWriter
 from hepcat.stores.lake.catalog import ParquetFile, folder_files
 from hepcat.stores.lake.compact import Compactor, Info, plan
 from hepcat.stores.lake.footer import DifferentSchemas, join_files
-from tests.lake.count import assert_exactly
+from tests.lake.count import assert_exactly, payloads
 from tests.lake.make import NOON, build, numbered, traffic
 
 OFF = LakeSettings(compact=False)
@@ -163,3 +164,77 @@ def test_merging_beside_an_import_that_began_earlier(tmp_path):
         assert snapshot.connection.execute("SELECT count(*) FROM sip WHERE call_id = '55'").fetchall() == [
             (1,)
         ]
+
+
+def test_a_merged_row_group_has_the_messages_of_a_call_together(tmp_path):
+    def records(first):
+        return build(
+            [
+                {"payload": b"X %d" % i, "ts": NOON + i}
+                | ({"call_id": b"call %d" % (i % 4)} if i % 4 else {})  # each fourth without Call-ID
+                for i in range(first, first + 20)
+            ]
+        )
+
+    _sealed(tmp_path, [records(0), records(20), records(40)])
+    compactor = Compactor(tmp_path, FEW, _event)
+    while compactor.step():
+        pass
+    (file,) = folder_files(tmp_path, "sip", "2026-11-23")
+    table = pq.read_table(file.path)
+    expected = [None] * 15 + ["call 1"] * 15 + ["call 2"] * 15 + ["call 3"] * 15
+    assert table["call_id"].to_pylist() == expected
+    ts = table["ts"].to_pylist()
+    assert all(ts[at : at + 15] == sorted(ts[at : at + 15]) for at in range(0, 60, 15))
+    assert_exactly(tmp_path, 60)
+
+
+def _cut_footer(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _zero_pages(path):
+    octets = bytearray(path.read_bytes())
+    octets[4:400] = bytes(396)
+    path.write_bytes(octets)
+
+
+@pytest.mark.parametrize("damage", [_cut_footer, _empty, _zero_pages])
+def test_a_damaged_file_is_told_once_and_the_others_are_merged(tmp_path, damage):
+    batches = [numbered(10 * k, 10) for k in range(7)]
+    other = [numbered(70 + 10 * k, 10, ts=NOON + 86_400_000_000) for k in range(3)]
+    _sealed(tmp_path, batches + other)
+    files = folder_files(tmp_path, "sip", "2026-11-23")
+    bad = Path(files[3].path)
+    damage(bad)
+    events = []
+    compactor = Compactor(tmp_path, FEW, lambda *e: events.append(e))
+    for _ in range(20):
+        if not compactor.step():
+            break
+    else:
+        pytest.fail("merges for ever")
+    assert [facts["path"] for name, facts in events if name == "file_damaged"] == [str(bad)]
+    left = [f.path for f in folder_files(tmp_path, "sip", "2026-11-23")]
+    assert str(bad) in left
+    assert len(left) == 3, "what is before it and what is behind it, merged"
+    assert len(folder_files(tmp_path, "sip", "2026-11-24")) == 1
+    bad.unlink()
+    with Lake(tmp_path) as lake:
+        assert sum(payloads(lake).values()) == 90
+
+
+def test_what_a_damaged_merged_file_was_made_of_stays(tmp_path):
+    _sealed(tmp_path, [numbered(10 * k, 10) for k in range(3)])
+    compactor = Compactor(tmp_path, LakeSettings(compact_files=3, delete_after=3600), _event)
+    assert compactor.step()
+    merged = Path(folder_files(tmp_path, "sip", "2026-11-23")[0].path)
+    _empty(merged)
+    again = Compactor(tmp_path, LakeSettings(compact_files=3, delete_after=0), _event)
+    assert not again.step()
+    merged.unlink()
+    assert_exactly(tmp_path, 30)

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -119,3 +121,44 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HepcatError, match="cannot write to the lake"):
         ImportWriter(tmp_path / "file" / "lake")
+
+
+def test_a_damaged_file_of_others_does_not_fail_an_import(tmp_path):
+    """Merging after it is a service; the records count already."""
+    with LakeWriter(tmp_path, LakeSettings(compact=False)) as server:
+        server.append(numbered(0, 10))
+    (file,) = tmp_path.glob("sip/*/*.parquet")
+    file.write_bytes(b"")
+    with ImportWriter(tmp_path, LakeSettings(compact_files=2)) as writer:
+        for k in range(3):
+            writer.append(numbered(10 * k, 10))
+        writer.commit()
+    file.unlink()
+    assert_exactly(tmp_path, 30)
+
+
+def test_nobody_takes_a_journal_between_its_making_and_its_lock(tmp_path, monkeypatch):
+    """An import that starts just then waits for the server's claim to end."""
+    from hepcat.stores.lake import journal
+    from hepcat.stores.lake.recover import recover
+
+    took, threads = [], []
+    real = journal.fcntl.flock
+
+    def slow(fd, how):
+        if how == journal.fcntl.LOCK_EX | journal.fcntl.LOCK_NB and not threads:
+            path = os.readlink(f"/proc/self/fd/{fd}")
+            if path.endswith(".arrows"):
+                thread = threading.Thread(target=lambda: took.extend(recover(tmp_path, lambda *_: None)))
+                threads.append(thread)
+                thread.start()
+                time.sleep(0.3)
+        real(fd, how)
+
+    with LakeWriter(tmp_path) as server:
+        monkeypatch.setattr(journal.fcntl, "flock", slow)
+        server.append(numbered(0, 10))
+        threads[0].join()
+        assert took == []
+        server.append(numbered(10, 10))
+    assert_exactly(tmp_path, 20)

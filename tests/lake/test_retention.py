@@ -2,9 +2,12 @@
 
 import datetime as dt
 import time
+from pathlib import Path
 
 from hepcat.config.lake import LakeSettings
 from hepcat.stores.lake import LakeWriter
+from hepcat.stores.lake.catalog import listing
+from hepcat.stores.lake.compact import Compactor
 from hepcat.stores.lake.retention import retain
 from tests.lake.count import assert_exactly
 from tests.lake.make import NOON, numbered, traffic
@@ -67,3 +70,21 @@ def test_without_settings_everything_stays(tmp_path):
     _days(tmp_path, 3)
     assert retain(tmp_path, LakeSettings(), TODAY).files == 0
     assert_exactly(tmp_path, 30)
+
+
+def test_files_that_a_merge_replaced_push_no_good_day_out(tmp_path):
+    """They are still there for a while, and are not in what the lake takes."""
+    with LakeWriter(tmp_path, OFF) as writer:
+        for k in range(4):
+            writer.append(traffic(300, seed=k, ts=NOON - (3 if k == 0 else 0) * DAY))
+            writer.seal()
+    assert Compactor(tmp_path, LakeSettings(compact_files=3, delete_after=3600), lambda *_: None).step()
+    found = listing(tmp_path)
+    assert len(found.replaced) == 3
+    bound = sum(Path(f.path).stat().st_size for f in found.files)
+    settings = LakeSettings.model_construct(retention_days=None, retention_octets=bound)
+    assert retain(tmp_path, settings, TODAY).files == 0
+    settings = LakeSettings.model_construct(retention_days=None, retention_octets=bound - 1)
+    deleted = retain(tmp_path, settings, TODAY)
+    assert (deleted.files, deleted.rows) == (1, 300)
+    assert [p.name for p in (tmp_path / "sip").iterdir()] == ["date=2026-11-23"]

@@ -2,11 +2,12 @@
 
 In: the lake's folder. Out: a file whose name's range covers those it replaces; they are deleted
 later (LakeSettings.delete_after), and do not count from the moment of its rename on. What can go
-wrong: OSError; the inputs stay, nothing is lost, and it is tried again at a later pass.
+wrong: OSError; the inputs stay, nothing is lost, and it is tried again at a later pass. A damaged file
+is told once and left alone.
 
 Two ways. Files with full row groups are put end to end (footer.py), which costs hardly any CPU.
-Files of a quiet hour have small row groups, so they are decoded, sorted by time and written again,
-at most one row group's worth at a time, which bounds the memory.
+Files of a quiet hour have small row groups, so they are decoded, sorted (call by call, as sealing does)
+and written again, at most one row group's worth at a time, which bounds the memory.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -135,6 +137,26 @@ def _fitting(run: list[Info], settings: LakeSettings) -> list[Info]:
     return chosen
 
 
+class _Unreadable(Exception):
+    """A file whose footer is right, and its pages are not."""
+
+    def __init__(self, file: ParquetFile, error: Exception) -> None:
+        super().__init__(str(error))
+        self.file = file
+
+
+def _read(file: ParquetFile) -> pa.Table:
+    """Return a file's records. Raises _Unreadable where it is damaged, OSError of the disk."""
+    try:
+        return pq.read_table(file.path, partitioning=None)
+    except pa.ArrowException as error:
+        raise _Unreadable(file, error) from error
+    except OSError as error:
+        if error.errno is None:  # zstd's errors are pyarrow's OSError
+            raise _Unreadable(file, error) from error
+        raise
+
+
 class Compactor:
     """Merges, one step a call. Not thread-safe; flock keeps other processes out meanwhile."""
 
@@ -144,6 +166,7 @@ class Compactor:
         """Remember what to work on."""
         self._root, self._settings, self._event = root, settings, event
         self._infos: dict[ParquetFile, Info] = {}
+        self._damaged: set[ParquetFile] = set()
         self.counters: dict[str, int | float] = {"merges": 0, "merged_rows": 0, "merge_seconds": 0.0}
 
     def reconfigure(self, settings: LakeSettings) -> None:
@@ -161,34 +184,61 @@ class Compactor:
             free = unclaimed(self._root)
             alive = sorted(e.first for e in entries(self._root))
             seen: set[ParquetFile] = set()
+            failure: OSError | None = None
             for table in TABLES:
                 for date in date_folders(self._root, table):
                     files = folder_files(self._root, table, date)
                     seen.update(files)
-                    if self._folder([f for f in files if f.last < free], table, date, alive):
-                        return True
+                    try:
+                        if self._folder([f for f in files if f.last < free], table, date, alive):
+                            return True
+                    except OSError as error:  # the other folders may be well
+                        failure = error
             self._infos = {f: i for f, i in self._infos.items() if f in seen}
+            self._damaged &= seen
+            if failure is not None:
+                raise failure
             return False
         finally:
             os.close(lock)
 
     def _folder(self, files: list[ParquetFile], table: str, date: str, alive: list[int]) -> bool:
         count, covered = split_covered(files)
+        infos = [info for f in count if (info := self._info(f)) is not None]
         if covered:
             self._delete(covered, count)
-        if len(count) < 2:
+        if len(infos) < 2:
             return False
-        infos = [self._info(f) for f in count]
+        # A merged range must not contain a damaged file either: that would count as replaced.
+        alive = alive + [f.first for f in count if f in self._damaged]
         chosen = plan(infos, alive, self._settings, self._is_over(date, count))
         if not chosen:
             return False
-        self._merge(chosen, table, date)
+        try:
+            self._merge(chosen, table, date)
+        except _Unreadable as error:
+            self._set_apart(error.file, error)
+        except (pa.ArrowException, ValueError, IndexError) as error:  # whichever of them it is
+            for info in chosen:
+                self._set_apart(info.file, error)
         return True
 
-    def _info(self, f: ParquetFile) -> Info:
+    def _set_apart(self, f: ParquetFile, error: Exception) -> None:
+        """Leave a file out of merging from now on, and say so."""
+        self._damaged.add(f)
+        self._event("file_damaged", {"path": f.path, "error": str(error)})
+
+    def _info(self, f: ParquetFile) -> Info | None:
+        """Return what a file's footer says, None where it is damaged."""
+        if f in self._damaged:
+            return None
         info = self._infos.get(f)
         if info is None:
-            metadata = pq.read_metadata(f.path)
+            try:
+                metadata = pq.read_metadata(f.path)
+            except pa.ArrowException as error:
+                self._set_apart(f, error)
+                return None
             groups = metadata.num_row_groups
             encoded = sum(metadata.row_group(i).total_byte_size for i in range(groups))
             schema = str(metadata.schema).partition("\n")[2]  # the first line is where it lies in memory
@@ -206,6 +256,8 @@ class Compactor:
         now = time.time()
         for f in covered:
             cover = next(c for c in count if c.first <= f.first and f.last <= c.last)
+            if cover in self._damaged:
+                continue  # what it was made of is all there is
             if now - os.stat(cover.path).st_mtime >= self._settings.delete_after:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f.path)
@@ -249,11 +301,16 @@ class Compactor:
             os.close(fd)
 
     def _rewrite(self, chosen: list[Info], table: str, temporary: Path) -> None:
-        parts = [pq.read_table(i.file.path, partitioning=None) for i in chosen]
+        parts = [_read(i.file) for i in chosen]
         whole = pa.concat_tables(parts, promote_options="default")
         del parts
         order = pc.sort_indices(whole, sort_keys=[("ts", "ascending")])  # stable: by sequence
-        write_parquet(str(temporary), table, whole.take(order), self._settings)
+        whole = whole.take(order)
+        if table == "sip":
+            calls = whole["call_id"].combine_chunks().dictionary_encode(null_encoding="encode")
+            # Its codes number the calls as they appear; stable, so that a call's messages stay by time.
+            whole = whole.take(np.argsort(calls.indices.to_numpy(), kind="stable"))
+        write_parquet(str(temporary), table, whole, self._settings)
 
 
 def remove_leftovers(root: Path) -> None:

@@ -6,6 +6,7 @@ room, no permission); then nothing of the import is kept. A writer that starts l
 import that died left behind.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from queue import Queue
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 
 from hepcat.batch.layout import NUMERIC, Batch
 from hepcat.config.lake import LakeSettings
@@ -146,12 +148,17 @@ class ImportWriter:
             publish(self.root, self._entry)
             finish(self.root, self._entry.first)
             self._release()
-            if self.settings.compact:
-                compactor = Compactor(self.root, self.settings, _ignore)
-                while compactor.step():
-                    pass
         except OSError as error:
             raise HepcatError(f"cannot import into the lake {self.root}: {error}") from error
+        if self.settings.compact:
+            self._merge()
+
+    def _merge(self) -> None:
+        """Merge what is small. The import counts already: what fails here is left to the server."""
+        with contextlib.suppress(OSError, ValueError, MemoryError, pa.ArrowException):
+            compactor = Compactor(self.root, self.settings, _ignore)
+            while compactor.step():
+                pass
 
     def abort(self) -> None:
         """Remove everything appended. Idempotent."""

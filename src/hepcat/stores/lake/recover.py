@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hepcat.stores.lake.catalog import JOURNAL, Entry, entries, listing
-from hepcat.stores.lake.claim import try_lock
+from hepcat.stores.lake.claim import claim, try_lock
 from hepcat.stores.lake.compact import remove_leftovers
 from hepcat.stores.lake.seal import discard, finish
 
@@ -47,11 +47,20 @@ def recover(root: Path, event: Callable[[str, dict[str, Any]], None]) -> list[Cl
 
 
 def _drop_import(root: Path, entry: Entry, event: Callable[[str, dict[str, Any]], None]) -> None:
-    fd = try_lock(root / JOURNAL / entry.name)
+    fd = _lock_of_dead(root, root / JOURNAL / entry.name)
     if fd is not None:
         discard(root, entry)
         os.close(fd)
         event("import_dropped", {"first": entry.first})
+
+
+def _lock_of_dead(root: Path, path: Path) -> int | None:
+    """Lock what a dead writer left; None where its writer lives.
+
+    A writer makes its journal or folder and locks it within its claim, so nobody gets in between.
+    """
+    with claim(root, 0):
+        return try_lock(path)
 
 
 def _take_over(root: Path, event: Callable[[str, dict[str, Any]], None]) -> list[ClosedJournal]:
@@ -59,7 +68,7 @@ def _take_over(root: Path, event: Callable[[str, dict[str, Any]], None]) -> list
     sealed = set(_journals(root)).difference(listing(root).journals)
     for first in _journals(root):
         path = root / JOURNAL / f"{first:019d}.arrows"
-        fd = try_lock(path)
+        fd = _lock_of_dead(root, path)
         if fd is None:
             continue
         discard(root, Entry(first, "seal"))

@@ -7,6 +7,7 @@ written is deleted.
 
 import contextlib
 import datetime as dt
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,8 @@ class Deleted:
     rows: int = 0
     octets: int = 0
 
-    def add(self, f: ParquetFile, counts: bool) -> None:
-        """Delete a file. counts: its records count, they are not in another file as well."""
+    def add(self, f: ParquetFile, counts: bool) -> int:
+        """Delete a file; returns its octets. counts: its records are not in another file as well."""
         with contextlib.suppress(FileNotFoundError):
             octets = os.stat(f.path).st_size
             rows = 0
@@ -39,6 +40,8 @@ class Deleted:
             self.files += 1
             self.rows += rows
             self.octets += octets
+            return octets
+        return 0
 
 
 def retain(root: Path, settings: LakeSettings, today: dt.date) -> Deleted:
@@ -49,38 +52,46 @@ def retain(root: Path, settings: LakeSettings, today: dt.date) -> Deleted:
         for table in TABLES:
             for date in date_folders(root, table):
                 if date < limit:
-                    _delete_files(folder_files(root, table, date), deleted, None)
+                    _delete_files(folder_files(root, table, date), deleted)
                     _remove_folder(root, table, date)
     if settings.retention_octets is not None:
         _shrink(root, settings.retention_octets, deleted)
     return deleted
 
 
-def _delete_files(files: list[ParquetFile], deleted: Deleted, until: int | None) -> None:
-    """Delete files, replaced ones first, else they would count again without the one that replaced them."""
+def _delete_files(files: list[ParquetFile], deleted: Deleted, wanted: float = math.inf) -> int:
+    """Delete files until `wanted` octets that count are gone; returns how many those were.
+
+    Replaced files go first, else they would count again without the one that replaced them.
+    """
+    gone = 0
     count, covered = split_covered(files)
     for f in covered:
         deleted.add(f, counts=False)
     for f in count:
-        if until is not None and deleted.octets >= until:
-            return
-        deleted.add(f, counts=True)
+        if gone >= wanted:
+            break
+        gone += deleted.add(f, counts=True)
+    return gone
 
 
 def _shrink(root: Path, bound: int, deleted: Deleted) -> None:
-    """Delete the oldest files until the rest is within the bound."""
+    """Delete the oldest files until the rest is within the bound.
+
+    Files that a merge replaced go by themselves within seconds: they are not in the sum, else each merge
+    would push good days out.
+    """
     folders = sorted((date, table) for table in TABLES for date in date_folders(root, table))
     files = {folder: folder_files(root, folder[1], folder[0]) for folder in folders}
     total = 0
     for found in files.values():
-        for f in found:
+        for f in split_covered(found)[0]:
             with contextlib.suppress(FileNotFoundError):
                 total += os.stat(f.path).st_size
-    target = deleted.octets + total - bound
     for date, table in folders:
-        if deleted.octets >= target:
+        if total <= bound:
             return
-        _delete_files(files[date, table], deleted, target)
+        total -= _delete_files(files[date, table], deleted, total - bound)
         _remove_folder(root, table, date)
 
 
