@@ -215,6 +215,30 @@ def test_root_is_given_up_for_good(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+def test_files_are_for_their_owner_and_group(tmp_path: Path) -> None:
+    with Server(tmp_path, environment={"HEPCAT_LAKE_JOURNAL_ROWS": "10"}) as server:
+        send(server.port, *(hep3(invite(i)) for i in range(50)))
+        wait_for(lambda: server.total("hepcat_stored_total") == 50)
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < 2
+    made = [server.data, *server.data.rglob("*")]
+    assert any(path.suffix == ".parquet" for path in made)
+    for path in made:
+        assert path.stat().st_mode & 0o027 == 0, f"{path}: {path.stat().st_mode:o}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+def test_the_folders_made_for_a_user_can_be_entered(tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        make_data_folder(tmp_path / "a" / "b" / "lake", "nobody")
+    finally:
+        os.umask(mask)
+    for path in (tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "lake"):
+        assert path.owner() == "nobody"
+
+
 def fails(*arguments: str, **environment: str) -> str:
     """Run `hepcat serve`, which has to end with exit code 1 or 2 and a message without a traceback."""
     done = subprocess.run(

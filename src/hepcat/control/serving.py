@@ -49,6 +49,7 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
         signal.signal(number, lambda number, _: events.put(number))
     threading.excepthook = lambda args: _broken(args, events)
     privileges.raise_file_limit()
+    privileges.keep_files_from_others()
     # A receiving thread that wakes up waits for the interpreter at most so long (the default is 5 ms).
     sys.setswitchinterval(SWITCH_SECONDS)
     server = Server(settings)

@@ -26,16 +26,23 @@ def raise_file_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def keep_files_from_others() -> None:
+    """Let what this process makes be read by its owner and group only, or by fewer if that was so before."""
+    before = os.umask(0o027)
+    os.umask(before | 0o027)
+
+
 def make_data_folder(path: Path, user: str | None) -> None:
     """Make the lake's folder where it is missing, owned by the user that will write to it."""
     try:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder")
-        if not path.exists():
-            path.mkdir(parents=True)
-            if user is not None and os.geteuid() == 0:
-                entry = look_up(user)
-                os.chown(path, entry.pw_uid, entry.pw_gid)
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        entry = look_up(user) if user is not None and os.geteuid() == 0 else None
+        for folder in reversed(missing):  # those above it too: the user has to get through them
+            folder.mkdir(exist_ok=True)
+            if entry is not None:
+                os.chown(folder, entry.pw_uid, entry.pw_gid)
     except OSError as error:
         raise HepcatError(
             f"cannot make the lake's folder {path}: {error.strerror}",
