@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -315,5 +316,18 @@ def test_the_unit_and_the_example(tmp_path: Path) -> None:
         "CapabilityBoundingSet=",
     ):
         assert line in unit
+    assert "DynamicUser=yes" in unit
+    page = (ROOT / "docs" / "install.md").read_text()
+    mode = re.search(r"install -m (\d+) packaging/hepcat\.toml /etc/hepcat/hepcat\.toml", page)
+    assert mode is not None
+    assert int(mode[1], 8) & 0o004, "the unit's account is neither root nor in root's group"
+    # What root alone may read gets to the service as a credential: page, example and unit name the same ones.
+    credentials = set(re.findall(r"^#?LoadCredential=([^:]+):/etc/hepcat/", unit, re.MULTILINE))
+    secrets = {
+        re.findall(rf'^#{name} = "(.*)"$', example.read_text(), re.MULTILINE)[0]
+        for name in ("key", "key_file")
+    }
+    assert secrets == {f"/run/credentials/hepcat.service/{name}" for name in credentials}
+    assert all(name in page for name in credentials)
     command: Any = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
     assert command.endswith("serve --config /etc/hepcat/hepcat.toml")
