@@ -1,9 +1,9 @@
-"""Export: what a query finds, written as a capture file, text or JSON, a slice of time after another.
+"""Export: what a query finds, written as a capture file, text or JSON, a page after another.
 
 In: an opened lake, a query, a range of time. Out: octets to a binary file. Whole calls by default:
 every message of each call of which one matches, those outside the range too, and matching messages
 without a Call-ID; else the matching messages alone. What can go wrong: HepcatError of the
-search, OSError of the file. Memory holds one slice, and the Call-IDs of what was found.
+search, OSError of the file. Memory holds one page, and the Call-IDs of what was found.
 """
 
 import json
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 Format = Literal["pcap", "pcapng", "text", "json"]
 FORMATS: Final[tuple[Format, ...]] = ("pcap", "pcapng", "text", "json")
-#: Messages in one slice, about: what memory holds at a time.
-SLICE: Final = 100_000
 
 
 class Exported:
@@ -54,9 +52,9 @@ def export(
     done = Exported()
     columns = tuple(column.name for column in SIP_COLUMNS) if format == "json" else COLUMNS
     if messages:
-        tables = _message_slices(data, query, since, until, limit, columns)
+        tables = _message_pages(data, query, since, until, limit, columns)
     else:
-        tables = _call_slices(data, query, since, until, limit, columns, done)
+        tables = _call_pages(data, query, since, until, limit, columns, done)
     _write(tables, file, format, done)
     return done
 
@@ -86,7 +84,7 @@ def _write_json(tables: Iterator[pa.Table], file: IO[bytes]) -> int:
     return count
 
 
-def _message_slices(
+def _message_pages(
     data: "Data",
     query: str,
     since: int | None,
@@ -99,12 +97,10 @@ def _message_slices(
         newest = data.messages(query, since=since, until=until, limit=limit, fields=columns)
         yield newest.take(pc.sort_indices(newest["ts"].cast("int64")))
         return
-    count, low, high = _extent(data, query, since, until)
-    for begin, end in _slices(low, high, count):
-        yield data.messages(query, since=begin, until=end, sort="ts", fields=columns)
+    yield from data.searcher.pages(query, since, until, columns, oldest_first=True)
 
 
-def _call_slices(
+def _call_pages(
     data: "Data",
     query: str,
     since: int | None,
@@ -114,47 +110,49 @@ def _call_slices(
     done: Exported,
 ) -> Iterator[pa.Table]:
     """Yield every message of the matching calls, and matching ones without a Call-ID, oldest first."""
-    fields = ["call_id", "start", "end", "messages"]
+    fields = ["call_id", "start", "end"]
     calls = data.search(query, since=since, until=until, limit=limit, fields=fields)
     done.calls = len(calls)
-    ids = calls["call_id"].to_pylist()
+    pages: Iterator[pa.Table] = iter(())
+    if len(calls):
+        start, end = _micros(calls, "start", "min"), _micros(calls, "end", "max")
+        pages = data.searcher.pages_of(calls["call_id"].to_pylist(), start, end + 1, columns)
     # A message without a Call-ID belongs to no call; with a limit on calls, that is what is wanted.
     stray = f"({query}) -call_id:*" if query.strip() else "-call_id:*"
-    strays, low, high = (0, 0, -1) if limit is not None else _extent(data, stray, since, until)
-    count = strays
-    if ids:
-        count += int(pc.sum(calls["messages"]).as_py() or 0)
-        start, end = _micros(calls, "start", "min"), _micros(calls, "end", "max")
-        low, high = (min(low, start), max(high, end)) if strays else (start, end)
-    for begin, until_ in _slices(low, high, count):
-        parts = []
-        if ids:
-            parts.append(data.messages_of(ids, since=begin, until=until_).select(columns))
-        if strays:
-            bounds = {"since": max(begin, since or begin), "until": min(until_, until or until_)}
-            parts.append(data.messages(stray, fields=columns, sort="ts", **bounds))
-        table = pa.concat_tables(parts)
-        yield table.take(pc.sort_indices(table["ts"].cast("int64"))) if len(parts) > 1 else table
+    if limit is None and data.count(stray, messages=True, since=since, until=until):
+        strays = data.searcher.pages(stray, since, until, columns, oldest_first=True)
+        pages = merged(pages, strays)
+    yield from pages
 
 
-def _extent(data: "Data", query: str, since: int | None, until: int | None) -> tuple[int, int, int]:
-    """Return how many messages match, and the times of the first and the last of them."""
-    count = data.count(query, messages=True, since=since, until=until)
-    if count == 0:
-        return 0, 0, -1
-    ends = [
-        data.messages(query, since=since, until=until, limit=1, sort=order, fields=["ts"])
-        for order in ("ts", "-ts")
-    ]
-    return count, _micros(ends[0], "ts", "min"), _micros(ends[1], "ts", "max")
+def merged(one: Iterator[pa.Table], other: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the rows of two streams of tables, each by time, as one by time; holds a table of each."""
+    streams = [one, other]
+    heads: list[pa.Table | None] = [_next(one), _next(other)]
+    while heads[0] is not None and heads[1] is not None:
+        # Up to where the first of both ends, nothing is to come any more.
+        lasts = [_times(head)[-1].as_py() for head in heads]
+        first = 0 if lasts[0] <= lasts[1] else 1
+        whole, partial = heads[first], heads[1 - first]
+        many = pc.sum(pc.less_equal(_times(partial), lasts[first])).as_py() or 0
+        both = pa.concat_tables([whole, partial.slice(0, many)])
+        yield both.take(pc.sort_indices(_times(both)))
+        rest = partial.slice(many)
+        heads[first] = _next(streams[first])
+        heads[1 - first] = rest if len(rest) else _next(streams[1 - first])
+    for head, stream in zip(heads, streams, strict=True):
+        if head is not None:
+            yield head
+            yield from stream
 
 
-def _slices(low: int, high: int, count: int) -> Iterator[tuple[int, int]]:
-    """Cut the time from low to high (both included) into parts of about SLICE of its `count` messages."""
-    parts = max(1, -(-count // SLICE))
-    length = max(1, -(-(high + 1 - low) // parts))
-    for begin in range(low, high + 1, length):
-        yield begin, min(begin + length, high + 1)
+def _next(stream: Iterator[pa.Table]) -> pa.Table | None:
+    """Return the next table that has rows."""
+    return next((table for table in stream if len(table)), None)
+
+
+def _times(table: pa.Table) -> pa.ChunkedArray:
+    return table["ts"].cast(pa.timestamp("us", "UTC")).cast("int64")
 
 
 def _micros(table: pa.Table, column: str, which: Literal["min", "max"]) -> int:

@@ -11,12 +11,10 @@ is exact too; ties are broken by start and Call-ID.
 """
 
 import contextlib
-import functools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Any, Final, ParamSpec, Protocol, TypeVar
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -38,7 +36,9 @@ from hepcat.search.columns import (
 from hepcat.search.compile import compile_query, sql_of
 from hepcat.search.dialects import Dialect
 from hepcat.search.histogram import build, counts_sql
+from hepcat.search.pages import even_windows
 from hepcat.search.parser import parse_query
+from hepcat.search.source import Source, fresh
 from hepcat.search.within import Times, any_of_times, clusters, spanning
 from hepcat.stores.lake.readonly import queries
 
@@ -54,59 +54,10 @@ _WINDOW_ROWS: Final = 100_000
 _WINDOW_GROWTH: Final = 6
 #: Up to this many Call-IDs are written into the condition, where DuckDB asks Bloom filters for them.
 _FEW: Final = 256
+#: Calls of more time than this are spread: they are hardly found in one place. Microseconds.
+_SPREAD: Final = 3600 * 1_000_000
 #: A search with an index looks at the newest of its matches first: so many for each row of the result.
-_MATCHES_A_ROW: Final = (8, 32, 128)
-#: How often a search begins again when files go away under it.
-_TRIES: Final = 3
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def fresh(search: Callable[P, T]) -> Callable[P, T]:
-    """Let a search begin again with a new snapshot where a file went away under it.
-
-    Retention deletes files, and so does merging once the merged file has been there for a while.
-    """
-
-    @functools.wraps(search)
-    def searched(*args: P.args, **kwargs: P.kwargs) -> T:
-        for _ in range(_TRIES):
-            with contextlib.suppress(duckdb.IOException):
-                return search(*args, **kwargs)
-        try:
-            return search(*args, **kwargs)
-        except duckdb.IOException as error:
-            raise HepcatError(
-                f"cannot read the lake: {str(error).splitlines()[0]}",
-                "A damaged file can be moved out of its folder; what it held is then not found.",
-            ) from None
-
-    return searched
-
-
-class SnapshotLike(Protocol):
-    """One moment of a store."""
-
-    connection: duckdb.DuckDBPyConnection
-
-
-class Source(Protocol):
-    """What can be searched: the lake's reader."""
-
-    def snapshot(
-        self,
-        since_us: int | None = None,
-        until_us: int | None = None,
-        holding: Mapping[str, Collection[str]] | None = None,
-        tables: Collection[str] | None = None,
-    ) -> AbstractContextManager[SnapshotLike]:
-        """Return the store as it is now; what lies outside the bounds may be left out.
-
-        holding: columns of table sip, and values of which a record has one or is not wanted. tables:
-        those that are needed; None is all.
-        """
-        ...
+_MATCHES_A_ROW: Final = (6, 8, 12, 24, 96)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +143,36 @@ class Searcher:
             found += self._run(con, statement)["at"].to_pylist()
         return found
 
+    def pages(
+        self,
+        query: str | Node = "",
+        since: int | None = None,
+        until: int | None = None,
+        fields: Sequence[str] | None = None,
+        table: str = "sip",
+        oldest_first: bool = False,
+    ) -> Iterator[pa.Table]:
+        """Yield what `messages` would return without a limit, in bounded tables: newest (oldest) first.
+
+        Each table is of a range of time and has its own snapshot: a file that goes away in between costs
+        nothing. There is at least one table, perhaps without rows.
+        """
+        node = self._node(query, table)
+        message_columns(fields, table, self.dialect)  # a wrong name shows before anything is written
+        windows = self._pages_of(node, Times(since, until).within(node), table)
+        order = "ts" if oldest_first else None
+        for window in windows if oldest_first else reversed(windows):
+            yield self.messages(node, window.since, window.until, None, order, fields, table).table
+
+    @fresh
+    def _pages_of(self, node: Node, times: Times, table: str) -> list[Times]:
+        with self._snapshot(times, table, required(node, _INDEXED)) as con:
+
+            def run(select: str, part: Times, tail: str = "") -> pa.Table:
+                return self._run(con, f"{select} FROM {view_of(table)} WHERE {self._where(node, part)}{tail}")
+
+            return even_windows(run, times)
+
     def filter(
         self, con: duckdb.DuckDBPyConnection, node: Node, fields: Sequence[str] | None, table: str = "sip"
     ) -> pa.Table:
@@ -203,15 +184,59 @@ class Searcher:
 
     @fresh
     def messages_of(
-        self, call_ids: Sequence[str], since: int | None = None, until: int | None = None
+        self,
+        call_ids: Sequence[str],
+        since: int | None = None,
+        until: int | None = None,
+        fields: Sequence[str] | None = None,
+        limit: int | None = None,
     ) -> pa.Table:
-        """Return every message of these Call-IDs with all columns, by time, then in order of arrival."""
+        """Return the messages of these Call-IDs, the oldest `limit`, by time, then in order of arrival."""
+        chosen = message_columns(fields, "sip", self.dialect)
+        times = Times(since, until)
+        with self._snapshot(times, holding={"call_id": call_ids}) as con:
+            condition = f"FROM sip WHERE {self._call_id_in(con, call_ids)} AND {times.sql()}"
+            if limit is not None:
+                first = self._run(con, f"SELECT epoch_us(ts) {condition} ORDER BY ts LIMIT {int(limit)}")
+                last = first[0][-1].as_py() if len(first) else None
+                condition += "" if last is None else f" AND {Times(None, last + 1).sql()}"
+            table = self._run(con, f"SELECT ts AS _at, {chosen} {condition}")
+        # Without ORDER BY rows come in the store's order, and this sort is stable.
+        if len(table):
+            table = table.take(pc.sort_indices(table["_at"].cast("int64")))
+        return table.drop_columns(["_at"]).slice(0, limit)
+
+    def pages_of(
+        self,
+        call_ids: Sequence[str],
+        since: int | None = None,
+        until: int | None = None,
+        fields: Sequence[str] | None = None,
+    ) -> Iterator[pa.Table]:
+        """Yield what `messages_of` would return, in bounded tables of neighbouring ranges of time."""
+        for window in self._pages_of_calls(call_ids, Times(since, until)):
+            yield self.messages_of(call_ids, window.since, window.until, fields)
+
+    @fresh
+    def _pages_of_calls(self, call_ids: Sequence[str], times: Times) -> list[Times]:
+        with self._snapshot(times, holding={"call_id": call_ids}) as con:
+            condition = self._call_id_in(con, call_ids)
+
+            def run(select: str, part: Times, tail: str = "") -> pa.Table:
+                return self._run(con, f"{select} FROM sip WHERE {condition} AND {part.sql()}{tail}")
+
+            return even_windows(run, times)
+
+    @fresh
+    def numbers_of(
+        self, call_ids: Sequence[str], since: int | None = None, until: int | None = None
+    ) -> dict[str, int]:
+        """Return how many messages there are of each of these Call-IDs; one without any is left out."""
         times = Times(since, until)
         with self._snapshot(times, holding={"call_id": call_ids}) as con:
             condition = f"{self._call_id_in(con, call_ids)} AND {times.sql()}"
-            table = self._run(con, f"SELECT * FROM sip WHERE {condition}")
-        # Without ORDER BY rows come in the store's order, and this sort is stable.
-        return table.take(pc.sort_indices(table["ts"].cast("int64"))) if len(table) else table
+            found = self._run(con, f"SELECT call_id, count(*) FROM sip WHERE {condition} GROUP BY call_id")
+        return dict(zip(found[0].to_pylist(), found[1].to_pylist(), strict=True))
 
     # -- calls
 
@@ -334,11 +359,12 @@ class Searcher:
     def _messages_in(self, con: duckdb.DuckDBPyConnection, ids: Sequence[str], span: Times) -> str:
         """Return the relation of these calls' messages.
 
-        Many calls are in every part of the store as far as Bloom filters can tell. So two columns are
-        read first, to learn when their messages were, and all columns only of these times.
+        A Bloom filter that wrongly says "perhaps" costs the decoding of a column, so two columns are read
+        first, to learn when the calls' messages were, and all columns only of these times. Where few
+        calls are spread over a long time that saves less than it costs.
         """
         condition = self._call_id_in(con, ids)
-        if len(ids) <= 1:
+        if len(ids) <= 1 or (len(ids) <= _FEW and span.is_longer(2 * AROUND + _SPREAD)):
             return f"(SELECT * FROM sip WHERE {condition} AND {span.sql()})"
         found = self._run(con, f"SELECT epoch_us(ts) AS at FROM sip WHERE {condition} AND {span.sql()}")
         when = any_of_times(clusters(found["at"].to_pylist()))

@@ -39,6 +39,10 @@ class Times:
             None if self.since is None else self.since - by, None if self.until is None else self.until + by
         )
 
+    def is_longer(self, than: int) -> bool:
+        """Say whether both ends are known and further apart."""
+        return self.since is not None and self.until is not None and self.until - self.since > than
+
     def sql(self) -> str:
         """Return the condition; whole numbers only, so nothing needs quoting."""
         parts = []
