@@ -1,5 +1,6 @@
 """Import: stored once, all or nothing, beside a server, with errors for people."""
 
+import datetime as dt
 import json
 import os
 import signal
@@ -13,10 +14,13 @@ from hepcat.config.lake import LakeSettings
 from hepcat.errors import HepcatError
 from hepcat.pipeline import importing
 from hepcat.pipeline.importing import Outcome, import_capture
-from hepcat.pipeline.ledger import Imported, Ledger
+from hepcat.pipeline.ledger import Ledger
 from hepcat.search import api
 from hepcat.stores.lake import ImportWriter, LakeWriter
+from hepcat.stores.lake.compact import Compactor
+from hepcat.stores.lake.retention import retain
 from tests.import_export.support import command
+from tests.lake.make import numbered
 from tests.support import HEPCAT
 from tests.wire import make_capture as make
 
@@ -149,21 +153,106 @@ def test_killed_anywhere_then_repeated_stores_once(tmp_path: Path, data: Path, p
     assert run(path, data).before is not None
 
 
-def test_killed_between_the_lakes_rename_and_the_record(
+@pytest.mark.parametrize("passage", ["part", "publish"])
+def test_a_killed_import_is_none_though_a_merge_spans_its_numbers(
+    tmp_path: Path, data: Path, passage: str
+) -> None:
+    """What was said of it before it counted must not make it count."""
+    settings = LakeSettings(compact_files=2, delete_after=0)
+    with LakeWriter(data, LakeSettings(compact=False)) as server:
+        server.append(numbered(0, 10, ts=1_700_000_000_000_000))
+    path = capture(tmp_path / "a.pcap")
+    environment = {**os.environ, "HEPCAT_FAULT": f"{passage}:1", "HEPCAT_LAKE__COMPACT": "false"}
+    killed = subprocess.run(
+        [*HEPCAT, "import", str(path), "--data", str(data)], env=environment, capture_output=True, timeout=60
+    )
+    assert killed.returncode == -signal.SIGKILL
+    with LakeWriter(data, LakeSettings(compact=False)) as server:  # removes what is left of it
+        server.append(numbered(10, 10, ts=1_700_000_000_000_000))
+    while Compactor(data, settings, lambda *_: None).step():
+        pass
+    assert len(list(data.glob("sip/*/*.parquet"))) == 1
+    assert stored(data) == 20
+    assert run(path, data).before is None
+    assert stored(data) == 40
+    assert run(path, data).before is not None
+
+
+def test_killed_between_the_lakes_rename_and_the_records(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = capture(tmp_path / "a.pcap")
 
-    def die(self: Ledger, record: Imported) -> None:
+    def die(*_: object) -> None:
         raise OSError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "finish", die)
-        with pytest.raises(OSError, match="power cut"):
+        patch.setattr("hepcat.stores.lake.importer.finish", die)
+        with pytest.raises(HepcatError, match="power cut"):
             run(path, data)
+    assert not list(data.glob("imports/*.json"))
     assert stored(data) == 20
+    (record,) = data.glob("journal/*.done/imported.*.json")
+    assert Ledger(data).find(record.name.split(".")[1]) is not None
     assert run(path, data).before is not None
     assert stored(data) == 20
+    assert list(data.glob("imports/*.json"))
+
+
+def test_what_retention_deleted_can_be_imported_again(tmp_path: Path, data: Path) -> None:
+    """Messages of 2023, and a lake that keeps 30 days; another capture of the same day stays."""
+    path = capture(tmp_path / "a.pcap")
+    keep = LakeSettings(retention_days=30)
+    outcome = import_capture(path, data, keep)
+    assert outcome.expired == 20
+    assert run(path, data).before is not None
+    assert retain(data, keep, dt.datetime.now(dt.UTC).date()).rows == 20
+    assert stored(data) == 0
+    assert run(path, data).before is None
+    assert stored(data) == 20
+    assert run(path, data).before is not None
+
+
+def test_messages_older_than_the_retention_are_told(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = capture(tmp_path / "a.pcap", 3)
+    config = tmp_path / "hepcat.toml"
+    config.write_text("[lake]\nretention_days = 7\n")
+    arguments = ("import", str(path), "--data", str(data))
+    assert command(monkeypatch, *arguments, "--config", str(config)) == 0
+    assert "3 messages are older than retention_days = 7" in capfd.readouterr().err
+    assert command(monkeypatch, *arguments, "--again") == 0
+    assert "retention" not in capfd.readouterr().err
+
+
+def test_what_is_stored_is_not_for_everybody(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.umask(0o022)
+    try:
+        assert command(monkeypatch, "import", str(capture(tmp_path / "a.pcap")), "--data", str(data)) == 0
+    finally:
+        os.umask(before)
+    assert [p for p in (data, *data.rglob("*")) if p.stat().st_mode & 0o007] == []
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path, data: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    refused: list[BaseException] = []
+
+    def try_it() -> None:
+        try:
+            run(tmp_path / "pipe", data)
+        except HepcatError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=try_it, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert "not a regular file" in str(refused[0])
+    assert not data.exists()
 
 
 def test_a_record_that_cannot_be_read_is_none(tmp_path: Path, data: Path) -> None:

@@ -4,6 +4,7 @@ In: flags. Out: a summary on standard output, errors and the bar on standard err
 a file could not be imported (the others are).
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +34,7 @@ def import_files(
     Works beside a running server. Safe to repeat: a file that was imported before is stored once,
     unless --again, and an import that was broken off leaves nothing behind.
     """
+    os.umask(0o027)  # what is stored is other people's traffic
     from hepcat.config.loader import load_settings
     from hepcat.pipeline.importing import import_capture
 
@@ -58,6 +60,13 @@ def import_files(
             typer.echo(f"\nhepcat: broken off; nothing of {path} was stored", err=True)
             raise
         _report(path, outcome)
+        if outcome.expired:
+            typer.echo(
+                f"hepcat: {path}: {outcome.expired:,} messages are older than retention_days = "
+                f"{settings.lake.retention_days}: a server deletes them within a minute, or when it starts\n"
+                f"  Raise it, or import into a lake of its own: --data FOLDER",
+                err=True,
+            )
     if failed:
         raise typer.Exit(1)
 

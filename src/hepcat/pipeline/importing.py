@@ -31,15 +31,20 @@ ROWS: Final = 8192
 #: costs a third of the time, with these 390 MiB do.
 BLOCK_ROWS: Final = 65_536
 _CHUNK: Final = 1 << 20
+_DAY: Final = 86_400
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one file. `before`: the record of the import that stored it already."""
+    """What became of one file. `before`: the record of the import that stored it already.
+
+    expired: messages of days that retention deletes as soon as a server looks.
+    """
 
     progress: Progress
     drops: Any = field(default_factory=lambda: np.zeros(len(Drop), dtype=np.int64))
     malformed: int = 0
+    expired: int = 0
     seconds: float = 0.0
     before: Imported | None = None
 
@@ -57,10 +62,13 @@ def import_capture(
     """Import one capture file. on_start: handed the progress that goes on while the file is read."""
     began = time.monotonic()
     outcome = Outcome(Progress())
+    if path.exists() and not path.is_file() and not path.is_dir():  # opening a pipe would wait for its writer
+        raise HepcatError(
+            f"{path}: not a regular file",
+            "A capture is read twice, to tell it again: save it to a file first.",
+        )
     with open_capture(path) as file:
         info = os.fstat(file.fileno())
-    if not path.is_file():
-        raise HepcatError(f"{path}: not a regular file", "Save the capture to a file first.")
     outcome.progress.size = info.st_size
     if on_start is not None:
         on_start(outcome.progress)
@@ -95,10 +103,12 @@ def _store(
         return
     hasher = _Hasher(path, progress.size, sha256)
     settings = settings.model_copy(update={"journal_rows": min(settings.journal_rows, BLOCK_ROWS)})
+    kept_from = _kept_from(settings)
     with ImportWriter(data, settings) as writer:
         batch: Batch | None = first
         while batch is not None:
             outcome.malformed += int(np.count_nonzero(batch.malformed))
+            outcome.expired += int(np.count_nonzero(batch.ts[: batch.n] < kept_from))
             writer.append(batch)
             batch = next(batches, None)
         record = Imported(
@@ -109,14 +119,20 @@ def _store(
             packets=progress.packets,
             messages=progress.messages,
             first=writer.first,
+            folders=writer.folders(),
         )
         with ledger.lock():
             # Somebody else may have imported the same octets while these were read.
             outcome.before = None if again else ledger.find(record.sha256)
             if outcome.before is None:
-                ledger.begin(record)
-                writer.commit()
-                ledger.finish(record)
+                writer.commit((record.sha256, record.encode()))
+
+
+def _kept_from(settings: LakeSettings) -> int:
+    """Return the time (microseconds since the epoch) from which on retention by age keeps messages."""
+    if settings.retention_days is None:
+        return -(2**63)
+    return (int(time.time()) // _DAY - settings.retention_days) * _DAY * 1_000_000
 
 
 def _hash(path: Path, size: int) -> str:

@@ -1,13 +1,14 @@
 """Which captures have been imported into a lake: one small JSON file each under <data>/imports/.
 
 In: the hash of a capture's octets. Out: whether, when and as how many messages it was imported.
-What can go wrong: OSError of the disk; a record that cannot be read counts as none.
+What can go wrong: OSError of the disk; a record that cannot be read counts as none, and so does one
+whose messages are all gone (retention).
 
-    <data>/imports/<sha256>.json            imported; written when its messages are durable
-    <data>/imports/<sha256>.pending.json    about to be: it names the import's first sequence number
+    <data>/imports/<sha256>.json    imported
 
-The lake publishes an import by one rename, so a crash leaves all of it or nothing. `pending` closes
-the gap between that rename and the record: whoever comes next asks the lake whether the number counts.
+The lake publishes an import and its record by the same rename (stores/lake/importer.py), so whatever is
+killed and whenever, there are both or neither. Until the record is moved to its place it is looked for
+where the rename puts it: in a folder <data>/journal/*.done.
 """
 
 import contextlib
@@ -15,19 +16,19 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-FOLDER: Final = "imports"
-_DONE: Final = ".json"
-_PENDING: Final = ".pending.json"
+from hepcat.stores.lake.catalog import IMPORTS, JOURNAL, folder_files, record_name
+
+_ENDING: Final = ".json"
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """One capture that was imported. sha256: of the file as it is. first: see above."""
+    """One capture that was imported. sha256: of the file as it is. first: sequence number in the lake."""
 
     sha256: str
     size: int
@@ -36,6 +37,11 @@ class Imported:
     packets: int
     messages: int
     first: int
+    folders: list[str] = field(default_factory=list)  # of the lake, <table>/date=<date>
+
+    def encode(self) -> bytes:
+        """Return the record as it is written."""
+        return json.dumps(asdict(self), indent=1).encode()
 
 
 def now() -> str:
@@ -48,34 +54,29 @@ class Ledger:
 
     def __init__(self, data: Path) -> None:
         self._data = data
-        self._folder = data / FOLDER
+        self._folder = data / IMPORTS
 
     def find(self, sha256: str) -> Imported | None:
-        """Return the record of a capture, None where it was never imported whole."""
-        self._settle(sha256)
-        return _read(self._folder / (sha256 + _DONE))
+        """Return the record of a capture, None where it is not in the lake (any more)."""
+        for path in (self._data / JOURNAL).glob(f"*.done/{record_name(sha256)}"):
+            record = _read(path)
+            if record is not None:
+                return record
+        record = _read(self._folder / (sha256 + _ENDING))
+        return record if record is not None and self._is_there(record) else None
 
     def has_size(self, size: int) -> bool:
         """Whether some imported capture has this size: only then is it worth hashing before reading."""
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(self._folder):
-                record = _read(self._folder / name) if name.endswith(_DONE) else None
+                record = _read(self._folder / name) if name.endswith(_ENDING) else None
                 if record is not None and record.size == size:
                     return True
         return False
 
-    def begin(self, record: Imported) -> None:
-        """Say that an import is about to be published. Durable on return."""
-        self._write(record, _PENDING)
-
-    def finish(self, record: Imported) -> None:
-        """Say that an import has been published. Durable on return."""
-        self._write(record, _DONE)
-        self._remove(record.sha256)
-
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only one to begin and finish an import; waits for others. Dies with the process."""
+        """Be the only one to publish an import; waits for others. Dies with the process."""
         self._folder.mkdir(parents=True, exist_ok=True)
         fd = os.open(self._folder / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
         try:
@@ -84,39 +85,19 @@ class Ledger:
         finally:
             os.close(fd)
 
-    def _settle(self, sha256: str) -> None:
-        """Decide what became of an import that was about to be published when its process died.
+    def _is_there(self, record: Imported) -> bool:
+        """Whether the lake still has any of its messages: retention deletes, and so do people.
 
-        Call it with the lock held, or for information only: a living import's record looks the same.
+        A merge joins only files of one folder, and retention takes the lowest numbers of a folder first:
+        no merged file's range spans what was deleted there.
         """
-        record = _read(self._folder / (sha256 + _PENDING))
-        if record is not None and self._counts(record.first):
-            self._write(record, _DONE)
-
-    def _counts(self, first: int) -> bool:
-        """Whether the lake has published the import that begins at sequence number `first`."""
-        from hepcat.stores.lake.catalog import listing
-
-        return any(f.first <= first <= f.last for f in listing(self._data).files)
-
-    def _remove(self, sha256: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._folder / (sha256 + _PENDING))
-
-    def _write(self, record: Imported, suffix: str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / (record.sha256 + suffix)
-        draft = path.with_suffix(f".{os.getpid()}.tmp")
-        with draft.open("w") as file:
-            json.dump(asdict(record), file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(draft, path)
-        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        last = record.first + record.messages - 1
+        for name in record.folders:
+            table, _, date = name.partition("/date=")
+            files = folder_files(self._data, table, date)
+            if any(f.first <= last and record.first <= f.last for f in files):
+                return True
+        return not record.folders
 
 
 def _read(path: Path) -> Imported | None:

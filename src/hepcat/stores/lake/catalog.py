@@ -10,11 +10,12 @@ record once. What can go wrong: `HepcatError` when the folder changes faster tha
                                   moment on, and the journal <a>.arrows does not any more
     <data>/journal/.sequence      the next sequence number that is free
     <data>/<table>/date=YYYY-MM-DD/<a>-<b>.parquet
+    <data>/imports/<sha256>.json  a capture that was imported (pipeline/ledger.py)
 
 Parts are named <table>.<YYYY-MM-DD>.<a>-<b>.parquet and are moved from .done to their date folder
-under the name that matters. Publishing is thus one rename, however many tables and days it touches,
-and every change of what counts changes the names in journal/: a listing is consistent when those
-names are the same before and after it.
+under the name that matters; an import's record, imported.<sha256>.json, goes the same way. Publishing
+is thus one rename, however many tables and days it touches, and every change of what counts changes
+the names in journal/: a listing is consistent when those names are the same before and after it.
 """
 
 import os
@@ -28,10 +29,12 @@ from hepcat.batch.schema import TABLES
 from hepcat.errors import HepcatError
 
 JOURNAL: Final = "journal"
+IMPORTS: Final = "imports"
 _TRIES: Final = 1_000
 _PATIENCE: Final = 0.5
 _FILE: Final = re.compile(r"([0-9]{19})-([0-9]{19})\.parquet")
 _PART: Final = re.compile(r"([a-z]+)\.([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9]{19}-[0-9]{19}\.parquet)")
+_RECORD: Final = re.compile(r"imported\.([0-9a-f]{64})\.json")
 _ENTRY: Final = re.compile(r"([0-9]{19})\.(arrows|seal|import|done)")
 
 
@@ -81,8 +84,15 @@ def part_name(table: str, date: str, first: int, last: int) -> str:
     return f"{table}.{date}.{file_name(first, last)}"
 
 
+def record_name(sha256: str) -> str:
+    """Return the name of an import's record within an .import or .done folder."""
+    return f"imported.{sha256}.json"
+
+
 def part_target(root: Path, name: str) -> Path | None:
-    """Return where a part belongs, None for a name that is not a part's."""
+    """Return where a part or a record belongs, None for a name that is neither's."""
+    if record := _RECORD.fullmatch(name):
+        return root / IMPORTS / f"{record[1]}.json"
     match = _PART.fullmatch(name)
     if match is None or match[1] not in TABLES:
         return None
@@ -134,7 +144,8 @@ def split_covered(files: list[ParquetFile]) -> tuple[list[ParquetFile], list[Par
     return count, covered
 
 
-def _done_parts(root: Path, entry: Entry) -> list[ParquetFile]:
+def entry_parts(root: Path, entry: Entry) -> list[ParquetFile]:
+    """Return the parts in a .import or .done folder. Raises FileNotFoundError where it is gone."""
     folder = root / JOURNAL / entry.name
     parts = []
     for name in os.listdir(folder):
@@ -154,7 +165,7 @@ def _list_once(root: Path) -> Listing | None:
     try:
         for entry in before:
             if entry.kind == "done":
-                for part in _done_parts(root, entry):
+                for part in entry_parts(root, entry):
                     folders.setdefault((part.table, part.date), {})[part.first, part.last] = part
     except FileNotFoundError:
         return None

@@ -20,7 +20,7 @@ import pyarrow as pa
 from hepcat.batch.layout import NUMERIC, Batch
 from hepcat.config.lake import LakeSettings
 from hepcat.errors import HepcatError
-from hepcat.stores.lake.catalog import JOURNAL, Entry
+from hepcat.stores.lake.catalog import JOURNAL, Entry, entry_parts, record_name
 from hepcat.stores.lake.claim import IMPORT_RANGE, claim, try_lock
 from hepcat.stores.lake.compact import Compactor
 from hepcat.stores.lake.keeper import seal_journal
@@ -139,12 +139,27 @@ class ImportWriter:
         self._free = Queue()
         self._block = None
 
-    def commit(self) -> None:
-        """Make everything appended count, in one step, durably. Raises HepcatError, keeping nothing."""
+    def folders(self) -> list[str]:
+        """Write what was appended and return the folders it goes to. Only `commit` may follow."""
+        self._hand_over()
+        self._stop()
+        self._check()
+        return sorted({f"{f.table}/date={f.date}" for f in entry_parts(self.root, self._entry)})
+
+    def commit(self, record: tuple[str, bytes] | None = None) -> None:
+        """Make everything appended count, in one step, durably. Raises HepcatError, keeping nothing.
+
+        record: SHA-256 of what is imported and what to write about it; it counts in the same step.
+        """
         self._hand_over()
         self._stop()
         self._check()
         try:
+            if record is not None:
+                with (self._folder / record_name(record[0])).open("wb") as file:
+                    file.write(record[1])
+                    file.flush()
+                    os.fsync(file.fileno())
             publish(self.root, self._entry)
             finish(self.root, self._entry.first)
             self._release()
