@@ -28,10 +28,11 @@ cdef long long _unfold(
 cdef inline int _soon(const unsigned short[:, :, ::1] fields, Py_ssize_t row) noexcept nogil
 cdef inline int _soon_slice(const unsigned short[:, :, ::1] fields, Py_ssize_t row, Py_ssize_t column) noexcept nogil
 cdef inline int _soon_octet(const unsigned char[::1] buffer, long long at) noexcept nogil
+cdef inline int _soon_address(const unsigned char[:, ::1] address, Py_ssize_t row) noexcept nogil
 cdef inline int _soon_octets(
     const unsigned char[::1] buffer, const long long[::1] start, const unsigned short[:, :, ::1] fields, Py_ssize_t row
 ) except -1 nogil
-cdef inline bint _is_folded(int flags, int column) noexcept nogil
+cdef inline bint _is_unfolded(bint folded, int column) noexcept nogil
 cdef int _measure(
     const unsigned char[::1] buffer,
     const long long[::1] start,

@@ -120,6 +120,13 @@ def _soon_octet(buffer: Any, at: cython.longlong) -> cython.int:
     return 0
 
 
+def _soon_address(address: Any, row: cython.Py_ssize_t) -> cython.int:
+    """As _soon, for an address."""
+    if cython.compiled and row >= 0 and row < address.shape[0]:
+        prefetch(cython.address(address[row, 0]))  # type: ignore[name-defined]  # noqa: F821 (gather.pxd)
+    return 0
+
+
 def _soon_octets(buffer: Any, start: Any, fields: Any, row: cython.Py_ssize_t) -> cython.int:
     """Ask memory for a record's payload, as far as the headers go that columns are made of."""
     at: cython.longlong = start[row] + fields[row, 0, 0]
@@ -131,8 +138,8 @@ def _soon_octets(buffer: Any, start: Any, fields: Any, row: cython.Py_ssize_t) -
     return 0
 
 
-def _is_folded(flags: cython.int, column: cython.int) -> cython.bint:
-    return (flags & FOLDED) != 0 and column >= FIRST_SIP and column != BODY
+def _is_unfolded(folded: cython.bint, column: cython.int) -> cython.bint:
+    return folded and column >= FIRST_SIP and column != BODY
 
 
 def _measure(
@@ -153,17 +160,19 @@ def _measure(
     row: cython.Py_ssize_t
     column: cython.int
     size: cython.longlong
+    folded: cython.bint
     with cython.nogil:
         for i in range(rows.shape[0]):
             if i + FAR < rows.shape[0]:
                 _soon(fields, rows[i + FAR])
             row = rows[i]
+            folded = (flags[row] & FOLDED) != 0
             for c in range(columns.shape[0]):
                 column = columns[c]
                 size = fields[row, column, 1]
                 if size:
                     valid[c, i >> 3] |= 1 << (i & 7)
-                    if _is_folded(flags[row], column):
+                    if _is_unfolded(folded, column):
                         size = _unfold(buffer, start[row] + fields[row, column, 0], size, nothing, 0, False)
                     totals[c] += size
                     if totals[c] > 0x7FFFFFFF:
@@ -190,6 +199,7 @@ def _fill(
     column: cython.int
     at: cython.longlong
     size: cython.longlong
+    folded: cython.bint
     with cython.nogil:
         for i in range(rows.shape[0]):
             if i + FAR < rows.shape[0]:
@@ -198,12 +208,13 @@ def _fill(
                 _soon_octets(buffer, start, fields, rows[i + NEAR])
             row = rows[i]
             at = start[row]
+            folded = (flags[row] & FOLDED) != 0
             for c in range(columns.shape[0]):
                 column = columns[c]
                 size = fields[row, column, 1]
                 if size == 0:
                     continue
-                if _is_folded(flags[row], column):
+                if _is_unfolded(folded, column):
                     _unfold(buffer, at + fields[row, column, 0], size, data, base[c] + offsets[c, i], True)
                 else:
                     _copy(buffer, at + fields[row, column, 0], data, base[c] + offsets[c, i], size)
@@ -468,6 +479,8 @@ def _addresses(address: Any, family: Any, rows: Any, offsets: Any, out: Any) -> 
     to: cython.longlong = 0
     with cython.nogil:
         for i in range(rows.shape[0]):
+            if i + FAR < rows.shape[0]:
+                _soon_address(address, rows[i + FAR])
             row = rows[i]
             if family[row] == 2:
                 to = _dotted(address, row, out, to)
