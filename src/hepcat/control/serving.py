@@ -6,7 +6,9 @@ Signals: SIGTERM and SIGINT stop (a second one hurries), SIGHUP reloads.
 """
 
 import importlib
+import os
 import queue
+import shutil
 import signal
 import sys
 import threading
@@ -214,12 +216,14 @@ def banner(server: Server, config: Path | None) -> None:
     where = "" if settings.data == Path("data") else f" --data {settings.data}"
     udp = next((url for url in settings.hep.listen if url.startswith("udp")), settings.hep.listen[0])
     target = udp.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")
+    # Where no virtual environment is active (`make run`), the command's name alone would not be found.
+    name = "hepcat" if shutil.which("hepcat") else os.path.relpath(Path(sys.executable).with_name("hepcat"))
     lines += [
         "",
         "Next, in another terminal:",
-        f"  hepcat bench hep --to {target} --rate 100 --seconds 10",
-        f"  hepcat search{where} --last 1h",
-        f"  hepcat flow{where} CALL-ID",
+        f"  {name} bench hep --to {target} --rate 100 --seconds 10",
+        f"  {name} search{where} --last 1h",
+        f"  {name} flow{where} CALL-ID",
         "",
         f"Stop with Ctrl-C{'; reload the configuration with kill -HUP' if config else ''}.",
     ]
