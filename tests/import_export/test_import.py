@@ -237,6 +237,19 @@ def test_what_is_stored_is_not_for_everybody(
     assert [p for p in (data, *data.rglob("*")) if p.stat().st_mode & 0o007] == []
 
 
+def test_damage_found_on_the_way_is_told(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A dead server's journal is sealed by an import, which has no log."""
+    (data / "journal").mkdir(parents=True)
+    journal = data / "journal" / f"{0:019d}.arrows"
+    journal.write_bytes(b"no journal at all")
+    path = capture(tmp_path / "a.pcap", 3)
+    assert command(monkeypatch, "import", str(path), "--data", str(data)) == 0
+    assert f"damaged file in the lake: {journal}.damaged: 17 octets" in capfd.readouterr().err
+    assert stored(data) == 3
+
+
 def test_a_pipe_is_refused_at_once(tmp_path: Path, data: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     refused: list[BaseException] = []

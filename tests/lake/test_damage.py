@@ -152,7 +152,9 @@ def test_batches_behind_damage_are_found_and_the_journal_is_kept(tmp_path, at):
     kept = list((tmp_path / "journal").glob("*.damaged"))
     if len(found) < 10:
         assert [k.read_bytes() for k in kept] == [damaged]
-        assert dict(events)["journal_damaged"]["octets_lost"] == ends[3] - ends[2]
+        facts = dict(events)["journal_damaged"]
+        assert facts["octets_lost"] == ends[3] - ends[2]
+        assert "error" in facts, "a warning in the server's log"
 
 
 @pytest.mark.parametrize("cut", [1, 100, 1000])

@@ -60,6 +60,8 @@ def import_files(
             typer.echo(f"\nhepcat: broken off; nothing of {path} was stored", err=True)
             raise
         _report(path, outcome)
+        for damaged in outcome.damaged:
+            typer.echo(f"hepcat: found a damaged file in the lake: {damaged}", err=True)
         if outcome.expired:
             typer.echo(
                 f"hepcat: {path}: {outcome.expired:,} messages are older than retention_days = "

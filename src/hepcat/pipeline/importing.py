@@ -38,13 +38,15 @@ _DAY: Final = 86_400
 class Outcome:
     """What became of one file. `before`: the record of the import that stored it already.
 
-    expired: messages of days that retention deletes as soon as a server looks.
+    expired: messages of days that retention deletes as soon as a server looks. damaged: files of the lake
+    that were found to be, with the reason (they are not this import's).
     """
 
     progress: Progress
     drops: Any = field(default_factory=lambda: np.zeros(len(Drop), dtype=np.int64))
     malformed: int = 0
     expired: int = 0
+    damaged: list[str] = field(default_factory=list)
     seconds: float = 0.0
     before: Imported | None = None
 
@@ -104,7 +106,12 @@ def _store(
     hasher = _Hasher(path, progress.size, sha256)
     settings = settings.model_copy(update={"journal_rows": min(settings.journal_rows, BLOCK_ROWS)})
     kept_from = _kept_from(settings)
-    with ImportWriter(data, settings) as writer:
+
+    def note(event: str, facts: dict[str, Any]) -> None:
+        if event in ("journal_damaged", "file_damaged"):
+            outcome.damaged.append(f"{facts['path']}: {facts['error']}")
+
+    with ImportWriter(data, settings, note) as writer:
         batch: Batch | None = first
         while batch is not None:
             outcome.malformed += int(np.count_nonzero(batch.malformed))

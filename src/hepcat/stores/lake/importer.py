@@ -23,7 +23,7 @@ from hepcat.errors import HepcatError
 from hepcat.stores.lake.catalog import JOURNAL, Entry, entry_parts, record_name
 from hepcat.stores.lake.claim import IMPORT_RANGE, claim, try_lock
 from hepcat.stores.lake.compact import Compactor
-from hepcat.stores.lake.keeper import seal_journal
+from hepcat.stores.lake.keeper import OnEvent, seal_journal
 from hepcat.stores.lake.recover import recover
 from hepcat.stores.lake.seal import discard, finish, publish, write_parts
 from hepcat.stores.lake.writer import open_lake_folder
@@ -42,14 +42,17 @@ def _ignore(event: str, facts: dict[str, Any]) -> None:
 class ImportWriter:
     """A Store (stores/store.py) with `commit` and `abort`. Closing without commit aborts."""
 
-    def __init__(self, path: Path | str, settings: LakeSettings | None = None) -> None:
+    def __init__(
+        self, path: Path | str, settings: LakeSettings | None = None, on_event: OnEvent = _ignore
+    ) -> None:
         """Claim a range of sequence numbers, take over what dead writers left. Raises HepcatError."""
+        self._event = on_event
         self.root = Path(path)
         self.settings = settings or LakeSettings()
         open_lake_folder(self.root)
         try:
-            for journal in recover(self.root, _ignore):
-                seal_journal(self.root, journal.path, self.settings, _ignore)
+            for journal in recover(self.root, on_event):
+                seal_journal(self.root, journal.path, self.settings, on_event)
                 journal.close()
             with claim(self.root, IMPORT_RANGE) as first:
                 self._entry = Entry(first, "import")
@@ -171,7 +174,7 @@ class ImportWriter:
     def _merge(self) -> None:
         """Merge what is small. The import counts already: what fails here is left to the server."""
         with contextlib.suppress(OSError, ValueError, MemoryError, pa.ArrowException):
-            compactor = Compactor(self.root, self.settings, _ignore)
+            compactor = Compactor(self.root, self.settings, self._event)
             while compactor.step():
                 pass
 

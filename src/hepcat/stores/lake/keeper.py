@@ -97,7 +97,9 @@ def _seal(
     finish(root, reader.first)
     rows = 0 if batch is None else batch.n
     if lost:
-        event("journal_damaged", {"path": str(_damaged(path)), "octets_lost": lost, "rows_sealed": rows})
+        error = f"{lost} octets of it cannot be read"
+        facts = {"path": str(_damaged(path)), "error": error, "octets_lost": lost, "rows_sealed": rows}
+        event("journal_damaged", facts)
     return rows, octets
 
 
