@@ -33,7 +33,7 @@ class LakeSettings(BaseModel):
         60.0, gt=0, le=86_400, description="Seconds after which a journal with records is sealed."
     )
     row_group_rows: int = Field(
-        131_072, ge=1_024, le=1_048_576, description="Records of one Parquet row group at most."
+        65_536, ge=1_024, le=1_048_576, description="Records of one Parquet row group at most."
     )
     compression_level: int = Field(
         1, ge=-7, le=19, description="zstd level of the Parquet files; above 3 sealing gets slow."
