@@ -16,8 +16,8 @@ from hepcat.batch.schema import NO_VLAN
 from hepcat.config.lake import LakeSettings
 from hepcat.pipeline.importing import import_capture
 from hepcat.search import api
-from hepcat.search import export as exporting
 from hepcat.search.export import export
+from hepcat.search.pages import even_windows
 from hepcat.sinks.pcap_writer import COLUMNS, FORMATS, Message, PcapWriter, messages_of_table, write_pcap
 from hepcat.sinks.text_writer import printable, text_of
 from hepcat.sources.pcap_file import read_batches
@@ -248,7 +248,7 @@ def test_slices_make_no_difference(
 ) -> None:
     whole = exported(lake, "", messages=messages)
     for size in (1, 2, 5):
-        monkeypatch.setattr(exporting, "SLICE", size)
+        monkeypatch.setattr(even_windows, "__defaults__", (size,))
         assert exported(lake, "", messages=messages) == whole
 
 

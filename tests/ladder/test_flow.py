@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from hepcat.cli.common import Reading
 from hepcat.cli.main import make_app
 from hepcat.errors import HepcatError
 from hepcat.search import api
@@ -40,7 +41,7 @@ def lake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("COLUMNS", "100")
     rows = answered() + many_calls(25)
-    monkeypatch.setattr(api, "open", lambda path: Data(rows))
+    monkeypatch.setattr(Reading, "open", lambda self: Data(rows))
 
 
 def flow(*arguments: str) -> Result:

@@ -14,7 +14,7 @@ from typing import IO, Annotated, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, existing_data_dir
+from hepcat.cli.common import ConfigOption, DataOption, reading
 from hepcat.cli.words import QueryCommand
 from hepcat.errors import HepcatError
 
@@ -68,7 +68,6 @@ def export(
     SCTP have consistent numbers, so that other tools put the streams together again. A time range
     says which calls; of these, everything is written.
     """
-    from hepcat.config.loader import load_settings
     from hepcat.search import api
     from hepcat.search.export import export as run
     from hepcat.search.parser import parse_query
@@ -79,9 +78,7 @@ def export(
     if output == "-" and chosen in (Format.PCAP, Format.PCAPNG) and sys.stdout.isatty():
         raise HepcatError(f"{chosen} is not text", "Write it to a file with -o FILE, or into a pipe.")
     begin, end = api.since_of(since, last), api.to_microseconds(until, "until")
-    settings = load_settings(config)
-    path = existing_data_dir(data, settings.data)
-    with api.Data(path, settings.lake) as opened, _target(output) as file:
+    with reading(data, config).open() as opened, _target(output) as file:
         done = run(opened, asked, file, chosen.value, since=begin, until=end, messages=messages, limit=limit)
     of_calls = "" if done.calls is None else f" of {_count(done.calls, 'call')}"
     to = "standard output" if output == "-" else output

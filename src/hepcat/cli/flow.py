@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, existing_data_dir
+from hepcat.cli.common import ConfigOption, DataOption, Reading, reading
 from hepcat.errors import HepcatError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Calls that one picture shows, at most.
 MAX_CALLS: Final = 20
+#: Messages that one picture shows where --max-messages does not say otherwise.
+MAX_MESSAGES: Final = 2000
 #: Call-IDs without characters that mean something in the query language.
 _PLAIN: Final = re.compile(r"[\w.@+\-]+")
 
@@ -63,6 +65,9 @@ def flow(
             "--limit", min=1, max=MAX_CALLS, metavar="N", help="Calls drawn of a query: the newest N."
         ),
     ] = MAX_CALLS,
+    max_messages: Annotated[
+        int, typer.Option("--max-messages", min=1, metavar="N", help="Messages drawn: the first N.")
+    ] = MAX_MESSAGES,
     format_: Annotated[Format, typer.Option("--format", "-f", help="Form of the picture.")] = Format.TEXT,
     raw: Annotated[bool, typer.Option("--raw", help="Add the messages (text and json).")] = False,
     output: Annotated[
@@ -87,11 +92,9 @@ def flow(
         raise typer.BadParameter("name Call-IDs, or give --query QUERY")
     if raw and format_ not in (Format.TEXT, Format.JSON):
         raise typer.BadParameter(f"--raw goes with --format text and json, not {format_.value}")
-    from hepcat.config.loader import load_settings
-
-    settings = load_settings(config)
-    folder = existing_data_dir(data, settings.data)
-    ladder = _ladder(folder, call_id or [], query, limit, _span(last, since, until, utc), settings.aliases)
+    place = reading(data, config)
+    span = _span(last, since, until, utc)
+    ladder = _ladder(place, call_id or [], query, limit, span, max_messages)
     if format_ is Format.SVG:
         text = ladder.svg(utc=utc)
     elif format_ is Format.MERMAID:
@@ -104,18 +107,17 @@ def flow(
 
 
 def _ladder(
-    folder: Path,
+    place: Reading,
     call_ids: list[str],
     query: str | None,
     limit: int,
     span: tuple[int | None, int | None],
-    aliases: dict[str, str],
+    max_messages: int,
 ) -> "Ladder":
     """Return the ladder of the calls asked for. Raises HepcatError where there are none."""
-    from hepcat.search import api
     from hepcat.search.ladder import build
 
-    with api.open(folder) as lake:
+    with place.open() as lake:
         wanted = _found(lake, query, limit, span) if query is not None else []
         for call_id in call_ids:
             if call_id.endswith("*") and _PLAIN.fullmatch(call_id[:-1]):
@@ -123,15 +125,22 @@ def _ladder(
             else:
                 wanted.append(call_id)
         wanted = list(dict.fromkeys(wanted))
-        table = lake.messages_of(wanted, since=span[0], until=span[1])
-        have = set(table.column("call_id").to_pylist())
+        have = lake.searcher.numbers_of(wanted, *span)
         missing = [call_id for call_id in wanted if call_id not in have]
         names = ", ".join(_shown(call_id) for call_id in missing)
         if not have:
             raise HepcatError(f"no message with Call-ID {names}", _similar(lake, missing[0], span))
+        table = lake.searcher.messages_of(wanted, *span, limit=max_messages)
     if missing:
         print(f"hepcat: no message with Call-ID {names}", file=sys.stderr)
-    return build(table, aliases)
+    if sum(have.values()) > len(table):
+        left = sum(have.values()) - len(table)
+        print(
+            f"hepcat: {left:,} later messages are not drawn, only the first {len(table):,}: "
+            "--max-messages N, or a narrower time",
+            file=sys.stderr,
+        )
+    return build(table, place.aliases)
 
 
 def _found(lake: "Data", query: str, limit: int, span: tuple[int | None, int | None]) -> list[str]:

@@ -9,13 +9,13 @@ import enum
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, existing_data_dir
+from hepcat.cli.common import ConfigOption, DataOption, reading
 from hepcat.cli.words import QueryCommand
 from hepcat.errors import HepcatError
 
@@ -129,7 +129,7 @@ def search(
     from hepcat.search.parser import parse_query
 
     parse_query(options.query, options.table)  # a fault in the query shows even where there is no lake
-    with contextlib.closing(_open(data, config)) as lake:
+    with reading(data, config).open() as lake:
         if follow:
             _follow(lake, options)
         elif count:
@@ -160,6 +160,11 @@ class _Options:
             self.limit = TABLE_LIMIT
         self.what = "messages" if self.messages else "calls"
 
+    @property
+    def streams(self) -> bool:
+        """Say whether everything is written in the usual order: then it need not be in memory at once."""
+        return self.format is not Format.TABLE and self.limit is None and self.sort is None
+
     def times(self) -> tuple[int | None, int | None]:
         from hepcat.search.api import since_of, to_microseconds
 
@@ -180,19 +185,6 @@ class _Options:
 def _format_of(output: Path | None) -> Format:
     ending = output.suffix.lstrip(".").lower() if output else ""
     return Format(ending) if ending in Format.__members__.values() else Format.TABLE
-
-
-def _open(data: Path | None, config: Path | None) -> "Data":
-    configured = lake_settings = None
-    if config is not None or os.environ.get("HEPCAT_CONFIG"):
-        from hepcat.config.loader import load_settings
-
-        settings = load_settings(config)
-        configured, lake_settings = settings.data, settings.lake
-    path = existing_data_dir(data, configured)
-    from hepcat.search.api import Data
-
-    return Data(path, lake_settings)
 
 
 @contextlib.contextmanager
@@ -254,7 +246,12 @@ def _find(lake: "Data", options: _Options) -> None:
     searcher = lake.searcher
     if options.format is Format.PCAP and not options.messages:
         found = searcher.calls(options.query, since, until, options.limit, options.sort, ["call_id"])
-        _write(searcher.messages_of(found.table["call_id"].to_pylist()), options)
+        _write_all(searcher.pages_of(found.table["call_id"].to_pylist(), fields=_pcap_columns()), options)
+        return
+    if options.messages and options.streams:
+        pcap = options.format is Format.PCAP
+        fields = _pcap_columns() if pcap and options.table == "sip" else options.columns()
+        _write_all(searcher.pages(options.query, since, until, fields, options.table, pcap), options)
         return
     if options.messages:
         found = searcher.messages(
@@ -273,14 +270,25 @@ def _find(lake: "Data", options: _Options) -> None:
         _remark(f"{len(found.table)} {options.what} shown, {which}; there are more: --limit N, or 0 for all")
 
 
+def _pcap_columns() -> tuple[str, ...]:
+    from hepcat.sinks.pcap_writer import COLUMNS
+
+    return COLUMNS
+
+
 def _write(table: "pa.Table", options: _Options) -> None:
     if options.format is Format.TABLE:
         _print(table, options)
         return
-    from hepcat.search.output import write_table
+    _write_all([table], options)
+
+
+def _write_all(tables: "Iterable[pa.Table]", options: _Options) -> None:
+    """Write tables as one, each as it comes: memory holds one of them."""
+    from hepcat.search.output import write_tables
 
     with _destination(options) as out:
-        write_table(table, out, str(options.format))
+        write_tables(tables, out, str(options.format))
 
 
 def _print(table: "pa.Table", options: _Options) -> None:

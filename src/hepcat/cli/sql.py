@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, existing_data_dir
+from hepcat.cli.common import ConfigOption, DataOption, reading
 
 if TYPE_CHECKING:
     from hepcat.stores.lake import Lake
@@ -38,11 +38,10 @@ def register(app: typer.Typer) -> None:
         rows: Annotated[int, typer.Option("--rows", min=1, help="Rows that are shown at most.")] = 1000,
     ) -> None:
         """Query the lake with SQL: read-only views sip, rtcp, log and other."""
-        from hepcat.config.loader import load_settings
         from hepcat.stores.lake import Lake
 
-        settings = load_settings(config)
-        with Lake(existing_data_dir(data, settings.data), settings.lake, locked=True) as lake:
+        place = reading(data, config)
+        with Lake(place.path, place.lake, locked=True) as lake:
             if command is not None:
                 raise typer.Exit(0 if run(lake, command, rows) else 1)
             if not sys.stdin.isatty():

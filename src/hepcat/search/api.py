@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from hepcat.errors import HepcatError
 from hepcat.search.searcher import Searcher
-from hepcat.search.times import microseconds, parse_duration, parse_time
+from hepcat.search.times import length_of, microseconds, parse_time, whole_microseconds
 from hepcat.stores.lake import Lake
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ When = str | datetime | int | None
 
 def to_microseconds(when: When, what: str = "time") -> int | None:
     """Return microseconds since the epoch; a datetime without zone is local. Raises HepcatError."""
-    if when is None or isinstance(when, int):
-        return when
-    if isinstance(when, datetime):
-        return microseconds(when if when.tzinfo is not None else when.astimezone())
     try:
-        return parse_time(when).start
-    except ValueError as error:
+        if when is None:
+            return None
+        if isinstance(when, datetime):
+            return microseconds(when if when.tzinfo is not None else when.astimezone())
+        return parse_time(when).start if isinstance(when, str) else whole_microseconds(when)
+    except (ValueError, OverflowError) as error:
         raise HepcatError(f"{what}: {error}") from None
 
 
@@ -45,10 +45,9 @@ def since_of(since: When, last: str | timedelta | None) -> int | None:
     if since is not None:
         raise HepcatError("both `last` and `since` say where the time begins", "Use one of them.")
     try:
-        length = last // timedelta(microseconds=1) if isinstance(last, timedelta) else parse_duration(last)
+        return microseconds(datetime.now(UTC)) - length_of(last)
     except ValueError as error:
         raise HepcatError(f"last: {error}") from None
-    return microseconds(datetime.now(UTC)) - length
 
 
 class Data:

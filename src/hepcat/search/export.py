@@ -131,9 +131,9 @@ def merged(one: Iterator[pa.Table], other: Iterator[pa.Table]) -> Iterator[pa.Ta
     heads: list[pa.Table | None] = [_next(one), _next(other)]
     while heads[0] is not None and heads[1] is not None:
         # Up to where the first of both ends, nothing is to come any more.
-        lasts = [_times(head)[-1].as_py() for head in heads]
+        lasts = [_times(heads[0])[-1].as_py(), _times(heads[1])[-1].as_py()]
         first = 0 if lasts[0] <= lasts[1] else 1
-        whole, partial = heads[first], heads[1 - first]
+        whole, partial = (heads[0], heads[1]) if first == 0 else (heads[1], heads[0])
         many = pc.sum(pc.less_equal(_times(partial), lasts[first])).as_py() or 0
         both = pa.concat_tables([whole, partial.slice(0, many)])
         yield both.take(pc.sort_indices(_times(both)))

@@ -6,10 +6,11 @@ U+DCXX (in JSON \\udcXX), so that `payload.encode("utf-8", "surrogateescape")` g
 csv cannot hold those and has the text \\udcXX. parquet and pcap have the octets themselves.
 """
 
+import contextlib
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, Final
 
 import pyarrow as pa
@@ -70,8 +71,12 @@ def write_jsonl(table: pa.Table, out: IO[bytes]) -> None:
 
 def write_json(table: pa.Table, out: IO[bytes]) -> None:
     """Write one JSON array of objects."""
+    _write_json([table], out)
+
+
+def _write_json(tables: Iterable[pa.Table], out: IO[bytes]) -> None:
     out.write(b"[")
-    for i, row in enumerate(plain_rows(table)):
+    for i, row in enumerate(row for table in tables for row in plain_rows(table)):
         out.write((b",\n " if i else b"\n ") + _json(row))
     out.write(b"\n]\n")
 
@@ -91,19 +96,42 @@ def write_csv(table: pa.Table, out: IO[bytes], header: bool = True) -> None:
     out.write(text.getvalue().encode("utf-8", "backslashreplace"))
 
 
-def write_parquet(table: pa.Table, out: IO[bytes]) -> None:
-    """Write Parquet, zstd."""
+def _write_parquet(tables: Iterable[pa.Table], out: IO[bytes]) -> None:
+    """Write Parquet, zstd; a table is a row group, or several."""
     import pyarrow.parquet as pq
 
-    pq.write_table(table, out, compression="zstd")
+    with contextlib.ExitStack() as stack:
+        writer: Any = None
+        for table in tables:
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(out, table.schema, compression="zstd"))
+            if len(table):
+                writer.write_table(table)
 
 
 def write_table(table: pa.Table, out: IO[bytes], format: str) -> None:
     """Write in one of json, jsonl, csv, parquet, pcap (messages with all columns). Raises KeyError."""
-    if format == "pcap":
-        from hepcat.sinks.pcap_writer import write_pcap
+    write_tables([table], out, format)
 
-        write_pcap(table, out)
-        return
-    writers = {"json": write_json, "jsonl": write_jsonl, "csv": write_csv, "parquet": write_parquet}
-    writers[format](table, out)
+
+def write_tables(tables: Iterable[pa.Table], out: IO[bytes], format: str) -> None:
+    """Write tables of the same columns as one, each when it comes; for pcap they come by time."""
+    match format:
+        case "json":
+            _write_json(tables, out)
+        case "jsonl":
+            for table in tables:
+                write_jsonl(table, out)
+        case "csv":
+            for i, table in enumerate(tables):
+                write_csv(table, out, header=i == 0)
+        case "parquet":
+            _write_parquet(tables, out)
+        case "pcap":
+            from hepcat.sinks.pcap_writer import PcapWriter, messages_of_table
+
+            writer = PcapWriter(out)
+            for table in tables:
+                writer.write(messages_of_table(table))
+        case _:
+            raise KeyError(format)

@@ -66,6 +66,27 @@ def parse_duration(text: str) -> int:
     return round(total)
 
 
+def length_of(length: object) -> int:
+    """Return the microseconds of a timedelta, or of a length as text. Raises ValueError for all else."""
+    if isinstance(length, str):
+        return parse_duration(length)
+    if not isinstance(length, timedelta):
+        raise ValueError(f"{length!r} is not a length of time; write '15m', or give a timedelta")
+    us = length // timedelta(microseconds=1)
+    if not 0 <= us <= _FARTHEST:
+        raise ValueError(f"{length!r} is {'negative' if us < 0 else 'longer than any lake'}")
+    return us
+
+
+def whole_microseconds(when: object) -> int:
+    """Return microseconds given as a number. Raises ValueError for what is none of 64 bits."""
+    if isinstance(when, bool) or not isinstance(when, int):
+        raise ValueError(f"{when!r} is not a time; give text, a datetime or whole microseconds")
+    if not -(2**63) <= when < 2**63:
+        raise ValueError(f"{when} is more than 64 bits of microseconds")
+    return when
+
+
 def parse_time(text: str, now: datetime | None = None, zone: tzinfo | None = None) -> Span:
     """Return what a written time covers. `now` is aware; `zone` None is the machine's own zone.
 
