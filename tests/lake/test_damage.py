@@ -233,3 +233,32 @@ def test_damaged_slices_set_a_journal_aside_in_an_import_too(tmp_path):
     assert seal_journal(tmp_path, _path(tmp_path), OFF, lambda *e: events.append(e)) == (0, 0)
     assert [name for name, _ in events] == ["journal_damaged"]
     assert_exactly(tmp_path, 0)
+
+
+def test_a_length_that_points_behind_the_end_is_damage_where_batches_follow(tmp_path):
+    ends = _write(_path(tmp_path), [numbered(2 * k, 2) for k in range(5)])
+    octets = _path(tmp_path).read_bytes()
+    length = (octets.index(numbered(4, 2).buffer.tobytes()), ends[2])  # of the third batch's body
+    assert length[0] > length[1]
+    for at in range(ends[2], length[0], 8):
+        value = int.from_bytes(octets[at : at + 8], "little")
+        if value and at + value < ends[3] and ends[3] - ends[2] - value in range(100, 2000) and value > 400:
+            _overwrite(_path(tmp_path), at, (value + 2**24).to_bytes(8, "little"))
+            reader = JournalReader(_path(tmp_path))
+            if (batch := reader.read()).n == 4:
+                assert reader.damage() == ends[5] - ends[2]
+                return
+            assert batch.n in (8, 10)
+            _overwrite(_path(tmp_path), at, octets[at : at + 8])
+    pytest.fail("no length found")
+
+
+def test_damaged_names_of_columns_are_no_journal(tmp_path):
+    _write(_path(tmp_path), [numbered(0, 2)])
+    octets = _path(tmp_path).read_bytes()
+    for old, new in ((b"vlan\0", b"vl\xffn\0"), (b"dst_port\0", b"src_port\0")):
+        assert old in octets
+        _path(tmp_path).write_bytes(octets.replace(old, new))
+        reader = JournalReader(_path(tmp_path))
+        assert reader.read() is None
+        assert reader.damage() == len(octets)

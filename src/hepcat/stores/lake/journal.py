@@ -205,7 +205,10 @@ class JournalReader:
         octets = np.frombuffer(mmap.mmap(self.fd, size, prot=mmap.PROT_READ), dtype=np.uint8)
         end = _message_end(octets, self.offset)
         # After a power cut the file may be longer than what reached the disk.
-        torn = (end is not None and end > size) or not octets[self.offset :].any()
+        torn = not octets[self.offset :].any()
+        if end is not None and end > size:  # or its length is damaged: then messages are behind it
+            places = _places(octets, self.offset)
+            torn = all((_message_end(octets, place) or size + 1) > size for place in places)
         return self.skipped + (0 if torn else size - self.offset)
 
     def _read_schema(self, source: pa.BufferReader) -> bool:
@@ -218,13 +221,13 @@ class JournalReader:
             # Journals without the names have the first slices: until then they were only appended.
             names = json.loads(metadata.get(b"slices", b"null")) or FIELDS[: width - len(extra)]
             slices = (*(str(name) for name in names), *extra)
+            types = {field.name: field.type for field in schema}  # names may be damaged, or twice the same
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
             return False
         for field in _schema(len(slices)):
-            known = schema.field(field.name) if field.name in schema.names else None
-            if known is None and field.name in ("fields", "octets"):
+            if field.name in ("fields", "octets") and field.name not in types:
                 return False
-            if known is not None and known.type != field.type:
+            if types.get(field.name, field.type) != field.type or len(types) < len(schema):
                 return False
         self._schema, self._slices, self.extra = schema, slices, extra
         self.offset = source.tell()
