@@ -264,7 +264,7 @@ class JournalReader:
         except (pa.ArrowException, OSError, EOFError, ValueError):
             return None
         _, offsets_buffer, data = batch.column("octets").buffers()
-        if batch.num_rows == 0 or offsets_buffer is None or offsets_buffer.size < 4 * (batch.num_rows + 1):
+        if batch.num_rows < 1 or offsets_buffer is None or offsets_buffer.size < 4 * (batch.num_rows + 1):
             return None
         # After a power cut the file may be longer than what reached the disk: then the offsets are 0.
         offsets = np.frombuffer(offsets_buffer, dtype=np.int32, count=batch.num_rows + 1)
