@@ -1,12 +1,13 @@
 """HEP under hypothesis: any record comes back, any octets are counted, compiled and plain Python agree."""
 
 import importlib.util
+import struct
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import hepcat.wire
@@ -75,6 +76,8 @@ def test_hep3_round_trip(rows: list[Record], key: bytes, compress: bool, magic: 
 @given(row=any_record(st.just(1)), order=st.sampled_from(["little", "big"]))
 def test_hep2_round_trip(row: Record, order: str) -> None:
     """With the time of reception near the time of capture, as it is, the byte order is always found."""
+    time = divmod(row.ts, 1_000_000)
+    assume(struct.pack("<II", *time) != struct.pack(">II", *time))  # else nothing tells the order of the id
     octets = datagrams_of(encode_hep(batch_of([row]), 2, byteorder=order))
     batch, _ = decode(octets, received=row.ts)
     (back,) = records(batch)
