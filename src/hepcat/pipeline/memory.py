@@ -34,4 +34,4 @@ def keep_freed_memory() -> bool:
         return False
     # One heap: those of single threads are unmapped as soon as they are empty, whatever the threshold.
     wanted = ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, KEPT))
-    return sum(mallopt(what, value) for what, value in wanted) == len(wanted)
+    return bool(sum(mallopt(what, value) for what, value in wanted) == len(wanted))
