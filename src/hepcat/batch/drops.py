@@ -41,6 +41,40 @@ class Drop(IntEnum):
     FRAME_MALFORMED = 27
     OVERSIZE = 28
     STREAM_LIMIT = 29
+    FRAGMENT_TIMEOUT = 30
+    FRAGMENT_BOUND = 31
+    FRAGMENT_OVERLAP = 32
+    FRAGMENT_LENGTH = 33
+    FRAGMENT_DUPLICATE = 34
+    TUNNEL_DEPTH = 35
+    TUNNEL_MALFORMED = 36
+    TCP_CONTROL = 37
+    TCP_DUPLICATE = 38
+    TCP_BOUND = 39
+    TCP_OTHER = 40
+    STREAM_GAP = 41
+    STREAM_SKIPPED = 42
+    STREAM_PARTIAL = 43
+    WEBSOCKET_MALFORMED = 44
+    WEBSOCKET_BOUND = 45
+    WEBSOCKET_CONTROL = 46
+    TLS_NO_KEY = 47
+    TLS_MALFORMED = 48
+    TLS_BOUND = 49
+    TLS_CONTROL = 50
+    SCTP_CONTROL = 51
+    SCTP_DUPLICATE = 52
+    SCTP_PARTIAL = 53
+    JOIN_PARTIAL = 54
+    OUTGOING = 55
+    SHED = 56
+    RATE_LIMIT = 57
+    SAMPLED = 58
+    SINK_FULL = 59
+    SINK_FAILED = 60
+    HEP_INEXPRESSIBLE = 61
+    SPOOL_DAMAGED = 62
+    NO_TARGET = 63
 
 
 #: One line a reason, for people.
@@ -75,4 +109,38 @@ DROP_DOCS: Final[dict[Drop, str]] = {
     Drop.FRAME_MALFORMED: "header lengths in the frame contradict each other",
     Drop.OVERSIZE: "record longer than 65,535 octets",
     Drop.STREAM_LIMIT: "HEP stream refused: too many were open",
+    Drop.FRAGMENT_TIMEOUT: "IP fragments whose datagram did not become whole in time",
+    Drop.FRAGMENT_BOUND: "IP fragments pushed out because more were held than the memory bound allows",
+    Drop.FRAGMENT_OVERLAP: "IP fragments that overlap others and disagree with them (RFC 5722: an attack)",
+    Drop.FRAGMENT_LENGTH: "IP fragments past 65,535 octets, past the last one, or of an odd length",
+    Drop.FRAGMENT_DUPLICATE: "an IP fragment seen twice with the same octets",
+    Drop.TUNNEL_DEPTH: "more tunnels within one another than are opened",
+    Drop.TUNNEL_MALFORMED: "a tunnel's header that contradicts itself",
+    Drop.TCP_CONTROL: "TCP segments without data (SYN, ACK, FIN, RST, keep-alive)",
+    Drop.TCP_DUPLICATE: "TCP segments whose octets had all been seen (retransmissions)",
+    Drop.TCP_BOUND: "TCP segments over the bounds on streams or on octets held",
+    Drop.TCP_OTHER: "TCP segments of streams that carry no protocol that is read",
+    Drop.STREAM_GAP: "holes in TCP streams: segments that never came (counted once a hole)",
+    Drop.STREAM_SKIPPED: "octets in TCP streams that belong to no message (counted in runs)",
+    Drop.STREAM_PARTIAL: "messages in TCP streams cut off by a hole, a bound, or the stream's end",
+    Drop.WEBSOCKET_MALFORMED: "WebSocket frames that break RFC 6455",
+    Drop.WEBSOCKET_BOUND: "WebSocket messages over the size bound, inflated ones included",
+    Drop.WEBSOCKET_CONTROL: "WebSocket control frames (ping, pong, close) and handshakes",
+    Drop.TLS_NO_KEY: "TLS records for which no secret is known",
+    Drop.TLS_MALFORMED: "TLS records that cannot be read or do not decrypt",
+    Drop.TLS_BOUND: "TLS records over the bounds on sessions or on octets held for a secret to come",
+    Drop.TLS_CONTROL: "TLS records without application data (handshake, alert)",
+    Drop.SCTP_CONTROL: "SCTP chunks without user data",
+    Drop.SCTP_DUPLICATE: "SCTP DATA chunks seen twice",
+    Drop.SCTP_PARTIAL: "SCTP DATA chunks whose message did not become whole in time or within the bounds",
+    Drop.JOIN_PARTIAL: "SIP spread over UDP datagrams whose rest did not come in time",
+    Drop.OUTGOING: "the second sight of a packet that loopback shows on its way out and in",
+    Drop.SHED: "left out because the CPU ceiling was reached",
+    Drop.RATE_LIMIT: "over the rate limit of the capture plan",
+    Drop.SAMPLED: "left out by the capture plan's sampling",
+    Drop.SINK_FULL: "a target was away and its memory and spool had reached their bounds",
+    Drop.SINK_FAILED: "a target refused the record, or sending it failed",
+    Drop.HEP_INEXPRESSIBLE: "the target's HEP version cannot express the record",
+    Drop.SPOOL_DAMAGED: "records of a spool file that could not be read back",
+    Drop.NO_TARGET: "what reached the end of its capture plan without being sent",
 }

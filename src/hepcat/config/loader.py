@@ -43,6 +43,9 @@ _WORDS: Final = {
 #: How pydantic's other messages begin; the setting's name stands before ours.
 _SUBJECT: Final = re.compile(r"^(Input|Tuple|List|String|Dictionary) should")
 
+#: Arrays of tables: what stands in them has no variable.
+ARRAYS: Final = frozenset({"keys", "profiles", "targets"})
+
 Location = tuple[str | int, ...]
 
 
@@ -81,7 +84,7 @@ class Setting:
     @property
     def variable(self) -> str | None:
         """The environment variable, None for what only a file can say."""
-        return None if "keys" in self.path else PREFIX + "_".join(self.path).upper()
+        return None if ARRAYS & set(self.path) else PREFIX + "_".join(self.path).upper()
 
     @property
     def secret(self) -> bool:
@@ -241,7 +244,7 @@ def _problem(entry: dict[str, Any], places: _Places) -> Problem:
 def _in_words(entry: dict[str, Any], location: Location) -> str:
     """Say what is wrong with a value, and show it where that is safe and helps."""
     kind, value = str(entry["type"]), entry.get("input")
-    if kind == "tuple_type" and location[-1] == "keys":
+    if kind == "tuple_type" and location[-1] in ARRAYS:
         return f"has to be a list of tables, each as in [[{_dotted(location)}]]"
     if kind == "tuple_type" and isinstance(value, str) and _may_show(location, value):
         return f"has to be a list, as in [{json.dumps(value, ensure_ascii=False)}]"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic_core import PydanticUndefined
 
-from hepcat.config.loader import Setting, walk_settings
+from hepcat.config.loader import ARRAYS, Setting, walk_settings
 from hepcat.config.values import Octets
 
 
@@ -31,7 +31,7 @@ def settings_reference() -> str:
 def _heading(section: str) -> str:
     if not section:
         return "Top of the file"
-    return f"`[[{section}]]`, any number" if section.endswith("keys") else f"`[{section}]`"
+    return f"`[[{section}]]`, any number" if section.rpartition(".")[2] in ARRAYS else f"`[{section}]`"
 
 
 def _row(setting: Setting) -> str:

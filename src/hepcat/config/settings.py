@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
@@ -21,19 +19,15 @@ from pydantic import (
     model_validator,
 )
 
+from hepcat.config.agent import AgentSettings
 from hepcat.config.lake import LakeSettings
+from hepcat.config.section import Section
 from hepcat.config.values import HepUrl, Listen, Octets, is_loopback, split_hep_url, split_host_port
 from hepcat.errors import HepcatError
 
 #: RFC 3261 section 25.1: a header's name is a token.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
 HeaderName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-
-
-class Section(BaseModel):
-    """A table of the configuration: unknown keys are errors, and nothing changes after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class HepKey(Section):
@@ -204,6 +198,7 @@ class Settings(Section):
     queue: QueueSettings = Field(default=QueueSettings(), description="Between source and store.")
     log: LogSettings = Field(default=LogSettings(), description="The server's own log.")
     lake: LakeSettings = Field(default=LakeSettings(), description="The embedded store.")
+    agent: AgentSettings = Field(default=AgentSettings(), description="The capture agent.")
 
     @field_validator("extra_headers", "callid_aleg_header")
     @classmethod
