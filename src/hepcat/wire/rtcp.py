@@ -32,18 +32,15 @@ from hepcat.batch.layout import Batch
 from hepcat.batch.schema import FIELD_INDEX, MALFORMED, MAX_RECORD
 from hepcat.wire.rtcp_pieces import PIECES
 
-if not cython.compiled:  # rtcp.pxd cimports it
-    from hepcat.wire.hep import copy_octets  # type: ignore[attr-defined,unused-ignore]
-
+if not cython.compiled:  # rtcp.pxd cimports the one, and has the others as an enum
     # fmt: off
-    from hepcat.wire.rtcp_pieces import (  # noqa: I001
-        P_APP, P_APP_NAME, P_APP_SUBTYPE, P_BEGIN, P_BLOCKS, P_BURST, P_BURST_TIME, P_BYE, P_BYE_REASON,
-        P_COMMA, P_COUNT, P_DISCARD, P_DLSR, P_ENCRYPTED, P_END, P_END_SYSTEM, P_ESCAPE, P_FRACTION,
-        P_GAP, P_GAP_TIME, P_GMIN, P_HIGHEST, P_ID, P_ITEM_SSRC, P_ITEM_TYPE, P_JB_ABS, P_JB_MAX,
-        P_JB_NOMINAL, P_JITTER, P_LIST_END, P_LOST, P_LSR, P_MOS_CQ, P_MOS_LQ, P_NOISE, P_NTP_LOW,
-        P_OCTETS, P_PACKETS, P_QUOTE, P_R, P_RERL, P_ROUND_TRIP, P_RTP, P_RX, P_R_EXT, P_SDES_COUNT,
-        P_SDES_ITEMS, P_SDES_SSRC, P_SENDER, P_SENDER_END, P_SIGNAL, P_SOURCE, P_SSRC, P_TEXT,
-        P_TEXT_END, P_TYPE, P_XR, P_XR_MORE,
+    from hepcat.wire.hep import copy_octets  # type: ignore[attr-defined,unused-ignore]  # noqa: I001
+    from hepcat.wire.rtcp_pieces import (
+        P_APP, P_APP_NAME, P_APP_SUBTYPE, P_BEGIN, P_BLOCKS, P_BURST_TIME, P_BYE, P_BYE_REASON, P_COMMA,
+        P_COUNT, P_DISCARD, P_DLSR, P_ENCRYPTED, P_END, P_ESCAPE, P_FRACTION, P_HIGHEST, P_ID,
+        P_ITEM_SSRC, P_ITEM_TYPE, P_JB_NOMINAL, P_JITTER, P_LIST_END, P_LOST, P_LSR, P_NTP_LOW,
+        P_OCTETS, P_PACKETS, P_QUOTE, P_RERL, P_RTP, P_SDES_COUNT, P_SDES_ITEMS, P_SDES_SSRC, P_SENDER,
+        P_SENDER_END, P_SIGNAL, P_SOURCE, P_SSRC, P_TEXT, P_TEXT_END, P_TYPE, P_XR, P_XR_MORE,
     )
     # fmt: on
 
