@@ -17,6 +17,7 @@ from hepcat.errors import HepcatError
 #: Modules with a `register(app)` each, in the order of the help page.
 COMMANDS: Final[tuple[str, ...]] = (
     "hepcat.cli.serve",
+    "hepcat.cli.agent",
     "hepcat.cli.search",
     "hepcat.cli.flow",
     "hepcat.cli.importer",

@@ -96,6 +96,9 @@ class ProfileSettings(Section):
         "", description='Ports of the innermost packet that are wanted, "5060-5091,8060"; empty: all.'
     )
     hep: tuple[HepUrl, ...] = Field((), description="Receive HEP there instead of capturing: udp, tcp, tls.")
+    collect: str = Field(
+        "", description="Receive plain SIP (RTCP-XR reports in PUBLISH) over UDP on this ADDRESS:PORT instead."
+    )
     tzsp: str = Field("", description="Receive TZSP on this ADDRESS:PORT instead of capturing.")
     promisc: bool = Field(True, description="Promiscuous mode.")
     workers: int = Field(1, ge=1, le=64, description="Threads an interface (PACKET_FANOUT by flow).")

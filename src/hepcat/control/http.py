@@ -18,10 +18,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from hepcat.config.values import split_host_port
-from hepcat.control.methods import METHODS
+from hepcat.control.methods import METHODS, Running
 from hepcat.errors import HepcatError
 from hepcat.pipeline.metrics import HepcatCollector, Metrics
-from hepcat.pipeline.server import Server
 
 #: Requests served at once.
 MAX_REQUESTS: Final = 16
@@ -40,14 +39,19 @@ _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 class HttpDoor:
     """Binds when made, answers from `start` on."""
 
-    def __init__(self, listen: str, server: Server) -> None:
+    def __init__(self, listen: str, server: Running) -> None:
         """Bind ADDRESS:PORT. Raises HepcatError."""
         host, port = split_host_port(listen)
         self.listen = listen
         self._http = _bind(host, port)
         self._http.capture = server
         self._http.metrics = Metrics(
-            HepcatCollector(server.counters.snapshot, server.store_ok, server.store_gauges)
+            HepcatCollector(
+                server.counters.snapshot,
+                server.store_ok,
+                server.store_gauges,
+                getattr(server.counters, "targets", None),
+            )
         )
 
     def start(self) -> None:
@@ -69,7 +73,7 @@ class _HttpServer(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 128
-    capture: Server
+    capture: Running
     metrics: Metrics
 
     def __init__(self, address: tuple[str, int], family: int) -> None:

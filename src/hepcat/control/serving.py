@@ -11,7 +11,6 @@ import queue
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ import structlog
 from hepcat import __version__
 from hepcat.config.settings import Settings
 from hepcat.control import notify
+from hepcat.control.broken import BROKEN, watch_threads
 from hepcat.control.http import HttpDoor
 from hepcat.errors import HepcatError
 from hepcat.pipeline import privileges
@@ -34,8 +34,6 @@ from hepcat.stores.store import Store
 SWITCH_SECONDS: Final = 0.001
 #: Events of the lake that the operator has to know of.
 LAKE_WARNINGS: Final = frozenset({"journal_vanished"})
-#: An event beside the signals: a thread of ours ended with an exception.
-BROKEN: Final = -1
 
 log = structlog.get_logger("hepcat")
 
@@ -49,7 +47,7 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
     events: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _: events.put(number))
-    threading.excepthook = lambda args: _broken(args, events)
+    watch_threads(events)
     privileges.raise_file_limit()
     privileges.keep_files_from_others()
     # A receiving thread that wakes up waits for the interpreter at most so long (the default is 5 ms).
@@ -191,18 +189,6 @@ class _Minutes:
         rate = (counts.total.received - self._received) / max(now - self._last, 1e-3)
         self._last, self._received = now, counts.total.received
         log_counts(counts, per_second=round(rate))
-
-
-def _broken(args: threading.ExceptHookArgs, events: "queue.SimpleQueue[int]") -> None:
-    """A thread of ours ended with an exception: a bug. Say so, store what was read, and end."""
-    if args.exc_type is SystemExit:
-        return
-    log.error(
-        "a bug in hepcat ended one of its threads; please report it",
-        thread=args.thread.name if args.thread else "?",
-        exc_info=(args.exc_type, args.exc_value, args.exc_traceback),
-    )
-    events.put(BROKEN)
 
 
 def banner(server: Server, config: Path | None) -> None:

@@ -19,12 +19,17 @@ from hepcat.sources.source import Tally
 
 @dataclass(slots=True)
 class SourceCounts:
-    """Counts since the start of one source, or of all."""
+    """Counts since the start of one source, or of all.
+
+    Of captured packets: carried: those that gave a message or a part of one; messages: found in them.
+    """
 
     received: int = 0
     octets: int = 0
     stored: int = 0
     forwarded: int = 0
+    carried: int = 0
+    messages: int = 0
     in_flight: int = 0
     connections: int = 0
     drops: dict[Drop, int] = field(default_factory=dict)
@@ -67,15 +72,17 @@ class Counters:
         total = SourceCounts()
         for tally in self._tallies:
             _add(total, tally)
-        return Snapshot(sources, total, self._agents(), self._queue.records, self._queue.octets)
+        return Snapshot(sources, total, count_agents(self._intakes), self._queue.records, self._queue.octets)
 
-    def _agents(self) -> dict[str, int]:
-        counts: Counter[str] = Counter()
-        for intake in self._intakes:
-            for node, count in dict(intake.agents).items():
-                name = "other" if node is None else "" if node == NO_NODE else str(node)
-                counts[name if name in counts or len(counts) < MAX_AGENTS else "other"] += count
-        return dict(counts)
+
+def count_agents(intakes: list[HepIntake]) -> dict[str, int]:
+    """Return messages by agent (node id; "" has none), of at most MAX_AGENTS agents and "other"."""
+    counts: Counter[str] = Counter()
+    for intake in intakes:
+        for node, count in dict(intake.agents).items():
+            name = "other" if node is None else "" if node == NO_NODE else str(node)
+            counts[name if name in counts or len(counts) < MAX_AGENTS else "other"] += count
+    return dict(counts)
 
 
 def _add(counts: SourceCounts, tally: Tally) -> None:

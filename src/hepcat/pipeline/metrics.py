@@ -5,6 +5,7 @@ Numbers are read when asked for; nothing is counted twice, so they are those of 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -22,7 +23,9 @@ class HepcatCollector:
         snapshot: Callable[[], Snapshot],
         store_ok: Callable[[], bool],
         gauges: Callable[[], Mapping[str, float]],
+        targets: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
+        self._targets = targets
         self._snapshot = snapshot
         self._store_ok = store_ok
         self._gauges = gauges
@@ -35,6 +38,8 @@ class HepcatCollector:
             ("received_octets", "Octets of messages read.", "octets"),
             ("stored", "Records in the store.", "stored"),
             ("forwarded", "Records sent on and not stored.", "forwarded"),
+            ("carried", "Packets that gave a message, or a part of one (agent).", "carried"),
+            ("messages", "Messages found in packets (agent).", "messages"),
         ):
             family = CounterMetricFamily(f"hepcat_{name}", what, labels=["source"])
             for source, numbers in counts.sources.items():
@@ -52,6 +57,8 @@ class HepcatCollector:
             connections.add_metric([source], numbers.connections)
         yield connections
         yield from self._levels(counts)
+        if self._targets is not None:
+            yield from _target_metrics(self._targets())
 
     def _drops(self, counts: Snapshot) -> Iterator[Metric]:
         """Every reason shows from the start, at 0: what can rise can be alerted on."""
@@ -77,6 +84,32 @@ class HepcatCollector:
         info = GaugeMetricFamily("hepcat_info", "The version running.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
+
+
+def _target_metrics(targets: Mapping[str, Any]) -> Iterator[Metric]:
+    """What became of the records that each target took."""
+    for name, what in (
+        ("taken", "Records a capture plan handed to a target."),
+        ("sent", "Records sent to a target."),
+        ("spooled", "Records written to a target's spool."),
+        ("reconnects", "Connections made to a target."),
+    ):
+        family = CounterMetricFamily(f"hepcat_target_{name}", what, labels=["target"])
+        for target, counts in targets.items():
+            family.add_metric([target], getattr(counts, name))
+        yield family
+    waiting = GaugeMetricFamily("hepcat_target_waiting", "Records waiting for a target.", labels=["target"])
+    dropped = CounterMetricFamily(
+        "hepcat_target_dropped",
+        "Records lost on the way to a target, by reason.",
+        labels=["reason", "target"],
+    )
+    for target, counts in targets.items():
+        waiting.add_metric([target], counts.waiting)
+        for drop, count in counts.drops.items():
+            dropped.add_metric([drop.name.lower(), target], count)
+    yield waiting
+    yield dropped
 
 
 class Metrics:

@@ -5,23 +5,19 @@ keys, certificates, while still root), `start` (with the store), `reload` any nu
 What can go wrong: HepcatError from `open` and `reload`; afterwards only the log and the counters tell.
 """
 
-import socket
 from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
 
-from hepcat.config.settings import HepSettings, Settings
-from hepcat.config.values import format_octets, split_hep_url
-from hepcat.mmsg import set_receive_buffer
+from hepcat.config.settings import Settings
 from hepcat.pipeline.counters import Counters
 from hepcat.pipeline.intake import HepIntake, IntakeOptions, LiveOptions
+from hepcat.pipeline.listeners import open_listener, stream_limits
 from hepcat.pipeline.queue import BatchQueue
 from hepcat.pipeline.storing import Storing
 from hepcat.pipeline.tls import make_context
-from hepcat.sources.hep_stream_source import HepStreamListener, StreamLimits
-from hepcat.sources.hep_udp import HepUdpWorker
-from hepcat.sources.listen import open_tcp, open_udp, probe_udp
+from hepcat.sources.hep_stream_source import HepStreamListener
 from hepcat.sources.source import Source, Tally
 from hepcat.stores.store import Store
 from hepcat.wire.hep import AuthKeys
@@ -45,8 +41,6 @@ LIVE_STORE: Final = ("lake",)
 #: Seconds to read the sockets empty on stop, and to store what was read.
 DRAIN_SECONDS: Final = 2.0
 STORE_SECONDS: Final = 20.0
-#: A receive buffer below this overflows in some tens of milliseconds of busy traffic.
-SMALL_BUFFER: Final = 4 * 2**20
 
 log = structlog.get_logger("hepcat.server")
 
@@ -62,7 +56,7 @@ class Server:
         self.storing: Storing | None = None
         self.store: Store | None = None
         self._started = settings
-        self._options = LiveOptions(_intake_options(settings))
+        self._options = LiveOptions(intake_options(settings))
 
     # -- life
 
@@ -70,7 +64,7 @@ class Server:
         """Open every socket and read every secret. Raises HepcatError; nothing stays open then."""
         try:
             for url in self.settings.hep.listen:
-                self._open_listener(url, self.settings.hep)
+                self.sources += open_listener(url, self.settings.hep, self._intake)
         except BaseException:
             self.sources.clear()  # the sockets close with their last reference
             raise
@@ -104,17 +98,26 @@ class Server:
         stats: Any = getattr(self.store, "stats", None)
         return stats() if callable(stats) else {}
 
+    def about(self) -> dict[str, Any]:
+        """What the server listens on, where it stores, and whether it can."""
+        return {
+            "listening": list(dict.fromkeys(source.url for source in self.sources)),
+            "data": str(self.settings.data),
+            "storing": self.store_ok(),
+            "trouble": self.storing.trouble if self.storing is not None else None,
+        }
+
     # -- reload
 
     def reload(self, new: Settings) -> None:
         """Take over what can change while running; log what cannot. Raises HepcatError, changing nothing."""
-        options = _intake_options(new)
+        options = intake_options(new)
         tls = [s for s in self.sources if isinstance(s, HepStreamListener) and s.tls is not None]
         context = make_context(new.hep.tls) if tls and new.hep.tls.certificate and new.hep.tls.key else None
         self._options.current = options
         for source in self.sources:
             if isinstance(source, HepStreamListener):
-                source.limits = _limits(new.hep)
+                source.limits = stream_limits(new.hep)
         for listener in tls:
             listener.tls = context or listener.tls
         self.queue.max_octets = new.queue.memory
@@ -128,30 +131,6 @@ class Server:
         log.info("configuration reloaded")
         if waiting:
             log.warning("these settings change only with a restart", settings=waiting)
-
-    # -- listeners
-
-    def _open_listener(self, url: str, hep: HepSettings) -> None:
-        scheme, host, port = split_hep_url(url)
-        if scheme == "udp":
-            self._open_udp(url, host, port, hep)
-            return
-        context = make_context(hep.tls) if scheme == "tls" else None
-        sock = open_tcp(host, port, scheme)
-        tally, intake = self._intake(url)
-        self.sources.append(HepStreamListener(sock, url, intake, tally, _limits(hep), context))
-
-    def _open_udp(self, url: str, host: str, port: int, hep: HepSettings) -> None:
-        shared = hep.workers > 1
-        if shared:
-            probe_udp(host, port)
-        for number in range(hep.workers):
-            sock = open_udp(host, port, shared)
-            granted = set_receive_buffer(sock, hep.receive_buffer)
-            if number == 0:
-                _log_buffer(url, sock, granted, hep.receive_buffer)
-            tally, intake = self._intake(url)
-            self.sources.append(HepUdpWorker(sock, url, intake, tally, hep.slots))
 
     def _intake(self, url: str) -> tuple[Tally, HepIntake]:
         tally = Tally(url)
@@ -178,7 +157,7 @@ def _differences(old: Any, new: Any, prefix: str) -> list[str]:
     return names
 
 
-def _intake_options(settings: Settings) -> IntakeOptions:
+def intake_options(settings: Settings) -> IntakeOptions:
     """Read the keys' files and variables. Raises HepcatError."""
     keys = [(key.read(), key.name) for key in settings.hep.keys]
     return IntakeOptions(
@@ -187,21 +166,3 @@ def _intake_options(settings: Settings) -> IntakeOptions:
         aleg_headers=settings.callid_aleg_header,
         inflate_bound=settings.hep.inflate_bound,
     )
-
-
-def _limits(hep: HepSettings) -> StreamLimits:
-    return StreamLimits(
-        hep.max_connections, hep.idle_timeout, hep.half_message_timeout, hep.tls.handshake_timeout
-    )
-
-
-def _log_buffer(url: str, sock: socket.socket, granted: int, asked: int) -> None:
-    fields = {"url": url, "granted": format_octets(granted), "asked": format_octets(asked)}
-    if granted < min(asked, SMALL_BUFFER):
-        log.warning(
-            "small receive buffer: bursts will be lost",
-            **fields,
-            hint=f"sysctl -w net.core.rmem_max={asked}, and restart hepcat",
-        )
-    else:
-        log.info("receive buffer", **fields)

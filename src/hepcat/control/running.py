@@ -1,0 +1,209 @@
+"""The life of `hepcat agent`: open, give up root, capture and send until told to stop, stop clean.
+
+In: settings, capture files or none, and a way to read the settings again. Out: exit code 0 after a clean
+stop, 1 when something inside broke. What can go wrong: HepcatError before anything is captured.
+Signals: SIGTERM and SIGINT stop, SIGHUP reads the capture plans again.
+"""
+
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from hepcat.config.settings import Settings
+from hepcat.control import notify
+from hepcat.control.broken import BROKEN, watch_threads
+from hepcat.errors import HepcatError
+from hepcat.pipeline import privileges
+from hepcat.pipeline.agent import Agent
+from hepcat.pipeline.agent_counts import AgentCounters
+from hepcat.pipeline.logs import setup_logs
+from hepcat.pipeline.reading import read_files
+from hepcat.sinks.frame_writer import FrameWriter
+
+log = structlog.get_logger("hepcat.agent")
+
+#: Slices of the interpreter's time between threads, as for the server.
+SWITCH_SECONDS: Final = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """files: read these instead of the interfaces; realtime: at the recorded pace. write: keep the frames
+    there, rotated and compressed as asked. seconds: stop by itself after so long; 0 never.
+    """
+
+    files: tuple[Path, ...] = ()
+    realtime: bool = False
+    write: Path | None = None
+    rotate_octets: int = 0
+    rotate_seconds: float = 0.0
+    gzip: bool = False
+    seconds: float = 0.0
+
+
+def run_agent(
+    settings: Settings, options: RunOptions, reread: Callable[[], Settings], started: Callable[[Agent], None]
+) -> int:
+    """Run an agent until it is told to stop, or its files end; return the exit code."""
+    setup_logs(settings.log)
+    events: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: events.put(number))
+    watch_threads(events)
+    privileges.raise_file_limit()
+    privileges.keep_files_from_others()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    if settings.agent.cpu:
+        _pin(settings.agent.cpu)
+    agent = Agent(settings, _writer(options))
+    tell_warnings(agent)
+    door: Any = None
+    if settings.http.listen:
+        from hepcat.control.http import HttpDoor
+
+        door = HttpDoor(settings.http.listen, agent)
+    if not options.files:
+        agent.open()
+    if settings.user is not None:
+        privileges.become(settings.user)
+    if door is not None:
+        door.start()
+    try:
+        return (
+            _run_files(agent, options, events)
+            if options.files
+            else _run_live(agent, options, events, reread, started)
+        )
+    finally:
+        if door is not None:
+            door.stop()
+
+
+def tell_warnings(agent: Agent) -> None:
+    """Log what the plans and filters have to say."""
+    for profile in agent.profiles:
+        for warning in profile.warnings:
+            log.warning(warning, profile=profile.name)
+
+
+def _run_live(
+    agent: Agent,
+    options: RunOptions,
+    events: "queue.SimpleQueue[int]",
+    reread: Callable[[], Settings],
+    started: Callable[[Agent], None],
+) -> int:
+    agent.start()
+    started(agent)
+    notify.notify("READY=1", "STATUS=capturing")
+    why = _wait(agent, events, reread, options.seconds)
+    notify.notify("STOPPING=1")
+    reason = "a thread broke" if why == BROKEN else "time is over" if why == 0 else signal.Signals(why).name
+    log.info("stopping", reason=reason)
+    agent.stop()
+    log_agent_counts(agent.counters, final=True)
+    return 1 if why == BROKEN else 0
+
+
+def _run_files(agent: Agent, options: RunOptions, events: "queue.SimpleQueue[int]") -> int:
+    """Read files in a thread of their own, so that a signal ends them between two windows."""
+    agent.start_sinks()
+    agent.start_keylog()
+    stop = threading.Event()
+    failures: list[HepcatError] = []
+
+    def read() -> None:
+        try:
+            read_files(agent, options.files, options.realtime, stop)
+        except HepcatError as error:
+            failures.append(error)
+        finally:
+            events.put(0)
+
+    thread = threading.Thread(target=read, name="files")
+    thread.start()
+    why = events.get()
+    stop.set()
+    thread.join()
+    agent.stop_sinks()
+    log_agent_counts(agent.counters, final=True)
+    if failures:
+        raise failures[0]
+    return 1 if why == BROKEN else 0
+
+
+def _wait(
+    agent: Agent, events: "queue.SimpleQueue[int]", reread: Callable[[], Settings], seconds: float
+) -> int:
+    """Handle what happens until it is time to stop; return the signal that said so, 0 for the time."""
+    end = time.monotonic() + seconds if seconds else None
+    interval = agent.settings.log.interval
+    next_line = time.monotonic() + interval
+    while True:
+        now = time.monotonic()
+        if end is not None and now >= end:
+            return 0
+        if now >= next_line:
+            log_agent_counts(agent.counters)
+            next_line = now + interval
+        wake = next_line if end is None else min(next_line, end)
+        try:
+            event = events.get(timeout=max(0.0, wake - time.monotonic()))
+        except queue.Empty:
+            continue
+        if event != signal.SIGHUP:
+            return event
+        try:
+            agent.reload(reread())
+        except HepcatError as error:
+            for line in str(error).splitlines():
+                log.error("not reloaded; what was there stays in force", problem=line)
+
+
+def log_agent_counts(counters: AgentCounters, **more: Any) -> None:
+    """Write the counters as one line, and one a target."""
+    total = counters.snapshot().total
+    log.info(
+        "counters",
+        packets=total.received,
+        carried=total.carried,
+        messages=total.messages,
+        forwarded=total.forwarded,
+        **{f"drop_{drop.name.lower()}": count for drop, count in total.drops.items()},
+        **more,
+    )
+    for name, counts in counters.targets().items():
+        log.info(
+            "target",
+            target=name,
+            taken=counts.taken,
+            sent=counts.sent,
+            waiting=counts.waiting,
+            spooled=counts.spooled,
+            **{f"drop_{drop.name.lower()}": count for drop, count in counts.drops.items()},
+        )
+
+
+def _writer(options: RunOptions) -> FrameWriter | None:
+    if options.write is None:
+        return None
+    return FrameWriter(options.write, options.rotate_octets, options.rotate_seconds, options.gzip)
+
+
+def _pin(cpus: tuple[int, ...]) -> None:
+    try:
+        os.sched_setaffinity(0, cpus)
+    except (OSError, AttributeError):
+        there = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        raise HepcatError(
+            f"cannot run on CPUs {', '.join(map(str, cpus))}", f"This process may use {there}."
+        ) from None

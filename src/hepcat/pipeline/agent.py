@@ -1,0 +1,258 @@
+"""The agent: sources -> frames -> messages -> plan -> targets, wired from the settings.
+
+In: `Settings`. Out: running threads and their counters. Order of life: `open` (sockets, files, keys, while
+still root), `start`, `reload` any number of times, `stop`. What can go wrong: HepcatError from `open` and
+`reload`; afterwards only the log and the counters tell.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from hepcat.config.agent import AgentSettings
+from hepcat.config.settings import Settings
+from hepcat.errors import HepcatError
+from hepcat.pipeline.agent_counts import AgentCounters
+from hepcat.pipeline.capture import AgentTally, CaptureWorker, Planner, Reader
+from hepcat.pipeline.intake import HepIntake, LiveOptions
+from hepcat.pipeline.listeners import open_listener
+from hepcat.pipeline.profiles import Prepared, prepare
+from hepcat.pipeline.relay import PlanQueue, SipCollector
+from hepcat.pipeline.server import intake_options
+from hepcat.pipeline.shed import Shedder
+from hepcat.plans.plan import Environment
+from hepcat.sinks.frame_writer import FrameWriter
+from hepcat.sinks.make import make_sink
+from hepcat.sinks.sink import Sink
+from hepcat.sources.frame_source import FrameSource
+from hepcat.sources.source import Source, Tally
+from hepcat.wire.media import MediaTable
+
+#: Seconds to read what sockets hold on stop, and to send what waits.
+DRAIN_SECONDS: Final = 2.0
+SEND_SECONDS: Final = 5.0
+
+log = structlog.get_logger("hepcat.agent")
+
+
+class Agent:
+    """One process's capture agent."""
+
+    def __init__(self, settings: Settings, writer: FrameWriter | None = None) -> None:
+        """Compile plans and filters. writer: keeps captured frames (`-w`). Raises HepcatError."""
+        self.settings = settings
+        self.profiles = prepare(settings.agent)
+        self.sinks: dict[str, Sink] = {t.name: make_sink(t, settings.agent) for t in settings.agent.targets}
+        self.counters = AgentCounters(list(self.sinks.values()))
+        self.workers: list[CaptureWorker] = []
+        self.listeners: list[Source] = []
+        self.collectors: list[SipCollector] = []
+        self.readers: list[tuple[str, Reader]] = []
+        self.secrets = _secrets(settings.agent)
+        self.writer = writer
+        self._planners: list[tuple[str, Planner]] = []
+        self._media = _media(settings.agent)
+        agent = settings.agent
+        self._shedder = (
+            Shedder(agent.cpu_limit, agent.shed) if agent.cpu_limit and agent.shed != "none" else None
+        )
+        self._follower: Any = None
+
+    # -- life
+
+    def open(self) -> None:
+        """Open every socket. Raises HepcatError; nothing stays open then."""
+        try:
+            for profile in self.profiles:
+                self._open_profile(profile)
+        except BaseException:
+            for worker in self.workers:
+                worker.source.close()
+            self.workers.clear()
+            self.listeners.clear()
+            raise
+
+    def open_reader(self, profile: Prepared, name: str) -> Reader:
+        """Make a reader for windows that somebody else hands over (files)."""
+        tally = AgentTally(name)
+        self.counters.add(tally)
+        reader = Reader(profile, self._planner(profile, tally), tally, self.secrets)
+        self.readers.append((profile.name, reader))
+        return reader
+
+    def start(self) -> None:
+        """Begin to send and to capture."""
+        self.start_sinks()
+        self.start_keylog()
+        for part in (*self.workers, *self.listeners, *self.collectors):
+            part.start()
+
+    def start_sinks(self) -> None:
+        """Begin to send."""
+        for sink in self.sinks.values():
+            sink.start()
+
+    def start_keylog(self) -> None:
+        """Read the key log of TLS, where there is one, and follow it."""
+        path = self.settings.agent.tls.keylog
+        if path is not None and self.secrets is not None:
+            from hepcat.pipeline.keylog import KeyLogThread
+
+            self._follower = KeyLogThread(path, self.secrets)
+            self._follower.start()
+
+    def stop(self) -> None:
+        """Read what has arrived, send what waits (spool the rest), close."""
+        for worker in self.workers:
+            worker.stop()
+        for listener in self.listeners:
+            listener.stop(DRAIN_SECONDS)
+        for collector in self.collectors:
+            collector.stop()
+        for part in (*self.workers, *self.listeners, *self.collectors):
+            part.join()
+        self.stop_sinks()
+
+    def stop_sinks(self) -> None:
+        """Send what waits for a while, then close."""
+        if self._follower is not None:
+            self._follower.stop()
+        for sink in self.sinks.values():
+            sink.stop(SEND_SECONDS)
+        if self.writer is not None:
+            self.writer.close()
+
+    def reload(self, new: Settings) -> None:
+        """Take over plans read anew; log what needs a restart. Raises HepcatError, changing nothing."""
+        fresh = {profile.name: profile for profile in prepare(new.agent)}
+        headers = {profile.name: profile.plan.headers for profile in self.profiles}
+        waiting = list(fresh.keys() ^ headers.keys())
+        for name, planner in self._planners:
+            if name in fresh and fresh[name].plan.headers == headers[name]:
+                planner.swap(fresh[name])
+            elif name in fresh:
+                waiting.append(f"{name} (other headers)")
+        log.info("capture plans reloaded")
+        if waiting:
+            log.warning("these profiles change only with a restart", profiles=sorted(set(waiting)))
+
+    # -- what doors ask for
+
+    def store_ok(self) -> bool:
+        """Whether targets take records; one that is away has its counters."""
+        return True
+
+    def store_gauges(self) -> Mapping[str, float]:
+        """Nothing is stored here."""
+        return {}
+
+    def about(self) -> dict[str, Any]:
+        """What the agent captures and where it sends."""
+        return {
+            "profiles": [profile.name for profile in self.profiles],
+            "sources": [worker.source.name for worker in self.workers]
+            + [source.url for source in self.listeners]
+            + [collector.url for collector in self.collectors],
+            "targets": {target.name: list(target.urls) for target in self.settings.agent.targets},
+            "shedding": round(1 - self._shedder.keep, 3) if self._shedder is not None else 0,
+        }
+
+    # -- parts
+
+    def _open_profile(self, profile: Prepared) -> None:
+        settings = profile.settings
+        if settings.hep:
+            for url in settings.hep:
+                self.listeners += open_listener(url, self.settings.hep, lambda u: self._intake(profile, u))
+        elif settings.collect:
+            self._open_collector(profile)
+        elif settings.tzsp:
+            from hepcat.sources.tzsp import TzspSource
+
+            self._add_worker(TzspSource(settings.tzsp), profile)
+        else:
+            for number, dev in enumerate(settings.dev):
+                self._open_device(profile, dev, number)
+
+    def _open_device(self, profile: Prepared, dev: str, number: int) -> None:
+        from hepcat.sources.devices import open_device
+
+        settings = profile.settings
+        # Fan-out groups are the namespace's: two agents, or two profiles, must not share one by accident.
+        group = (os.getpid() * 31 + self.profiles.index(profile) * 7 + number) & 0xFFFF
+        for _ in range(settings.workers):
+            self._add_worker(open_device(dev, profile.filter, settings, group), profile)
+
+    def _add_worker(self, source: FrameSource, profile: Prepared) -> None:
+        reader = self.open_reader(profile, f"{profile.name}:{source.name}")
+        self.workers.append(CaptureWorker(source, reader, lambda: time.time_ns() // 1000, self.writer))
+
+    def _open_collector(self, profile: Prepared) -> None:
+        tally = AgentTally(f"{profile.name}:{profile.settings.collect}")
+        self.counters.add(tally)
+        planner = self._planner(profile, tally)
+        collector = SipCollector(profile.settings.collect, planner, tally, profile.plan.headers)
+        planner.env.replier = collector
+        self.collectors.append(collector)
+
+    def _intake(self, profile: Prepared, url: str) -> tuple[Tally, HepIntake]:
+        options = intake_options(self.settings)
+        tally, after = Tally(url), AgentTally(f"{profile.name}:{url}")
+        planner = self._planner(profile, after)
+        queue: Any = PlanQueue(planner)
+        intake = HepIntake(queue, tally, LiveOptions(options.with_extra(profile.plan.headers)))
+        self.counters.add_relay(tally, after, intake)
+        return tally, intake
+
+    def _planner(self, profile: Prepared, tally: AgentTally) -> Planner:
+        env = Environment(
+            outlets={name: sink.open_outlet() for name, sink in self.sinks.items()},
+            media=self._media,
+            regexps=self.settings.agent.regexps,
+            isup_correlation=self.settings.agent.isup_correlation,
+            log=_plan_log(profile.name),
+        )
+        planner = Planner(profile, env, tally, self._shedder)
+        self._planners.append((profile.name, planner))
+        return planner
+
+
+def _plan_log(profile: str) -> Any:
+    """clog() of a plan: into the agent's log, at the level that the plan names."""
+    plan_log = structlog.get_logger("hepcat.plan")
+    levels = {"debug": "debug", "info": "info", "notice": "info", "warning": "warning", "warn": "warning"}
+
+    def write(level: str, text: str) -> None:
+        getattr(plan_log, levels.get(level.lower(), "error"))(text, profile=profile)
+
+    return write
+
+
+def _media(agent: AgentSettings) -> MediaTable:
+    media = agent.media
+    return MediaTable(max_entries=media.entries, timeout_us=int(media.timeout * 1e6), nat=media.nat)
+
+
+def _secrets(agent: AgentSettings) -> Any:
+    """Read the RSA keys, while still root; None where nothing to decrypt with is configured."""
+    if agent.tls.keylog is None and not agent.tls.rsa_keys:
+        return None
+    from hepcat.wire.tls import Secrets
+
+    secrets = Secrets()
+    for path in agent.tls.rsa_keys:
+        secrets.add_rsa_key(_read(path))
+    return secrets
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise HepcatError(
+            f"cannot read the RSA key {path}: {error.strerror}", "`rsa_keys` names PEM files."
+        ) from None

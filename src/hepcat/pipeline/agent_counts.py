@@ -1,0 +1,98 @@
+"""The agent's counters, put together on reading: two sums that hold.
+
+Packets: received = kernel drops + carried + dropped while frames were read. Messages: found = forwarded +
+each drop reason. In: the tallies of workers, relays and sinks. Out: the same `Snapshot` as the server's, so
+that the log, /metrics and /stats show one kind of numbers.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hepcat.batch.drops import Drop
+from hepcat.pipeline.capture import AgentTally
+from hepcat.pipeline.counters import Snapshot, SourceCounts, count_agents
+from hepcat.pipeline.intake import HepIntake
+from hepcat.sinks.sink import Sink
+from hepcat.sources.source import Tally
+
+
+@dataclass(slots=True)
+class TargetCounts:
+    """What became of the records a target took: taken = sent + waiting + dropped."""
+
+    taken: int
+    sent: int
+    octets: int
+    waiting: int
+    spooled: int
+    reconnects: int
+    drops: dict[Drop, int]
+
+
+class AgentCounters:
+    """Knows everyone in the agent who counts."""
+
+    def __init__(self, sinks: list[Sink]) -> None:
+        self._sinks = sinks
+        self._tallies: list[AgentTally] = []
+        self._relays: list[tuple[Tally, AgentTally, HepIntake]] = []
+
+    def add(self, tally: AgentTally) -> None:
+        """Include a worker."""
+        self._tallies.append(tally)
+
+    def add_relay(self, tally: Tally, after: AgentTally, intake: HepIntake) -> None:
+        """Include a HEP listener's worker and what its plan did."""
+        self._relays.append((tally, after, intake))
+
+    def snapshot(self) -> Snapshot:
+        """Return all counts."""
+        sources: dict[str, SourceCounts] = {}
+        total = SourceCounts()
+        for tally in self._tallies:
+            for counts in (sources.setdefault(tally.source, SourceCounts()), total):
+                _add_worker(counts, tally)
+        for tally, after, _ in self._relays:
+            for counts in (sources.setdefault(after.source, SourceCounts()), total):
+                _add_relay(counts, tally, after)
+        return Snapshot(sources, total, count_agents([relay[2] for relay in self._relays]), 0, 0)
+
+    def targets(self) -> dict[str, TargetCounts]:
+        """Return the counts of each target, by name."""
+        found: dict[str, TargetCounts] = {}
+        for sink in self._sinks:
+            for tally in sink.tallies():
+                counts = found.setdefault(tally.name, TargetCounts(0, 0, 0, 0, 0, 0, {}))
+                for name in ("taken", "sent", "octets", "waiting", "spooled", "reconnects"):
+                    setattr(counts, name, getattr(counts, name) + getattr(tally, name))
+                _add_drops(counts.drops, tally.drops)
+        return found
+
+
+def _add_worker(counts: SourceCounts, tally: AgentTally) -> None:
+    counts.received += tally.packets + tally.kernel
+    counts.octets += tally.octets
+    counts.carried += tally.carried
+    counts.messages += tally.messages
+    counts.forwarded += tally.forwarded
+    _add_drops(counts.drops, tally.drops + tally.frame_drops)
+    if tally.kernel:
+        counts.drops[Drop.KERNEL] = counts.drops.get(Drop.KERNEL, 0) + tally.kernel
+
+
+def _add_relay(counts: SourceCounts, tally: Tally, after: AgentTally) -> None:
+    counts.received += tally.received()
+    counts.octets += tally.octets
+    counts.connections += tally.connections
+    counts.messages += after.messages
+    counts.carried += after.messages
+    counts.forwarded += after.forwarded
+    counts.in_flight += tally.pending
+    _add_drops(counts.drops, tally.drops + after.drops)
+
+
+def _add_drops(drops: dict[Drop, int], more: Any) -> None:
+    for index in np.flatnonzero(more).tolist():
+        drops[Drop(index)] = drops.get(Drop(index), 0) + int(more[index])

@@ -1,0 +1,190 @@
+"""Messages that come as HEP, or as plain SIP over UDP, on their way through a plan.
+
+In: what a source's thread read. Out: rows in the sinks, and counts. `PlanQueue` stands where the server has
+its queue to the store: a batch that is put is planned at once, in the source's own thread.
+"""
+
+import socket
+import threading
+import time
+from typing import Any, Final
+
+import numpy as np
+import structlog
+
+from hepcat.batch.drops import Drop
+from hepcat.batch.layout import Array, Batch
+from hepcat.batch.schema import FIELD_INDEX, HEP_SIP, MAX_RECORD
+from hepcat.config.values import split_host_port
+from hepcat.errors import HepcatError
+from hepcat.pipeline.capture import AgentTally, Planner
+from hepcat.sources.source import Tally
+from hepcat.wire.collect import clear, new_batch
+from hepcat.wire.sip import index_sip, sip_mask
+
+#: Datagrams of plain SIP taken at once; reports come a few a second.
+_ROWS: Final = 64
+_PAYLOAD: Final = FIELD_INDEX["payload"]
+_MAPPED: Final = b"\0" * 10 + b"\xff\xff"
+
+log = structlog.get_logger("hepcat.collect")
+
+
+class PlanQueue:
+    """Takes batches of a `HepIntake` and runs them through a plan. Never refuses, never waits."""
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
+        # The connections of a stream listener may have threads of their own.
+        self._mutex = threading.Lock()
+
+    def put(self, batch: Batch, tally: Tally) -> Drop | None:
+        """Run the plan; `handed` and `stored` of the tally stay equal: nothing is under way here."""
+        with self._mutex:
+            self._planner.run(batch)
+        tally.stored += batch.n
+        return None
+
+
+class SipCollector:
+    """Receives plain SIP over UDP, such as RTCP-XR reports in PUBLISH, and answers where the plan says so.
+
+    One datagram costs some Python: reports are few, and a flood of them ends in the socket's buffer.
+    """
+
+    def __init__(self, listen: str, planner: Planner, tally: AgentTally, extra: tuple[str, ...]) -> None:
+        """Bind ADDRESS:PORT. Raises HepcatError."""
+        self.url = f"sip+udp://{listen}"
+        self.planner = planner
+        self._tally = tally
+        host, port = split_host_port(listen)
+        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._sock = socket.socket(self._family, socket.SOCK_DGRAM)
+        try:
+            self._sock.bind((host, port))
+        except OSError as error:
+            self._sock.close()
+            raise HepcatError(
+                f"cannot listen for SIP on {listen}: {error.strerror}", "Choose another address or port."
+            ) from None
+        self._sock.settimeout(0.5)
+        self._local = _octets_of(self._sock.getsockname())
+        self._batch = new_batch(_ROWS, extra)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"sip {listen}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask to end."""
+        self._stop.set()
+
+    def join(self) -> None:
+        """Wait for the end."""
+        self._thread.join()
+
+    def reply(self, batch: Batch, rows: Array, code: int, text: str) -> int:
+        """Answer requests (RFC 3261 section 8.2.6); return how many answers were sent."""
+        sent = 0
+        for row in rows.tolist():
+            answer = make_response(batch.text(row, "payload") or b"", code, text)
+            if answer and batch.flags[row] & 1:
+                host = _host_of(batch.src_ip[row], self._family)
+                try:
+                    self._sock.sendto(answer, (host, int(batch.src_port[row])))
+                    sent += 1
+                except OSError as error:
+                    log.warning("cannot answer", peer=host, error=error.strerror)
+        return sent
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                first = self._sock.recvfrom(MAX_RECORD)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                log.error("cannot receive; trying again in a second", url=self.url, error=error.strerror)
+                self._stop.wait(1)
+                continue
+            self._take([first, *self._more()])
+        self._sock.close()
+
+    def _more(self) -> list[tuple[bytes, Any]]:
+        found: list[tuple[bytes, Any]] = []
+        while len(found) < _ROWS - 1:
+            try:
+                found.append(self._sock.recvfrom(MAX_RECORD, socket.MSG_DONTWAIT))
+            except OSError:
+                break
+        return found
+
+    def _take(self, datagrams: list[tuple[bytes, Any]]) -> None:
+        batch, now_us = self._batch, time.time_ns() // 1000
+        self._tally.packets += len(datagrams)
+        self._tally.carried += len(datagrams)
+        for octets, peer in datagrams:
+            if len(octets) > len(batch.buffer) - batch.octets:
+                self._flush()
+            self._append(octets, peer, now_us)
+        self._flush()
+
+    def _append(self, octets: bytes, peer: Any, now_us: int) -> None:
+        batch, row = self._batch, self._batch.n
+        at = int(batch.start[row])
+        batch.buffer[at : at + len(octets)] = np.frombuffer(octets, dtype=np.uint8)
+        batch.start[row + 1] = at + len(octets)
+        batch.ts[row], batch.ip_proto[row] = now_us, 17
+        batch.family[row] = 2 if self._family == socket.AF_INET else 10
+        batch.src_ip[row], batch.src_port[row] = _octets_of(peer)
+        batch.dst_ip[row], batch.dst_port[row] = self._local
+        batch.fields[row, _PAYLOAD] = 0, len(octets)
+        batch.n = row + 1
+        self._tally.octets += len(octets)
+
+    def _flush(self) -> None:
+        batch = self._batch
+        if batch.n:
+            n, mask = batch.n, np.zeros(batch.n, dtype=np.uint8)
+            sip_mask(batch.buffer, batch.start[:n], np.diff(batch.start[: n + 1]), mask)
+            batch.hep_type[:n] = mask * np.uint8(HEP_SIP)
+            index_sip(batch)
+            self.planner.run(batch.trim())
+        clear(batch)
+
+
+def make_response(request: bytes, code: int, text: str) -> bytes:
+    """Return a response to a SIP request, b"" where it lacks a header that the response must repeat."""
+    head = request.replace(b"\r\n", b"\n").partition(b"\n\n")[0].replace(b"\n\t", b" ").replace(b"\n ", b" ")
+    lines = head.split(b"\n")[1:]
+    names = {b"v": b"via", b"f": b"from", b"t": b"to", b"i": b"call-id"}
+    kept: dict[bytes, list[bytes]] = {name: [] for name in (b"via", b"from", b"to", b"call-id", b"cseq")}
+    for line in lines:
+        name = line.partition(b":")[0].strip().lower()
+        name = names.get(name, name)
+        if name in kept and (name == b"via" or not kept[name]):
+            kept[name].append(line.strip())
+    if not all(kept.values()):
+        return b""
+    if b"tag=" not in kept[b"to"][0].lower():
+        kept[b"to"][0] += b";tag=hepcat"
+    status = f"SIP/2.0 {code} {text}".encode()
+    return b"\r\n".join(
+        [status, *(line for part in kept.values() for line in part), b"Content-Length: 0", b"", b""]
+    )
+
+
+def _octets_of(name: Any) -> tuple[Array, int]:
+    host, port = name[0], name[1]
+    if ":" in host:
+        octets = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    else:
+        octets = _MAPPED + socket.inet_aton(host)
+    return np.frombuffer(octets, dtype=np.uint8), port
+
+
+def _host_of(address: Array, family: int) -> str:
+    octets = address.tobytes()
+    return socket.inet_ntop(family, octets[12:] if family == socket.AF_INET else octets)

@@ -1,0 +1,160 @@
+"""Sink: frames as they were captured, as pcap files, rotated by size or time, gzipped where asked.
+
+In: windows. Out: pcap files (Ethernet). Frames that came without a link header get an Ethernet one with
+empty addresses; VLAN tags that the kernel took out are put back. What can go wrong: HepcatError where the
+first file cannot be made; later the disk's errors are logged once and counted in `lost`.
+"""
+
+import gzip
+import struct
+import threading
+import time
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+import structlog
+
+from hepcat.batch.schema import NO_VLAN
+from hepcat.errors import HepcatError
+from hepcat.wire.columns import LINK_ETHERTYPE, Array, Packets
+from hepcat.wire.scatter import scatter_payloads
+
+_SNAP: Final = 262_144
+_ETHERNET: Final = 1
+#: Octets of an Ethernet header's addresses; the VLAN tag goes behind them (IEEE 802.1Q section 9.3).
+_ADDRESSES: Final = 12
+_RECORD: Final = 16
+
+log = structlog.get_logger("hepcat.write")
+
+
+class FrameWriter:
+    """Writes windows to one file after the other; several workers may share one."""
+
+    def __init__(
+        self, path: Path, rotate_octets: int = 0, rotate_seconds: float = 0, compress: bool = False
+    ) -> None:
+        """path: may hold %Y, %m, %d, %H, %M, %S (UTC). 0: never rotate. Raises HepcatError."""
+        self._pattern = path
+        self._rotate_octets = rotate_octets
+        self._rotate_seconds = rotate_seconds
+        self._gzip = compress or path.suffix == ".gz"
+        self._mutex = threading.Lock()
+        self._file: Any = None
+        self._link = _ETHERNET
+        self._written = 0
+        self._begun = 0.0
+        self._number = 0
+        self._told = False
+        #: packets written, and packets that the disk did not take
+        self.packets = 0
+        self.lost = 0
+        self.files: list[Path] = []
+        try:
+            self._open()
+        except OSError as error:
+            raise HepcatError(f"cannot write to {error.filename}: {error.strerror}") from None
+
+    def write(self, data: Array, packets: Packets) -> None:
+        """Append these packets."""
+        if not packets.n:
+            return
+        with self._mutex:
+            try:
+                if self._is_due():
+                    self._open()
+                octets = encode_records(data, packets)
+                self._file.write(octets)
+                self._written += len(octets)
+                self.packets += packets.n
+            except OSError as error:
+                self.lost += packets.n
+                if not self._told:
+                    log.error("cannot write captured frames; capture goes on", error=error.strerror)
+                self._told = True
+
+    def close(self) -> None:
+        """Finish the file."""
+        with self._mutex:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _is_due(self) -> bool:
+        by_size = self._rotate_octets and self._written >= self._rotate_octets
+        by_time = self._rotate_seconds and time.monotonic() - self._begun >= self._rotate_seconds
+        return self._file is None or bool(by_size or by_time)
+
+    def _open(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        path = self._next_path()
+        file: IO[bytes] = gzip.open(path, "wb", compresslevel=1) if self._gzip else open(path, "wb")  # type: ignore[assignment]
+        file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, _SNAP, _ETHERNET))
+        self._file, self._written, self._begun = file, 24, time.monotonic()
+        self.files.append(path)
+
+    def _next_path(self) -> Path:
+        """The name for now; where rotation would write over the file before, a number is put in."""
+        text = time.strftime(str(self._pattern), time.gmtime())
+        suffix = "".join(Path(text).suffixes[-2:]) if text.endswith(".gz") else Path(text).suffix
+        if self._gzip and not text.endswith(".gz"):
+            text, suffix = f"{text}.gz", f"{suffix}.gz"
+        path = Path(text)
+        if self._rotate_octets or self._rotate_seconds:
+            while path in self.files or (self._number and path.exists()):
+                self._number += 1
+                path = Path(f"{text.removesuffix(suffix)}-{self._number:05d}{suffix}")
+        return path
+
+
+def encode_records(data: Array, packets: Packets) -> Array:
+    """Return pcap records (microseconds, Ethernet) of packets that lie in `data`, one behind the other."""
+    n = packets.n
+    link, vlan = packets.link[:n], packets.vlan[:n]
+    captured, offset = packets.captured[:n], packets.offset[:n]
+    bare = link != _ETHERNET
+    tagged = (vlan != NO_VLAN) & ~bare
+    extra = np.where(bare, _ADDRESSES + 2, 0) + np.where(vlan != NO_VLAN, 4, 0)
+    to = np.zeros(n + 1, dtype=np.int64)
+    np.cumsum(_RECORD + extra + captured, out=to[1:])
+    out = np.zeros(int(to[n]), dtype=np.uint8)
+    headers = np.empty((n, 4), dtype=np.uint32)
+    ts = packets.ts[:n]
+    headers[:, 0], headers[:, 1] = ts // 1_000_000, ts % 1_000_000
+    headers[:, 2], headers[:, 3] = captured + extra, np.maximum(packets.original[:n], captured) + extra
+    _scatter(headers.view(np.uint8).reshape(-1), np.arange(n) * _RECORD, np.full(n, _RECORD), out, to[:n])
+    body = to[:n] + _RECORD
+    plain = np.flatnonzero(~tagged)
+    _scatter(data, offset[plain], captured[plain], out, (body + extra)[plain])
+    rows = np.flatnonzero(bare)
+    if len(rows):
+        _put16(out, body[rows] + extra[rows] - 2, _ethertypes(data, packets, rows))
+    rows = np.flatnonzero(tagged)
+    if len(rows):
+        head = np.minimum(captured[rows], _ADDRESSES)
+        _scatter(data, offset[rows], head, out, body[rows])
+        _scatter(data, offset[rows] + head, captured[rows] - head, out, body[rows] + head + 4)
+    rows = np.flatnonzero(vlan != NO_VLAN)
+    if len(rows):
+        _put16(out, body[rows] + _ADDRESSES, np.full(len(rows), 0x8100))
+        _put16(out, body[rows] + _ADDRESSES + 2, vlan[rows])
+    return out
+
+
+def _ethertypes(data: Array, packets: Packets, rows: Array) -> Array:
+    """The EtherType of frames without link header: told by the source, else by the IP version nibble."""
+    link = packets.link[rows]
+    first = data[np.minimum(packets.offset[rows], len(data) - 1)]
+    by_version = np.where(first >> 4 == 6, 0x86DD, 0x0800)
+    return np.where((link & LINK_ETHERTYPE) != 0, link & 0xFFFF, by_version)
+
+
+def _put16(out: Array, at: Array, values: Array) -> None:
+    out[at], out[at + 1] = values >> 8, values & 0xFF
+
+
+def _scatter(data: Array, offset: Array, length: Array, out: Array, to: Array) -> None:
+    parts = [np.ascontiguousarray(part, dtype=np.int64) for part in (offset, length, to)]
+    scatter_payloads(data, parts[0], parts[1], out, parts[2])
