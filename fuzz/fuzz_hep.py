@@ -30,6 +30,7 @@ import numpy as np  # noqa: E402
 import hepcat.wire  # noqa: E402
 from hepcat.batch.drops import Drop  # noqa: E402
 from hepcat.batch.layout import Batch  # noqa: E402
+from hepcat.batch.schema import FIELD_INDEX  # noqa: E402
 
 with atheris.instrument_imports(include=["hepcat"]):
     from hepcat.wire import hep, hep_encode, hep_stream
@@ -75,7 +76,7 @@ def decode(module: Any, datagrams: list[bytes], rows: int, octets: int, keys: An
     assert consumed == batch.n + drops.sum()
     sizes = np.diff(batch.start[: batch.n + 1])
     fields = batch.fields[: batch.n].astype(np.int64)
-    assert (fields[:, :3, 1].sum(axis=1) == sizes).all()
+    assert (fields[:, :3, 1].sum(axis=1) + fields[:, FIELD_INDEX["tags"], 1] == sizes).all()
     assert (fields[:, :, 0] + fields[:, :, 1] <= sizes[:, None]).all()
     return consumed, batch, drops
 

@@ -192,5 +192,6 @@ def test_the_numbers_of_the_pxd_are_those_of_the_schema():
             "FOLDED": str(FLAG_FOLDED),
             "FIRST_SIP": str(FIELD_INDEX["method"]),
             "BODY": str(FIELD_INDEX["body"]),
+            "TAGS": str(FIELD_INDEX["tags"]),
         }.items()
     )

@@ -1,13 +1,15 @@
 """Parquet files of other versions of hepcat, and damaged ones, beside those of this version."""
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from hepcat.batch.schema import FIELDS
 from hepcat.config.lake import LakeSettings
 from hepcat.errors import HepcatError
 from hepcat.search.follow import Tail
-from hepcat.stores.lake import Lake, LakeWriter
-from tests.lake.make import numbered
+from hepcat.stores.lake import Lake, LakeWriter, journal
+from tests.lake.make import NOON, build, numbered
 
 OFF = LakeSettings(compact=False)
 
@@ -64,6 +66,32 @@ def test_following_a_lake_with_files_that_lack_columns(tmp_path):
     assert table.num_rows == 5
     assert table["session_id"].null_count == 5
     assert table["call_id"].to_pylist() == ["0", "1", "2", "3", "4"]
+
+
+def _tagged(n):
+    records = [{"payload": b"X", "call_id": b"%d" % i, "ts": NOON + i} for i in range(n)]
+    return build([record | {"tags": b"a=%d" % i} for i, record in enumerate(records)])
+
+
+def test_tags_beside_files_and_journals_from_before_there_were_any(tmp_path, monkeypatch):
+    """A Parquet file and a journal without the column or slice; then a journal and a file that have it."""
+    (old,) = _fill(tmp_path, 1)
+    _without(old, "tags")
+    untagged = numbered(5, 5)
+    untagged.fields = np.delete(untagged.fields, FIELDS.index("tags"), axis=1)
+    with LakeWriter(tmp_path, OFF) as writer:
+        with monkeypatch.context() as patch:
+            patch.setattr(journal, "FIELDS", tuple(name for name in FIELDS if name != "tags"))
+            writer.append(untagged)
+        assert _query(tmp_path, "SELECT count(*), count(tags) FROM sip") == [(10, 0)]
+    with LakeWriter(tmp_path, OFF) as writer:
+        writer.append(_tagged(3))
+        assert _query(tmp_path, "SELECT count(*), count(tags) FROM sip") == [(13, 3)]
+        writer.seal()
+        writer.append(_tagged(3))
+    found = _query(tmp_path, "SELECT tags FROM sip WHERE tags IS NOT NULL ORDER BY ALL")
+    assert found == [("a=0",), ("a=0",), ("a=1",), ("a=1",), ("a=2",), ("a=2",)]
+    assert _query(tmp_path, "SELECT count(*) FROM sip") == [(16,)]
 
 
 @pytest.mark.parametrize("size", [0, 3, 1000])

@@ -21,6 +21,7 @@ from .vectors_hep import (
     HEAD4,
     INVITE,
     RECEIVED,
+    TAGS,
     V4,
     VECTORS,
     Record,
@@ -275,7 +276,7 @@ def test_used_batch_gives_the_same() -> None:
     fresh, n = Batch.empty(50, 1), batch.n
     for name in ("status", "contact_port", "expires", "malformed", "flags"):
         assert (getattr(batch, name)[:n] == getattr(fresh, name)[:n]).all(), name
-    assert not batch.fields[:n, 3:].any()
+    assert not batch.fields[:n, 3:TAGS].any()
 
 
 def test_extra_headers_have_their_slots() -> None:

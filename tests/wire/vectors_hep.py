@@ -16,9 +16,10 @@ import numpy as np
 
 from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Batch
-from hepcat.batch.schema import NO_NODE, NO_VLAN
+from hepcat.batch.schema import FIELD_INDEX, NO_NODE, NO_VLAN
 from hepcat.wire.hep import AuthKeys, decode_hep
 
+TAGS = FIELD_INDEX["tags"]
 RECEIVED = 1_795_358_810_000_000
 INVITE = (
     b"INVITE sip:bob@example.org SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1\r\n"
@@ -44,6 +45,7 @@ class Record:
     payload: bytes | None = INVITE
     correlation_id: bytes | None = None
     node_name: bytes | None = None
+    tags: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -129,12 +131,19 @@ VECTORS: tuple[Vector, ...] = (
             *V4,
             chunk(14, b"secret"),
             chunk(17, b"corr@x"),
+            chunk(0x26, b"a=b;c=d"),
             chunk(19, b"edge-1"),
             u16(18, 42),
             BODY,
         ),
-        Record(node_id=2001, vlan=42, correlation_id=b"corr@x", node_name=b"edge-1"),
+        Record(node_id=2001, vlan=42, correlation_id=b"corr@x", node_name=b"edge-1", tags=b"a=b;c=d"),
         {"key": b"secret"},
+    ),
+    Vector(
+        "id and name of the agent",
+        hep3(*HEAD4, u32(12, 9), *V4, chunk(19, b"here"), BODY),
+        Record(node_id=9, node_name=b"here"),
+        {"default_id": 9, "default_name": b"here"},
     ),
     Vector(
         "capture id of the sender",
@@ -170,7 +179,7 @@ VECTORS: tuple[Vector, ...] = (
             chunk(0x29, b"g"),
             BODY,
         ),
-        Record(node_id=1, vlan=5, correlation_id=b"c", node_name=b"n"),
+        Record(node_id=1, vlan=5, correlation_id=b"c", node_name=b"n", tags=b"a=b"),
     ),
     Vector(
         "mac addresses as u64",
@@ -366,8 +375,8 @@ def check(batch: Batch) -> None:
     assert (sizes >= 0).all()
     fields = batch.fields[: batch.n].astype(np.int64)
     assert (fields[:, :, 0] + fields[:, :, 1] <= sizes[:, None]).all()
-    assert (fields[:, :3, 1].sum(axis=1) == sizes).all()
-    assert not fields[:, 3:].any()
+    assert (fields[:, :3, 1].sum(axis=1) + fields[:, TAGS, 1] == sizes).all()
+    assert not fields[:, 3:TAGS].any()
     assert not fields[fields[:, :, 1] == 0].any(), "a slice without a value is (0, 0)"
     for address in (batch.src_ip, batch.dst_ip):
         ipv4 = address[: batch.n][batch.family[: batch.n] == 2]
@@ -383,6 +392,7 @@ def records(batch: Batch) -> list[Record]:
             src_port=int(batch.src_port[i]), dst_port=int(batch.dst_port[i]), vlan=int(batch.vlan[i]),
             hep_type=int(batch.hep_type[i]), node_id=int(batch.node_id[i]), payload=batch.text(i, "payload"),
             correlation_id=batch.text(i, "correlation_id"), node_name=batch.text(i, "node_name"),
+            tags=batch.text(i, "tags"),
         )
         for i in range(batch.n)
     ]  # fmt: skip
@@ -390,7 +400,7 @@ def records(batch: Batch) -> list[Record]:
 
 def batch_of(rows: list[Record]) -> Batch:
     """Build a batch by hand, as a source other than HEP would."""
-    texts = [[r.payload or b"", r.correlation_id or b"", r.node_name or b""] for r in rows]
+    texts = [[r.payload or b"", r.correlation_id or b"", r.node_name or b"", r.tags or b""] for r in rows]
     batch = Batch.empty(max(1, len(rows)), sum(len(t) for row in texts for t in row) + 1)
     at = 0
     for i, (row, parts) in enumerate(zip(rows, texts, strict=True)):
@@ -403,7 +413,7 @@ def batch_of(rows: list[Record]) -> Batch:
         for k, part in enumerate(parts):
             batch.buffer[at : at + len(part)] = np.frombuffer(part, dtype=np.uint8)
             if part:
-                batch.fields[i, k] = (at - int(batch.start[i]), len(part))
+                batch.fields[i, TAGS if k == 3 else k] = (at - int(batch.start[i]), len(part))
             at += len(part)
         batch.start[i + 1] = at
     batch.n = len(rows)

@@ -10,6 +10,7 @@ cdef enum:
     FIRST_SIP = 3
     FOLDED = 4
     BODY = 29
+    TAGS = 30
 
 # How far ahead memory is asked, as in gather.py.
 cdef enum:

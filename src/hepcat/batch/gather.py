@@ -25,7 +25,8 @@ _CACHE_LINE = 64
 if not cython.compiled:
     FOLDED = FLAG_FOLDED
     FIRST_SIP = FIELD_INDEX["method"]  # only SIP fields are unfolded,
-    BODY = FIELD_INDEX["body"]  # and the body is not
+    BODY = FIELD_INDEX["body"]  # and the body is not,
+    TAGS = FIELD_INDEX["tags"]  # nor the tags behind it
     # Rows ahead whose slices, and whose octets, are asked of memory already; a line of the cache in
     # octets and in slices; and how much of a payload is headers, about.
     FAR, NEAR, LINE, LINE_SLICES, HEADERS = 20, 8, 64, 16, 640
@@ -139,7 +140,7 @@ def _soon_octets(buffer: Any, start: Any, fields: Any, row: cython.Py_ssize_t) -
 
 
 def _is_unfolded(folded: cython.bint, column: cython.int) -> cython.bint:
-    return folded and column >= FIRST_SIP and column != BODY
+    return folded and column >= FIRST_SIP and column != BODY and column != TAGS
 
 
 def _measure(

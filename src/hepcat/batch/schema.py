@@ -41,6 +41,7 @@ FIELDS: Final[tuple[str, ...]] = (
     "rtp_stat",
     "session_id",
     "body",  # 29: not a column; the SDP is read from it
+    "tags",  # 30: HEP chunk 0x0026
 )
 FIELD_INDEX: Final[dict[str, int]] = {name: i for i, name in enumerate(FIELDS)}
 #: Slices every batch has; extra headers (configuration `extra_headers`) follow after these.
@@ -53,7 +54,7 @@ NO_EXPIRES: Final = 0xFFFFFFFF
 NO_STATUS: Final = 0
 NO_PORT: Final = 0
 
-#: The longest record (payload, correlation id and node name together): slices are 16 bits wide,
+#: The longest record (payload, correlation id, node name and tags together): slices are 16 bits wide,
 #: and neither a UDP datagram nor a HEP message can be longer.
 MAX_RECORD: Final = 65_535
 
@@ -133,6 +134,7 @@ _HEAD: Final[tuple[Column, ...]] = (
     Column("node_id", "uint32", "capture agent id; HEP chunk 0x000c"),
     _slice("node_name", "capture agent name; HEP chunk 0x0013, else the name of its key"),
     _slice("correlation_id", "correlation id; HEP chunk 0x0011"),
+    _slice("tags", "what the capture plan tagged the message with; HEP chunk 0x0026"),
 )
 _PAYLOAD: Final = _slice("payload", "the octets as captured; HEP chunk 0x000f or 0x0010", "binary")
 

@@ -49,6 +49,8 @@ cdef class Decoder:
     cdef Py_ssize_t corr_len
     cdef Py_ssize_t name_at
     cdef Py_ssize_t name_len
+    cdef Py_ssize_t tags_at
+    cdef Py_ssize_t tags_len
     cdef int msg_family
     cdef Py_ssize_t addr_len
     cdef Py_ssize_t src4_at

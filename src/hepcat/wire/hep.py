@@ -27,7 +27,7 @@ import numpy as np
 
 from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Batch
-from hepcat.batch.schema import MAX_RECORD
+from hepcat.batch.schema import FIELD_INDEX, MAX_RECORD
 from hepcat.wire.hep_keys import AuthKeys
 
 __all__ = ["AuthKeys", "Decoder", "copy_octets", "decode_hep", "view"]
@@ -49,6 +49,7 @@ OK = cython.declare(cython.int, 1000)  # the message is in the batch, or ready t
 FULL = cython.declare(cython.int, 1001)  # no room: the caller takes the batch first
 
 LONGEST = cython.declare(cython.Py_ssize_t, MAX_RECORD)
+TAGS = cython.declare(cython.Py_ssize_t, FIELD_INDEX["tags"])
 
 #: IPv4-mapped IPv6 prefix, RFC 4291 section 2.5.5.2.
 MAPPED_PREFIX = np.array([0] * 10 + [0xFF, 0xFF] + [0] * 4, dtype=np.uint8)
@@ -146,8 +147,8 @@ class Decoder:
         """Forget the message before; -1 stands for a chunk that has not come."""
         self.compressed = False
         self.key_at = self.agent = self.payload_at = -1
-        self.key_len = self.payload_len = self.corr_len = self.name_len = 0
-        self.corr_at = self.name_at = 0
+        self.key_len = self.payload_len = self.corr_len = self.name_len = self.tags_len = 0
+        self.corr_at = self.name_at = self.tags_at = 0
         self.msg_family = self.src4_at = self.dst4_at = self.src6_at = self.dst6_at = -1
         self.msg_proto = self.msg_src_port = self.msg_dst_port = self.msg_type = 0
         self.msg_vlan = 0xFFFF
@@ -310,6 +311,9 @@ class Decoder:
                 self.src6_at = pos
             else:  # IPv6 destination
                 self.dst6_at = pos
+        elif kind == 0x0026:  # tags' values
+            self.tags_at = pos
+            self.tags_len = n
         return OK
 
     def _check_addresses(self) -> cython.int:
@@ -372,7 +376,7 @@ class Decoder:
         if not own_name and self.agent >= 0:
             self.name_at = self.name_starts[self.agent]
             self.name_len = self.name_starts[self.agent + 1] - self.name_at
-        size: cython.Py_ssize_t = self.payload_len + self.corr_len + self.name_len
+        size: cython.Py_ssize_t = self.payload_len + self.corr_len + self.name_len + self.tags_len
         if size > LONGEST or size > len(self.buffer):  # would not even fit into an empty batch
             return OVERSIZE
         row: cython.Py_ssize_t = self.row
@@ -391,7 +395,7 @@ class Decoder:
             copy_octets(self.buffer, at, self.data, self.name_at, self.name_len)
         else:
             copy_octets(self.buffer, at, self.name_octets, self.name_at, self.name_len)
-        self.start[row + 1] = at + self.name_len
+        at += self.name_len
         slot: cython.Py_ssize_t = row * self.slots
         self.fields[slot] = 0
         self.fields[slot + 1] = self.payload_len
@@ -400,6 +404,12 @@ class Decoder:
         self.fields[slot + 3] = self.corr_len
         self.fields[slot + 4] = self.payload_len + self.corr_len if self.name_len else 0
         self.fields[slot + 5] = self.name_len
+        if self.tags_len:
+            copy_octets(self.buffer, at, self.data, self.tags_at, self.tags_len)
+            self.fields[slot + 2 * TAGS] = at - base
+            self.fields[slot + 2 * TAGS + 1] = self.tags_len
+            at += self.tags_len
+        self.start[row + 1] = at
         self.ts[row] = self.received if self.msg_sec < 0 else self.msg_sec * 1_000_000 + self.msg_usec
         self.family[row] = self.msg_family
         self.ip_proto[row] = self.msg_proto
@@ -472,7 +482,7 @@ def decode_hep(
     one of them (Drop.AUTH; HEP 1 and 2 have no key), and its agent's name stands in for chunk 0x0013.
     inflate_bound: octets that a compressed payload may have.
 
-    A record is payload, correlation id, node name; the key is not copied. Consumed = appended +
+    A record is payload, correlation id, node name, tags; the key is not copied. Consumed = appended +
     dropped, exactly; fewer than count when the batch is out of rows or octets: hand it on and call
     again with the rest. A record over 65,535 octets, or longer than the whole of batch.buffer, is
     Drop.OVERSIZE, so that every call with an empty batch makes progress.

@@ -28,11 +28,14 @@ cdef class Encoder:
     cdef bint compress
     cdef bint little
     cdef long long capture_id
+    cdef long long default_id
+    cdef const unsigned char[::1] name
     # out
     cdef unsigned char[::1] out
     cdef long long[::1] offsets
     cdef Py_ssize_t pos
 
+    cdef inline int64_t _node(self, Py_ssize_t row) except -1 nogil
     cdef inline int _put8(self, int value) except -1 nogil
     cdef inline int _put16(self, int value) except -1 nogil
     cdef inline int _put32(self, long long value) except -1 nogil

@@ -8,7 +8,8 @@ the version cannot express gives an empty datagram (two equal offsets), never a 
 - a family other than 2 and 10; a time before 1970 or beyond 32 bits of seconds (HEP 2 and 3).
 
 HEP3's chunks come in the order in which common agents send them: 1, 2, 7, 8, 9, a, b, c (where there is
-an id), 3 and 4 or 5 and 6, e (key), 11 (correlation id), 13 (node name), 12 (VLAN), f or 10 (payload).
+an id), 3 and 4 or 5 and 6, e (key), 11 (correlation id), 26 (tags), 13 (node name), 12 (VLAN), f or 10
+(payload).
 HEP2 gets the length octet 28 or 52 less the 12 of its time part, and by default little-endian
 seconds, microseconds and id: both is what real senders do and real receivers expect. Its id has 16
 bits: 0 stands in for a longer one and for none.
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hepcat.batch.layout import Batch
-from hepcat.batch.schema import HEP_SIP, NO_NODE, NO_VLAN
+from hepcat.batch.schema import FIELD_INDEX, HEP_SIP, NO_NODE, NO_VLAN
 from hepcat.wire.hep import view
 
 if not cython.compiled:  # compiled, hep_encode.pxd imports it
@@ -32,11 +33,14 @@ LONGEST = cython.declare(cython.Py_ssize_t, 65_535)
 ABSENT_VLAN = cython.declare(cython.int, NO_VLAN)
 ABSENT_NODE = cython.declare(cython.longlong, NO_NODE)
 SIP = cython.declare(cython.int, HEP_SIP)
+TAGS = cython.declare(cython.Py_ssize_t, FIELD_INDEX["tags"])
 
 #: Octets of a HEP3 message without key, slices, VLAN and addresses: header and chunks 1, 2, 7 to c, f.
 _FIXED3 = cython.declare(cython.Py_ssize_t, 6 + 7 + 7 + 8 + 8 + 10 + 10 + 7 + 10 + 6)
 #: The most that a message has beside its slices and its key.
-_MOST = 6 + 7 + 7 + 8 + 8 + 10 + 10 + 7 + 10 + 22 + 22 + 6 + 6 + 6 + 8 + 6
+_MOST = 6 + 7 + 7 + 8 + 8 + 10 + 10 + 7 + 10 + 22 + 22 + 6 + 6 + 6 + 6 + 8 + 6
+#: The slices that go into a message: payload, correlation id, node name, tags.
+_SLICES = (0, 1, 2, FIELD_INDEX["tags"])
 
 
 class Encoder:
@@ -74,6 +78,18 @@ class Encoder:
         self.packed = view(packed)
         if packed_at is not None:
             self.packed_at = view(packed_at)
+
+    def defaults(self, default_id: int, name: bytes) -> None:
+        """Set what stands in for a row's missing node id and node name; ABSENT_NODE, empty: nothing."""
+        self.default_id = default_id
+        self.name = view(name)
+
+    def _node(self, row: cython.Py_ssize_t) -> cython.longlong:
+        """The node id to send for a row, ABSENT_NODE for none."""
+        if self.capture_id >= 0:
+            return self.capture_id
+        node: cython.longlong = self.node_id[row]
+        return self.default_id if node == ABSENT_NODE else node
 
     def _put8(self, value: cython.int) -> cython.int:
         self.out[self.pos] = value & 0xFF
@@ -125,7 +141,7 @@ class Encoder:
         """Total length of a HEP3 message."""
         slot: cython.Py_ssize_t = row * self.slots
         total: cython.Py_ssize_t = _FIXED3 + (20 if self.family[row] == 2 else 44)
-        if self.capture_id < 0 and self.node_id[row] == ABSENT_NODE:
+        if self._node(row) == ABSENT_NODE:
             total -= 10
         if len(self.key):
             total += 6 + len(self.key)
@@ -133,6 +149,10 @@ class Encoder:
             total += 6 + self.fields[slot + 3]
         if self.fields[slot + 5]:
             total += 6 + self.fields[slot + 5]
+        elif len(self.name):
+            total += 6 + len(self.name)
+        if self.fields[slot + 2 * TAGS + 1]:
+            total += 6 + self.fields[slot + 2 * TAGS + 1]
         if self.vlan[row] != ABSENT_VLAN:
             total += 8
         if self.compress and self.packed_at[i + 1] > self.packed_at[i]:
@@ -141,7 +161,7 @@ class Encoder:
 
     def _encode3(self, i: cython.Py_ssize_t, row: cython.Py_ssize_t, total: cython.Py_ssize_t) -> cython.int:
         slot: cython.Py_ssize_t = row * self.slots
-        node: cython.longlong = self.capture_id if self.capture_id >= 0 else self.node_id[row]
+        node: cython.longlong = self._node(row)
         self._copy(self.magic, 0, 4)
         self._put16(total)
         self._head(0x0001, 1)  # IP family
@@ -176,8 +196,13 @@ class Encoder:
             self._copy(self.key, 0, len(self.key))
         if self.fields[slot + 3]:
             self._slice(0x0011, row, 1)  # internal correlation id
+        if self.fields[slot + 2 * TAGS + 1]:
+            self._slice(0x0026, row, TAGS)  # tags' values
         if self.fields[slot + 5]:
             self._slice(0x0013, row, 2)  # node name
+        elif len(self.name):
+            self._head(0x0013, len(self.name))
+            self._copy(self.name, 0, len(self.name))
         if self.vlan[row] != ABSENT_VLAN:
             self._head(0x0012, 2)  # VLAN id
             self._put16(self.vlan[row])
@@ -188,7 +213,7 @@ class Encoder:
 
     def _encode12(self, row: cython.Py_ssize_t, version: cython.int) -> cython.int:
         size: cython.int = 4 if self.family[row] == 2 else 16
-        node: cython.longlong = self.capture_id if self.capture_id >= 0 else self.node_id[row]
+        node: cython.longlong = self._node(row)
         self._put8(version)
         self._put8(8 + 2 * size)
         self._put8(self.family[row])
@@ -253,6 +278,8 @@ def encode_hep(
     capture_id: int | None = None,
     rows: Any = None,
     byteorder: str = "little",
+    default_id: int | None = None,
+    default_name: bytes = b"",
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Encode rows of a batch as HEP datagrams; return (buffer, offsets).
 
@@ -261,7 +288,8 @@ def encode_hep(
     `numpy.flatnonzero(numpy.diff(offsets) == 0)` are the places that the caller has to count.
 
     version: 1, 2 or 3. rows: which, as integers or as a mask; None for all batch.n. capture_id stands
-    in for every row's node id. HEP3 only: key (chunk 0x000e, none where empty), compress (zlib payload
+    in for every row's node id, default_id and default_name (HEP3) for the node id and name that a row has
+    not. HEP3 only: key (chunk 0x000e, none where empty), compress (zlib payload
     where that is shorter), magic (b"HEP3" or b"EEP1"). HEP2 only: byteorder of time and id, "little"
     or "big". Raises ValueError for options outside of these, IndexError for a row that there is not.
     """
@@ -273,6 +301,10 @@ def encode_hep(
         raise ValueError("encode_hep: byteorder is 'little' or 'big'")
     if capture_id is not None and not 0 <= capture_id <= (0xFFFF if version == 2 else 0xFFFFFFFF):
         raise ValueError(f"encode_hep: HEP{version} has no room for the capture id {capture_id}")
+    if default_id is not None and not 0 <= default_id <= NO_NODE:
+        raise ValueError(f"encode_hep: {default_id} is no node id")
+    if len(default_name) > 0xFFFF:
+        raise ValueError("encode_hep: default_name has no room in a chunk")
     chosen = np.arange(batch.n) if rows is None else np.asarray(rows)
     if chosen.dtype == np.bool_:
         chosen = np.flatnonzero(chosen)
@@ -282,12 +314,13 @@ def encode_hep(
     offsets = np.zeros(len(chosen) + 1, dtype=np.int64)
     if not len(chosen):
         return np.empty(0, dtype=np.uint8), offsets
-    slices = int(batch.fields[chosen, :3, 1].sum(dtype=np.int64))
-    out = np.empty(slices + len(chosen) * (_MOST + len(key)), dtype=np.uint8)
+    slices = sum(int(batch.fields[chosen, i, 1].sum(dtype=np.int64)) for i in _SLICES)
+    out = np.empty(slices + len(chosen) * (_MOST + len(key) + len(default_name)), dtype=np.uint8)
     packed, packed_at = _pack(batch, chosen) if compress and version == 3 else (b"", None)
     encoder = Encoder(batch, chosen, out, offsets)
     encoder.options(
         magic, key, byteorder == "little", -1 if capture_id is None else capture_id, packed, packed_at
     )
+    encoder.defaults(NO_NODE if default_id is None else default_id, default_name)
     encoder.run(version)
     return out[: int(encoder.pos)], offsets

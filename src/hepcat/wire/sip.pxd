@@ -71,6 +71,7 @@ cdef enum:
     F_AUTH = 22
     F_DIVERSION = 25
     F_BODY = 29
+    F_TAGS = 30
     SIP = 1
     LONGEST = 65535
     SLOT_MASK = 511

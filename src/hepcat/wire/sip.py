@@ -33,8 +33,8 @@ if not cython.compiled:  # compiled, they are an enum of sip.pxd
         ASSERTED, AT, AUTHORIZATION, BACKSLASH, BODY_SHORT, BRANCH_AT, CALL_ID, CALL_ID_MISSING,
         CLOSE_BRACKET, COLON, COMMA, CONTACT, CONTENT_LENGTH, CONTENT_LENGTH_WRONG, CR, CSEQ,
         CSEQ_MISSING, CSEQ_WRONG, DIVERSION, DOT, EQUALS, EXPIRES, FOLDED, FROM, FROM_MISSING, F_AUTH,
-        F_BODY, F_CONTACT, F_DIVERSION, F_FROM, F_METHOD, F_PHRASE, F_PID, F_RURI, F_TO, F_VIA, GREATER,
-        HEADER_LINE, JUNK_LINES, KEEPALIVE, LESS, LF, LONGEST, LONGEST_METHOD, MAX_HEADERS, NEITHER,
+        F_BODY, F_CONTACT, F_DIVERSION, F_FROM, F_METHOD, F_PHRASE, F_PID, F_RURI, F_TAGS, F_TO, F_VIA,
+        GREATER, HEADER_LINE, JUNK_LINES, KEEPALIVE, LESS, LF, LONGEST, LONGEST_METHOD, MAX_HEADERS, NEITHER,
         NOT_SIP, NO_HEADER_END, NO_NUMBER, NUL, OPEN_BRACKET, OVERSIZE, PREFERRED, PROXY_AUTHORIZATION,
         QUESTION, QUOTE, REMOTE_PARTY, REQUEST, RESPONSE, SCHEME_OTHER, SCHEME_SIP, SCHEME_TEL,
         SCHEME_WRONG, SEMICOLON, SIP, SLASH, SLOT_MASK, SPACE, STAR, START_LINE, STUN, TAB, TAG_AT, TO,
@@ -751,7 +751,11 @@ class Indexer:
         for field in range(F_METHOD, self.width):
             lo = self.base + self.fields[self.out + 2 * field]
             hi = lo + self.fields[self.out + 2 * field + 1]
-            if field != F_BODY and (self._find(LF, lo, hi) < hi or self._find(CR, lo, hi) < hi):
+            if (
+                field != F_BODY
+                and field != F_TAGS
+                and (self._find(LF, lo, hi) < hi or self._find(CR, lo, hi) < hi)
+            ):
                 self.flag |= FOLDED
                 return 0
         return 0
@@ -762,7 +766,9 @@ class Indexer:
         """Give every output of the row its "no value"."""
         self.base = cython.cast(cython.Py_ssize_t, self.start[row])
         self.out = row * self.width * 2
-        self._clear(self.out + 2 * F_METHOD, self.out + 2 * self.width)
+        self._clear(self.out + 2 * F_METHOD, self.out + 2 * F_TAGS)
+        if self.width > F_TAGS + 1:  # extra headers
+            self._clear(self.out + 2 * F_TAGS + 2, self.out + 2 * self.width)
         self.fault = self.malformed[row]
         if self.fault != TRUNCATED and self.fault != OVERSIZE:
             self.fault = 0

@@ -87,6 +87,7 @@ F_CONTACT = FIELD_INDEX["contact_user"]
 F_AUTH = FIELD_INDEX["auth_user"]
 F_DIVERSION = FIELD_INDEX["diversion"]
 F_BODY = FIELD_INDEX["body"]
+F_TAGS = FIELD_INDEX["tags"]  # not SIP: left as it is
 
 SIP = schema.HEP_SIP
 LONGEST = schema.MAX_RECORD
