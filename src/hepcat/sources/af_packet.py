@@ -1,0 +1,494 @@
+"""Frames from an interface: a TPACKET_V3 ring, shared with the kernel and walked where it lies.
+
+In: an interface's name (or "any"), a filter. Out: windows; each is one block of the ring or a part of it,
+lent until `release`, which gives the block back to the kernel. What can go wrong: HepcatError from the
+constructor (no right, no such interface, no memory). Later the interface may go down, come up, vanish and
+come back: each is logged once, and capturing goes on.
+
+- A named interface with Ethernet headers is read with them (SOCK_RAW). "any", and interfaces without such
+  headers (tun, ipip, sit, gre, ppp), are read behind the link header (SOCK_DGRAM). "any" has ifindex 0, so
+  interfaces that are made later are in it.
+- The filter is attached while the socket has no protocol and so receives nothing: no other packet slips in.
+- Promiscuous mode is asked for by membership, which the kernel counts for each socket and takes back when
+  the socket goes, however the process ends.
+- Workers share an interface by PACKET_FANOUT_HASH, which is symmetric: both directions of a flow reach one
+  worker. PACKET_FANOUT_FLAG_DEFRAG is not set: it would put IPv4 fragments together in the kernel, where
+  neither bound nor counter of ours holds and IPv6 is left out. Without it all fragments of a datagram have
+  one hash (of its addresses: no port is looked at in any of them), so one worker gets them all.
+- Other sniffers are not affected, nor the packets themselves.
+
+packets + kernel drops = packets that matched the filter. packets = rows of windows + drops[OUTGOING] +
+drops[FRAME_MALFORMED] (0, unless the kernel's headers lie).
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import select
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import structlog
+
+from hepcat.batch.drops import Drop
+from hepcat.errors import HepcatError
+from hepcat.sources.filter_program import Instruction
+from hepcat.sources.filters import Filter, accept_nothing, compile_filter
+from hepcat.sources.frame_source import Window
+from hepcat.wire.columns import Packets
+from hepcat.wire.tpacket import BLOCK_OVERHEAD, PACKET_OVERHEAD, BlockWalker
+
+log = structlog.get_logger("hepcat.capture")
+
+ANY: Final = "any"
+#: Whether this system has packet sockets.
+AVAILABLE: Final = hasattr(socket, "AF_PACKET")
+
+SOL_PACKET: Final = 263
+PACKET_ADD_MEMBERSHIP: Final = 1
+PACKET_DROP_MEMBERSHIP: Final = 2
+PACKET_RX_RING: Final = 5
+PACKET_STATISTICS: Final = 6
+PACKET_VERSION: Final = 10
+PACKET_FANOUT: Final = 18
+PACKET_MR_PROMISC: Final = 1
+TPACKET_V3: Final = 2
+FANOUT_HASH: Final = 0
+FANOUT_UNIQUE: Final = 0x2000  # PACKET_FANOUT_FLAG_UNIQUEID
+SO_ATTACH_FILTER: Final = 26
+ETH_P_ALL: Final = 3
+SIOCGIFHWADDR: Final = 0x8927  # netdevice(7)
+
+#: Hardware types whose frames begin with an Ethernet header: ARPHRD_ETHER, ARPHRD_LOOPBACK.
+_ETHERNET_TYPES: Final = (1, 772)
+#: Blocks are of this size, or of the next power of two that holds a packet of the snap length.
+_BLOCK: Final = 1 << 18
+_SMALLEST_BLOCK: Final = 1 << 14
+_FEWEST_BLOCKS: Final = 4
+#: Rows of a window; a block of the smallest packets has more, and then makes several windows.
+_ROWS: Final = 2048
+#: Seconds between two attempts to find an interface that has vanished.
+_RETRY: Final = 0.5
+#: Sockets kept to join a fan-out group anew: a socket leaves its group only by being closed, and when the
+#: interface vanished the right to make another may have been given up.
+_SPARES: Final = 4
+
+
+@dataclass(slots=True)
+class RingWindow(Window):
+    """A window that knows its block. last: nothing more of the block is to come."""
+
+    block: int = -1
+    last: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Blocks of a ring: octets of one, and how many."""
+
+    block_octets: int
+    blocks: int
+
+    @classmethod
+    def of(cls, ring_octets: int, snap_len: int) -> "Geometry":
+        """Choose blocks that hold any packet, and at least a few of them."""
+        longest = BLOCK_OVERHEAD + PACKET_OVERHEAD + snap_len
+        block = max(_SMALLEST_BLOCK, mmap.PAGESIZE)
+        while block < longest or (block < _BLOCK and block * 2 * 16 <= ring_octets):
+            block *= 2
+        return cls(block, max(_FEWEST_BLOCKS, ring_octets // block))
+
+    @property
+    def octets(self) -> int:
+        """Octets of the ring."""
+        return self.block_octets * self.blocks
+
+
+def link_type(dev: str) -> int:
+    """Return an interface's hardware type (ARPHRD_*). Raises HepcatError where there is no such interface."""
+    octets = dev.encode()
+    if not 0 < len(octets) < 16:
+        raise _no_interface(dev)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            answer = fcntl.ioctl(sock.fileno(), SIOCGIFHWADDR, struct.pack("16s24x", octets))
+        except OSError as error:
+            raise _open_error(dev, error) from None
+    return int(struct.unpack_from("=H", answer, 16)[0])
+
+
+def is_cooked(dev: str) -> bool:
+    """Whether frames of this interface are read behind their link header. Raises HepcatError."""
+    return dev == ANY or link_type(dev) not in _ETHERNET_TYPES
+
+
+class RingSource:
+    """Frames of one interface; a FrameSource. `drops` and `packets` count what came since the start."""
+
+    def __init__(
+        self,
+        dev: str,
+        filter: Filter | None = None,
+        ring_octets: int = 12 * 2**20,
+        snap_len: int = 65535,
+        timeout_ms: int = 20,
+        promisc: bool = True,
+        fanout: tuple[int, int] | None = None,
+    ) -> None:
+        """Open and begin to capture.
+
+        filter: made for any live link; it is compiled anew for this one. None takes everything.
+        ring_octets: of the ring, about. timeout_ms: how long a block waits to fill. fanout: (group,
+        workers); group 0 asks the kernel for a new one, which `group` then names for the others.
+        """
+        self.name = dev
+        self.ended = False
+        self.packets = 0
+        self.drops = np.zeros(len(Drop), dtype=np.int64)
+        self.cooked = is_cooked(dev)
+        self.group = fanout[0] if fanout is not None and fanout[1] > 1 else None
+        self._new_group = self.group == 0
+        self._promisc = promisc and dev != ANY
+        self._filter = _for_socket(filter, self.cooked, snap_len)
+        self._geometry = Geometry.of(ring_octets, snap_len)
+        self._timeout_ms = timeout_ms
+        self._spares: list[socket.socket] = []
+        self._free: list[Packets] = []
+        self._kernel_drops = 0
+        self._down = False
+        self._gone = False
+        self._retry_at = 0.0
+        self._open()
+        if self.group is not None:
+            with contextlib.suppress(OSError):
+                self._spares = [self._make_socket() for _ in range(_SPARES)]
+
+    # ---- the contract
+
+    def next_window(self, timeout: float) -> RingWindow | None:
+        """Return the next block's packets, None when none came within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not self.ended:
+            if self._walker.left > 0:
+                window = self._lend(more=True)
+            elif self._is_ready():
+                window = self._lend(more=False)
+            else:
+                left = deadline - time.monotonic()
+                if left <= 0 and timeout > 0:
+                    return None
+                self._wait(max(left, 0.0))
+                if timeout <= 0 and not self._is_ready():
+                    return None
+                continue
+            if window is not None:
+                return window
+        return None
+
+    def release(self, window: Window) -> None:
+        """Give a window back."""
+        assert isinstance(window, RingWindow)
+        if window.last and window.block >= 0 and not self.ended:
+            self._walker.release_block(window.block)
+            self._lent -= 1
+        window.block = -1
+        self._free.append(window.packets)
+
+    def kernel_drops(self) -> int:
+        """Return how many packets the ring had no room for since the last call."""
+        if not self.ended:
+            self._read_statistics()
+        count, self._kernel_drops = self._kernel_drops, 0
+        return count
+
+    def close(self) -> None:
+        """Close; promiscuous mode goes back to what it was. Windows lent out stay readable."""
+        if self.ended:
+            return
+        self._read_statistics()
+        self.ended = True
+        self._close_socket()
+        for spare in self._spares:
+            spare.close()
+
+    # ---- beyond the contract
+
+    def fileno(self) -> int:
+        """The socket, for poll: readable when a block is ready."""
+        return self._sock.fileno()
+
+    def set_filter(self, filter: Filter | None, snap_len: int = 65535) -> None:
+        """Put another filter in the place of this one; not a packet is seen without either."""
+        self._filter = _for_socket(filter, self.cooked, snap_len)
+        _attach(self._sock, self._filter)
+
+    # ---- socket and ring
+
+    def _open(self) -> None:
+        """Make socket and ring, and begin."""
+        try:
+            self._sock = self._make_socket()
+        except OSError as error:
+            raise _open_error(self.name, error) from None
+        try:
+            self._start()
+        except OSError as error:
+            self._sock.close()
+            raise _open_error(self.name, error, self._geometry) from None
+        except BaseException:
+            self._sock.close()
+            raise
+
+    def _make_socket(self) -> socket.socket:
+        """A packet socket that receives nothing yet; a spare one where making one is no longer allowed."""
+        kind = socket.SOCK_DGRAM if self.cooked else socket.SOCK_RAW
+        try:
+            return socket.socket(socket.AF_PACKET, kind, 0)
+        except PermissionError:
+            if not self._spares:
+                raise
+            return self._spares.pop()
+
+    def _start(self) -> None:
+        sock, shape = self._sock, self._geometry
+        sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+        # In a group, the socket must be bound before it may join; until then the group's packets are not
+        # its own, and it takes none.
+        _attach(sock, self._filter if self.group is None else accept_nothing())
+        frame = 2048
+        request = (shape.block_octets, shape.blocks, frame, shape.octets // frame, self._timeout_ms, 0, 0)
+        sock.setsockopt(SOL_PACKET, PACKET_RX_RING, struct.pack("=7I", *request))
+        self._map = mmap.mmap(sock.fileno(), shape.octets, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        for advice in ("MADV_DONTFORK", "MADV_DONTDUMP"):  # no copies of traffic in children or core files
+            with contextlib.suppress(OSError, AttributeError):
+                self._map.madvise(getattr(mmap, advice))
+        self._ring = np.frombuffer(self._map, dtype=np.uint8)
+        self._walker = BlockWalker(self._ring, shape.block_octets, self.cooked)
+        self._block = 0
+        self._lent = 0
+        self._bind()
+        if self.group is not None:
+            self._join()
+            _attach(sock, self._filter)
+        self._poll = select.poll()
+        self._poll.register(sock.fileno(), select.POLLIN | select.POLLERR)
+
+    def _bind(self) -> None:
+        """Bind to the interface; from here on packets come."""
+        if self.name == ANY:
+            self._index = 0
+            _bind_any(self._sock)
+            return
+        self._index = socket.if_nametoindex(self.name)
+        if self._promisc:
+            self._membership(PACKET_ADD_MEMBERSHIP)
+        self._sock.bind((self.name, ETH_P_ALL))
+
+    def _membership(self, option: int) -> None:
+        request = struct.pack("=iHH8s", self._index, PACKET_MR_PROMISC, 0, b"")
+        self._sock.setsockopt(SOL_PACKET, option, request)
+
+    def _join(self) -> None:
+        """Join the fan-out group, or make it."""
+        flags = FANOUT_UNIQUE if self._new_group and not self.group else 0
+        value = (self.group or 0) | ((FANOUT_HASH | flags) << 16)
+        self._sock.setsockopt(SOL_PACKET, PACKET_FANOUT, value)
+        self.group = self._sock.getsockopt(SOL_PACKET, PACKET_FANOUT) & 0xFFFF
+
+    def _close_socket(self) -> None:
+        """Take leave. The mapping keeps the socket open as long as somebody holds a window of it, so what
+        the socket did to the interface is undone first.
+        """
+        if self._promisc and not self._gone:
+            with contextlib.suppress(OSError):
+                self._membership(PACKET_DROP_MEMBERSHIP)
+        with contextlib.suppress(OSError):
+            _attach(self._sock, accept_nothing())
+        self._sock.close()
+        self._ring = self._ring[:0].copy()
+        del self._walker
+        with contextlib.suppress(BufferError):
+            self._map.close()
+
+    # ---- blocks
+
+    def _is_ready(self) -> bool:
+        return self._lent < self._geometry.blocks and self._walker.is_ready(self._at)
+
+    @property
+    def _at(self) -> int:
+        return self._block * self._geometry.block_octets
+
+    def _lend(self, more: bool) -> RingWindow | None:
+        """Read rows of the current block; None where it held none (only outgoing copies of loopback)."""
+        packets = self._free.pop() if self._free else Packets.empty(_ROWS)
+        at = self._at
+        skipped = int(self.drops[Drop.OUTGOING])
+        if more:
+            n = self._walker.walk_on(packets, self.drops)
+        else:
+            n = self._walker.walk_block(at, packets, self.drops)
+            self._lent += 1
+        self.packets += n + int(self.drops[Drop.OUTGOING]) - skipped
+        last = self._walker.left == 0
+        if last:
+            self._block = (self._block + 1) % self._geometry.blocks
+        window = RingWindow(self._ring, packets, int(packets.ts[n - 1]) if n else 0, at, last)
+        if n:
+            return window
+        self.release(window)
+        return None
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for a block, an error of the interface, or the end of the time."""
+        if self._gone:
+            if time.monotonic() >= self._retry_at:
+                self._come_back()
+            if self._gone:
+                time.sleep(min(seconds, _RETRY))
+                return
+        if self._down:  # an interface that is down gives no event when it comes up; packets tell
+            seconds = min(seconds, _RETRY)
+        for _, events in self._poll.poll(seconds * 1000):
+            if events & ~select.POLLIN:
+                self._take_error()
+
+    # ---- the interface's fate
+
+    def _take_error(self) -> None:
+        """Read the socket's error (which clears it): ENETDOWN when the interface went down or vanished."""
+        code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code == 0:
+            return
+        if self.name != ANY and not self._exists():
+            self._gone = True
+            self._retry_at = time.monotonic() + _RETRY
+            log.warning("interface vanished; waiting for it to come back", dev=self.name)
+        elif code == errno.ENETDOWN:
+            self._down = True
+            log.warning("interface is down", dev=self.name)
+        else:
+            log.warning("interface reports an error", dev=self.name, error=os.strerror(code))
+
+    def _exists(self) -> bool:
+        try:
+            return socket.if_nametoindex(self.name) == self._index
+        except OSError:
+            return False
+
+    def _come_back(self) -> None:
+        """Bind anew to an interface that has vanished, if it is there again."""
+        self._retry_at = time.monotonic() + _RETRY
+        try:
+            socket.if_nametoindex(self.name)
+            if is_cooked(self.name) != self.cooked:
+                return
+        except (OSError, HepcatError):
+            return
+        try:
+            if self.group is None:
+                self._bind()
+            else:
+                self._rejoin()
+        except OSError as error:
+            log.warning("interface is back, but cannot be opened", dev=self.name, error=error.strerror)
+            return
+        self._gone = self._down = False
+        log.info("interface is back", dev=self.name)
+
+    def _rejoin(self) -> None:
+        """A member of a group cannot be bound again: take another socket, and another ring."""
+        self._read_statistics()
+        self._close_socket()
+        self._sock = self._make_socket()
+        self._start()
+
+    def _read_statistics(self) -> None:
+        """Read (which clears) the ring's counts: packets, drops, times it was full."""
+        with contextlib.suppress(OSError):
+            octets = self._sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)
+            self._kernel_drops += struct.unpack("=3I", octets)[1]
+
+
+def open_rings(
+    dev: str,
+    workers: int,
+    filter: Filter | None = None,
+    ring_octets: int = 12 * 2**20,
+    snap_len: int = 65535,
+    timeout_ms: int = 20,
+    promisc: bool = True,
+) -> list[RingSource]:
+    """Open one source a worker, in a fan-out group of their own. Raises HepcatError."""
+    sources: list[RingSource] = []
+    group = 0
+    try:
+        for _ in range(workers):
+            fanout = (group, workers) if workers > 1 else None
+            sources.append(RingSource(dev, filter, ring_octets, snap_len, timeout_ms, promisc, fanout))
+            group = sources[0].group or 0
+    except BaseException:
+        for source in sources:
+            source.close()
+        raise
+    return sources
+
+
+def _for_socket(filter: Filter | None, cooked: bool, snap_len: int) -> tuple[Instruction, ...]:
+    """Return the instructions for this kind of socket; without a filter one that cuts to the snap length."""
+    if filter is None:
+        return ((0x06, 0, 0, snap_len),)
+    if filter.snap_len != snap_len:
+        filter = compile_filter(
+            filter.expression, filter.link, filter.pass_fragments, snap_len, where=filter.where
+        )
+    return filter.for_link("cooked" if cooked else "ethernet").instructions
+
+
+def _attach(sock: socket.socket, program: tuple[Instruction, ...]) -> None:
+    """Attach a filter in the place of any before it (struct sock_fprog: a count and a pointer)."""
+    octets = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+    buffer = ctypes.create_string_buffer(octets)
+    sock.setsockopt(
+        socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(program), ctypes.addressof(buffer))
+    )
+
+
+def _bind_any(sock: socket.socket) -> None:
+    """Bind to every interface, those to come too (ifindex 0, which Python's bind has no word for)."""
+    address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(ETH_P_ALL), 0, 0, 0, 0, b"")
+    libc: Any = ctypes.CDLL(None, use_errno=True)
+    if libc.bind(sock.fileno(), address, len(address)) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def _no_interface(dev: str) -> HepcatError:
+    there = ", ".join(sorted(name for _, name in socket.if_nameindex()))
+    return HepcatError(f"there is no interface {dev or '(empty)'}", f'There are: {there}; or "any".')
+
+
+def _open_error(dev: str, error: OSError, shape: Geometry | None = None) -> HepcatError:
+    """What to tell of a failure to open, and what to do."""
+    if error.errno == errno.ENODEV:
+        return _no_interface(dev)
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return HepcatError(
+            f"no right to capture on {dev}",
+            "Start as root (with `user` set, it becomes that user at once), or give the right: "
+            "AmbientCapabilities=CAP_NET_RAW in the systemd unit.",
+        )
+    if error.errno == errno.ENOMEM and shape is not None:
+        return HepcatError(
+            f"no memory for a ring of {shape.octets >> 20} MiB on {dev}", "Set a smaller ring_buffer."
+        )
+    if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
+        return HepcatError("this kernel has no packet sockets", "Load them: modprobe af_packet.")
+    return HepcatError(f"cannot capture on {dev}: {error.strerror or error}", "`hepcat doctor` looks why.")
