@@ -5,7 +5,6 @@ still root), `start`, `reload` any number of times, `stop`. What can go wrong: H
 `reload`; afterwards only the log and the counters tell.
 """
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from hepcat.plans.plan import Environment
 from hepcat.sinks.frame_writer import FrameWriter
 from hepcat.sinks.make import make_sink
 from hepcat.sinks.sink import Sink
+from hepcat.sources.devices import open_device
 from hepcat.sources.frame_source import FrameSource
 from hepcat.sources.source import Source, Tally
 from hepcat.wire.media import MediaTable
@@ -175,17 +175,9 @@ class Agent:
 
             self._add_worker(TzspSource(settings.tzsp), profile)
         else:
-            for number, dev in enumerate(settings.dev):
-                self._open_device(profile, dev, number)
-
-    def _open_device(self, profile: Prepared, dev: str, number: int) -> None:
-        from hepcat.sources.devices import open_device
-
-        settings = profile.settings
-        # Fan-out groups are the namespace's: two agents, or two profiles, must not share one by accident.
-        group = (os.getpid() * 31 + self.profiles.index(profile) * 7 + number) & 0xFFFF
-        for _ in range(settings.workers):
-            self._add_worker(open_device(dev, profile.filter, settings, group), profile)
+            for dev in settings.dev:
+                for source in open_device(dev, profile.filter(), settings):
+                    self._add_worker(source, profile)
 
     def _add_worker(self, source: FrameSource, profile: Prepared) -> None:
         reader = self.open_reader(profile, f"{profile.name}:{source.name}")

@@ -107,7 +107,8 @@ class Reader:
         self.planner = planner
         self._profile = profile
         self._filters = frozenset(settings.capture_filter)
-        raw = profile.filter("raw") if profile.expression and settings.reassemble else None
+        whole = profile.filter() if settings.reassemble else None
+        raw = whole.raw() if whole is not None else None
         self._dissector = Dissector(
             profile.dissect, tally.drops, tally.frame_drops, secrets=secrets, keep=_program(raw)
         )
@@ -191,6 +192,7 @@ class CaptureWorker:
         self.source = source
         self._clock = clock
         self._writer = writer
+        self._skipped: Array = np.zeros(len(Drop), dtype=np.int64)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"capture {source.name}", daemon=True)
 
@@ -221,8 +223,18 @@ class CaptureWorker:
             else:
                 reader.expire(self._clock())
             reader.tally.kernel += source.kernel_drops()
+            self._count_skipped()
         reader.expire(END_OF_TIME)
         source.close()
+
+    def _count_skipped(self) -> None:
+        """Count what the source itself passed over, such as the second sight of loopback's packets."""
+        drops: Any = getattr(self.source, "drops", None)
+        if drops is not None:
+            tally, fresh = self.reader.tally, drops - self._skipped
+            tally.packets += int(fresh.sum())
+            tally.frame_drops += fresh
+            self._skipped = drops.copy()
 
 
 class AddressReplacement:

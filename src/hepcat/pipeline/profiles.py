@@ -7,7 +7,7 @@ file, line and column of a plan, or the filter expression and libpcap's words.
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from hepcat.config.agent import AgentSettings, ProfileSettings
 from hepcat.errors import HepcatError
 from hepcat.plans.builtin import builtin_plan
 from hepcat.plans.compiler import Plan, compile_plan
-from hepcat.sources.filters import Filter, compile_filter
+from hepcat.sources.filters import Filter, Link, compile_filter
 from hepcat.wire.columns import TUNNELS_ALL
 from hepcat.wire.dissect import DissectOptions
 
@@ -47,19 +47,13 @@ class Prepared:
     def name(self) -> str:
         return self.settings.name
 
-    def filter(self, link: Any) -> Filter | None:
+    def filter(self, link: Link = "ethernet") -> Filter | None:
         """Compile the expression for a link; None where everything is wanted. Raises HepcatError."""
         if not self.expression:
             return None
-        try:
-            return compile_filter(
-                self.expression,
-                link,
-                self.settings.reassemble and self.settings.pass_fragments,
-                self.settings.snap_len,
-            )
-        except HepcatError as error:
-            raise HepcatError(f"profile {self.name}: {error}", error.hint) from None
+        own = self.settings
+        fragments = own.reassemble and own.pass_fragments
+        return compile_filter(self.expression, link, fragments, own.snap_len, where=f"profile {self.name}")
 
 
 def prepare(agent: AgentSettings) -> list[Prepared]:

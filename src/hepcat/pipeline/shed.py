@@ -19,7 +19,7 @@ from hepcat.batch.gather import take_rows
 from hepcat.batch.layout import Array, Batch
 from hepcat.batch.schema import FIELD_INDEX, FLAG_RESPONSE, HEP_SIP
 from hepcat.config.agent import ShedRule
-from hepcat.plans.match import hash_slices, method_mask
+from hepcat.plans.match import EQUALS, compare_field, hash_field
 
 #: Seconds between looks at the CPU time.
 LOOK_SECONDS: Final = 0.5
@@ -28,6 +28,8 @@ RECOVERY: Final = 0.05
 #: Methods that keep registrations and subscriptions alive, and set up no call.
 _REGISTRATIONS: Final = (b"REGISTER", b"OPTIONS", b"SUBSCRIBE", b"NOTIFY", b"PUBLISH")
 _SPAN: Final = 2**32
+_CALL_ID: Final = FIELD_INDEX["call_id"]
+_METHOD: Final = FIELD_INDEX["method"]
 
 
 class Shedder:
@@ -78,9 +80,11 @@ class Shedder:
         n, bound = batch.n, int(self.keep * _SPAN)
         sip = batch.hep_type[:n] == HEP_SIP
         if self.rule == "calls":
-            # Whole calls: a Call-ID's hash stays on its side of the bound while the bound stands. Media of
-            # calls that are left out finds no Call-ID and goes by its own addresses' hash.
-            return hash_slices(batch, FIELD_INDEX["call_id"], self._seed) < bound
+            # Whole calls: a Call-ID's hash stays on its side of the bound while the bound stands. What has no
+            # Call-ID (media, and what is not SIP) has hash 0 and stays.
+            hashes = np.zeros(n, dtype=np.uint64)
+            hash_field(batch, _CALL_ID, np.ones(n, dtype=bool), hashes, self._seed)
+            return np.asarray((hashes & np.uint64(_SPAN - 1)) < bound)
         if self.rule == "media":
             return np.asarray(sip)
         if self.rule == "responses":
@@ -88,7 +92,9 @@ class Shedder:
             provisional = ((batch.flags[:n] & FLAG_RESPONSE) != 0) & (status >= 100) & (status < 200)
             return np.asarray(sip & ~provisional)
         if self.rule == "registrations":
-            return np.asarray(~method_mask(batch, _REGISTRATIONS))
+            every = np.ones(n, dtype=bool)
+            found = [compare_field(batch, _METHOD, name, EQUALS, every) for name in _REGISTRATIONS]
+            return np.asarray(~np.any(found, axis=0))
         return np.ones(n, dtype=bool)
 
 
