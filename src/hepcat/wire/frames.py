@@ -1,14 +1,17 @@
-"""Kernel: frames to datagrams. Link layer, IPv4, IPv6 and UDP headers, a window of packets at a time.
+"""Kernel: frames to transport payloads. Ethernet, IPv4, IPv6 and what they carry, tunnels opened.
 
-In: a window of octets and `Packets` that lie in it. Out: a row of `Datagrams` for each UDP payload,
-nothing copied; `copy_payloads` then takes the octets of those rows that somebody wants. What can go
-wrong is counted, one drop reason a frame (batch/drops.py): frames = datagrams + counted drops. A
-payload cut by the snap length is kept as far as it goes and marked truncated.
+In: a window of octets and `Packets` that lie in it. Out: rows of `Datagrams`, nothing copied: UDP
+payloads, and where they are wanted TCP segments, SCTP data chunks and IP fragments, which later
+kernels put together. What can go wrong is counted (batch/drops.py): every frame gives one row or one
+drop, an SCTP packet as many as it has chunks. A payload cut by the snap length is kept as far as it
+goes and marked truncated.
 
 A layer is a function that is handed where its header begins and hands on to the next layer: each
-returns DONE or a drop reason. Links: Ethernet (also IEEE 802.3 with SNAP), IEEE 802.1Q and 802.1ad
-tags in any number, Linux cooked 1 and 2, raw IP, BSD loopback. Of several VLAN tags the innermost
-is kept: it names the network the hosts themselves are in, the outer one a carrier's path to it.
+returns DONE or a drop reason, and a row is written only at the end of the way. links.py and tunnels.py
+read the rarer headers, rows.py writes. Tunnels are opened up to MAX_TUNNELS within one another; no
+other layer leads back to an earlier one, so that bounds the depth of calls too. Of several VLAN tags
+the innermost is kept: it names the network the hosts themselves are in, the outer one a carrier's path
+to it; so a tunnel that carries Ethernet frames begins without one, IP packets keep the one they came with.
 """
 
 from typing import Any, Final
@@ -16,100 +19,170 @@ from typing import Any, Final
 import cython
 
 from hepcat.batch.drops import Drop
-from hepcat.wire.columns import Array, Datagrams, Packets
+from hepcat.wire.columns import (
+    KIND_CHUNK,
+    KIND_DATAGRAM,
+    KIND_FRAGMENT,
+    KIND_SEGMENT,
+    MAX_ROWS_A_FRAME,
+    TUNNEL_IPIP,
+    TUNNELS_ALL,
+    WANT_CHUNKS,
+    WANT_DATAGRAMS,
+    WANT_FRAGMENTS,
+    WANT_SEGMENTS,
+    Array,
+    Datagrams,
+    Packets,
+)
+from hepcat.wire.rows import copy_payloads, port_mask
 
 if not cython.compiled:  # frames.pxd cimports it
-    from hepcat.wire.hep import copy_octets  # type: ignore[attr-defined,unused-ignore]
+    from hepcat.wire.tunnels import TunnelHeaders
+
+__all__ = ["LINK_TYPES", "FrameDecoder", "copy_payloads", "decode_frames", "port_mask"]
 
 FRAME_TRUNCATED = cython.declare(cython.int, int(Drop.FRAME_TRUNCATED))
 FRAME_LINK = cython.declare(cython.int, int(Drop.FRAME_LINK))
 FRAME_PROTOCOL = cython.declare(cython.int, int(Drop.FRAME_PROTOCOL))
 FRAME_FRAGMENT = cython.declare(cython.int, int(Drop.FRAME_FRAGMENT))
 FRAME_MALFORMED = cython.declare(cython.int, int(Drop.FRAME_MALFORMED))
-DONE = cython.declare(cython.int, 1000)  # the frame gave a datagram
+TUNNEL_DEPTH = cython.declare(cython.int, int(Drop.TUNNEL_DEPTH))
+SCTP_CONTROL = cython.declare(cython.int, int(Drop.SCTP_CONTROL))
+SCTP_PARTIAL = cython.declare(cython.int, int(Drop.SCTP_PARTIAL))
+DONE = cython.declare(cython.int, 1000)  # rows were written, or a tunnel was opened; OPENED of tunnels.py
+
+DATAGRAM = cython.declare(cython.int, KIND_DATAGRAM)
+SEGMENT = cython.declare(cython.int, KIND_SEGMENT)
+CHUNK = cython.declare(cython.int, KIND_CHUNK)
+FRAGMENT = cython.declare(cython.int, KIND_FRAGMENT)
+DATAGRAMS = cython.declare(cython.int, WANT_DATAGRAMS)
+SEGMENTS = cython.declare(cython.int, WANT_SEGMENTS)
+CHUNKS = cython.declare(cython.int, WANT_CHUNKS)
+FRAGMENTS = cython.declare(cython.int, WANT_FRAGMENTS)
+IPIP = cython.declare(cython.int, TUNNEL_IPIP)
+
+# links.py says what they are
+INNER_IP = cython.declare(cython.int, 0x10000)
+INNER_ETHERNET = cython.declare(cython.int, 0x6558)
+INNER_PPP = cython.declare(cython.int, 0x880B)
 
 #: Link types that are read (values of the registry of link types, draft-ietf-opsawg-pcaplinktype).
 LINK_TYPES: Final[dict[int, str]] = {
     0: "BSD loopback",
     1: "Ethernet",
+    9: "PPP",
     12: "raw IP (BSD)",
     14: "raw IP (OpenBSD)",
+    50: "PPP in HDLC framing",
+    51: "PPPoE",
     101: "raw IP",
+    104: "Cisco HDLC",
     108: "OpenBSD loopback",
     113: "Linux cooked 1",
+    128: "TZSP",
     228: "raw IPv4",
     229: "raw IPv6",
     276: "Linux cooked 2",
 }
 
-# Headers within one frame: an honest one has two tags, and a handful of IPv6 extension headers.
+# Headers within one frame: an honest one has two tags, a handful of IPv6 extension headers.
 MAX_TAGS = cython.declare(cython.int, 8)
 MAX_EXTENSIONS = cython.declare(cython.int, 16)
+MAX_TUNNELS = cython.declare(cython.int, 8)
+MAX_ROWS = cython.declare(cython.int, MAX_ROWS_A_FRAME)
 
 
-def decode_frames(data: Any, packets: Packets, out: Datagrams, drops: Array) -> int:
-    """Find the UDP datagrams in packets[:n]; append them to `out` from row out.n on.
+def decode_frames(
+    data: Any,
+    packets: Packets,
+    out: Datagrams,
+    drops: Array,
+    want: int = WANT_DATAGRAMS,
+    tunnels: int = TUNNELS_ALL,
+    area: int = 0,
+    first: int = 0,
+) -> int:
+    """Find what packets[first:n] carry; append rows to `out` from row out.n on, and move out.n.
 
     data: uint8 buffer that the packets lie in, any octets. drops: int64 array of len(Drop) counts,
-    added to. Returns the number of datagrams appended. Raises ValueError when `out` has less room
-    than there are packets.
+    added to. want: WANT_ bits, the kinds of rows to hand out; the others are counted FRAME_PROTOCOL or
+    FRAME_FRAGMENT. tunnels: TUNNEL_ bits, those to open; others are what they are without: a UDP tunnel
+    a datagram, GRE and IP in IP FRAME_PROTOCOL. area: written to the rows, AREA_WINDOW or AREA_ARENA.
+
+    Returns the index of the first packet not read: packets.n, or less where `out` became full (a frame
+    needs room for MAX_ROWS_A_FRAME rows where chunks are wanted, else for one): empty `out` and call
+    again with `first`. Raises ValueError where `out` could not take a frame even when empty.
     """
-    if len(out.packet) - out.n < packets.n:
-        raise ValueError(f"room for {len(out.packet) - out.n} datagrams, {packets.n} packets")
+    need = MAX_ROWS_A_FRAME if want & WANT_CHUNKS else 1
+    if out.capacity < need:
+        raise ValueError(f"room for {out.capacity} rows, a frame may give {need}")
     decoder = FrameDecoder(data, packets, out, drops)
-    before = out.n
-    out.n = decoder.run(packets.n)
-    return out.n - before
+    decoder.choose(want, tunnels, area, need)
+    done = decoder.run(first, packets.n)
+    out.n = decoder.rows()
+    return done
 
 
-class FrameDecoder:
+class FrameDecoder(TunnelHeaders):
     """One run over a window of packets. The parse functions return DONE or a drop reason."""
 
     def __init__(self, data: Any, packets: Packets, out: Datagrams, drops: Any) -> None:
         view: Any = memoryview
-        self.data = view(data)
+        self.set_columns(data, out)
         self.frame_offset = view(packets.offset)
         self.frame_captured = view(packets.captured)
         self.frame_original = view(packets.original)
+        self.frame_ts = view(packets.ts)
         self.frame_link = view(packets.link)
-        self.row = out.n
-        self.room = len(out.packet)
-        self.packet = view(out.packet)
-        self.offset = view(out.offset)
-        self.length = view(out.length)
-        self.truncated = view(out.truncated)
-        self.family = view(out.family)
-        self.ip_proto = view(out.ip_proto)
-        self.src_ip = view(out.src_ip.reshape(-1))
-        self.dst_ip = view(out.dst_ip.reshape(-1))
-        self.src_port = view(out.src_port)
-        self.dst_port = view(out.dst_port)
-        self.vlan = view(out.vlan)
+        self.frame_tag = view(packets.vlan)
         self.drops = view(drops)
-        self.end = self.wire_end = self.src_at = self.dst_at = 0
-        self.frame_vlan = self.ip_family = 0
 
-    def run(self, count: int) -> int:
-        """Decode `count` packets; return the row after the last datagram."""
-        n: cython.Py_ssize_t = count
-        with cython.nogil:
-            self.parse_all(n)
+    def choose(self, want: int, tunnels: int, area: int, need: int) -> None:
+        """Say what rows are wanted, which tunnels are opened, and the room that a frame needs."""
+        self.want = want
+        self.opened = tunnels
+        self.where = area
+        self.need = need
+
+    def rows(self) -> int:
+        """Return the row after the last one written."""
         return int(self.row)
 
+    def run(self, first: int, count: int) -> int:
+        """Decode packets first..count-1 while there is room; return the first one not read."""
+        begin: cython.Py_ssize_t = first
+        n: cython.Py_ssize_t = count
+        if begin < 0:
+            raise ValueError(f"first packet {first}")
+        with cython.nogil:
+            begin = self.parse_all(begin, n)
+        return int(begin)
+
     def be16(self, at: cython.longlong) -> cython.int:
-        """Two octets in network order; the caller has checked that they are there."""
+        """Two octets in network order; the caller has checked that they are there.
+
+        u16 of TunnelHeaders does the same, but a method of another module is not inlined.
+        """
         high: cython.int = self.data[at]
         low: cython.int = self.data[at + 1]
         return (high << 8) | low
 
-    def parse_all(self, count: cython.Py_ssize_t) -> cython.int:
-        """Each packet gives a datagram or one count of a drop."""
+    def be32(self, at: cython.longlong) -> cython.Py_ssize_t:
+        """Four octets in network order; the caller has checked that they are there."""
+        high: cython.Py_ssize_t = self.be16(at)
+        return (high << 16) | self.be16(at + 2)
+
+    def parse_all(self, first: cython.Py_ssize_t, count: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Each packet gives rows or a count of a drop."""
         i: cython.Py_ssize_t
-        for i in range(count):
+        for i in range(first, count):
+            if self.room - self.row < self.need:
+                return i
             result: cython.int = self.parse_frame(i)
             if result != DONE:
                 self.drops[result] += 1
-        return 0
+        return max(first, count)
 
     def parse_frame(self, i: cython.Py_ssize_t) -> cython.int:
         """One frame. Everything that is known of the frame before is forgotten here."""
@@ -119,29 +192,29 @@ class FrameDecoder:
             return FRAME_MALFORMED
         self.end = at + captured
         self.wire_end = at + max(captured, self.frame_original[i])
-        self.frame_vlan = 0xFFFF
-        self.packet[self.row] = i
-        return self.parse_link(self.frame_link[i], at)
+        self.number = i
+        self.time = self.frame_ts[i]
+        self.frame_vlan = self.frame_tag[i] & 0xFFFF
+        self.tunnels = 0
+        link: cython.longlong = self.frame_link[i]
+        if link == 1:
+            return self.parse_ethernet(at)
+        result: cython.int = self.read_tzsp(at, self.end) if link == 128 else self.read_link(link, at)
+        if result != DONE:
+            return result
+        return self.enter(self.wire_end) if link == 128 else self.carry()
 
     # ---- links
 
-    def parse_link(self, link: cython.longlong, at: cython.longlong) -> cython.int:
-        """The link type says where the EtherType stands and how long the header is."""
-        left: cython.longlong = self.end - at
-        if link == 1:  # Ethernet: destination, source, EtherType
-            return self.parse_ethertype(self.be16(at + 12), at + 14) if left >= 14 else FRAME_TRUNCATED
-        if link == 113:  # Linux cooked 1: type, device, address length, address, EtherType
-            return self.parse_ethertype(self.be16(at + 14), at + 16) if left >= 16 else FRAME_TRUNCATED
-        if link == 276:  # Linux cooked 2: EtherType comes first
-            return self.parse_ethertype(self.be16(at), at + 20) if left >= 20 else FRAME_TRUNCATED
-        if link in (12, 14, 101, 228, 229):
-            return self.parse_ip(at)
-        if link in (0, 108):
-            return self.parse_loopback(at)
-        return FRAME_LINK
+    def parse_ethernet(self, at: cython.longlong) -> cython.int:
+        """Ethernet: destination, source, EtherType."""
+        if self.end - at < 14:
+            return FRAME_TRUNCATED
+        return self.parse_ethertype(self.be16(at + 12), at + 14)
 
     def parse_ethertype(self, kind: cython.int, at: cython.longlong) -> cython.int:
-        """Walk over VLAN tags to the EtherType of what is carried."""
+        """Walk over VLAN tags and the like to the EtherType of what is carried."""
+        result: cython.int
         tags: cython.int
         for tags in range(MAX_TAGS):  # noqa: B007
             if kind == 0x0800:
@@ -156,30 +229,50 @@ class FrameDecoder:
                     self.frame_vlan = vlan
                 kind = self.be16(at + 2)
                 at += 4
-            elif kind <= 1500:  # IEEE 802.3: a length, then LLC; SNAP with organisation 0 has an EtherType
-                if self.end - at < 8:
-                    return FRAME_TRUNCATED
-                if self.be16(at) != 0xAAAA or self.be16(at + 2) != 0x0300 or self.be16(at + 4) > 0xFF:
-                    return FRAME_LINK
-                if self.data[at + 5] != 0:
-                    return FRAME_LINK
-                kind = self.be16(at + 6)
-                at += 8
+            elif kind <= 1500 or kind == 0x8909:
+                result = self.read_shim(kind, at)
+                if result != DONE:
+                    return result
+                kind = self.inner_kind
+                at = self.inner_at
             else:
-                return FRAME_LINK
+                result = self.read_carrier(kind, at)
+                return self.carry() if result == DONE else result
         return FRAME_LINK
 
-    def parse_loopback(self, at: cython.longlong) -> cython.int:
-        """BSD loopback: the address family in the byte order of the machine that captured."""
-        if self.end - at < 4:
-            return FRAME_TRUNCATED
-        low: cython.int = self.be16(at + 2)
-        family: cython.int = low if self.be16(at) == 0 else self.data[at] | (self.data[at + 1] << 8)
-        if family == 2:
-            return self.parse_ipv4(at + 4)
-        if family in (10, 23, 24, 28, 30):  # AF_INET6 of Linux, Windows, the BSDs, macOS
-            return self.parse_ipv6(at + 4)
-        return FRAME_LINK
+    def carry(self) -> cython.int:
+        """Go on with what the link's header that was just read carries."""
+        kind: cython.int = self.inner_kind
+        if kind == INNER_ETHERNET:  # a pseudowire
+            return self.enter(self.wire_end)
+        if kind == INNER_IP:
+            return self.parse_ip(self.inner_at)
+        if kind == INNER_PPP:
+            result: cython.int = self.read_ppp(self.inner_at)
+            return self.carry() if result == DONE else result
+        return self.parse_ethertype(kind, self.inner_at)
+
+    # ---- tunnels
+
+    def enter(self, inner_end: cython.longlong) -> cython.int:
+        """Go on with what the header that was just read carries; on the wire it ends at `inner_end`."""
+        if self.tunnels >= MAX_TUNNELS:
+            return TUNNEL_DEPTH
+        self.tunnels += 1
+        self.wire_end = inner_end
+        self.end = min(self.end, inner_end)
+        if self.inner_kind == INNER_ETHERNET:
+            self.frame_vlan = self.inner_vlan
+            return self.parse_ethernet(self.inner_at)
+        return self.carry()
+
+    def enter_ip(self, kind: cython.int, at: cython.longlong, inner_end: cython.longlong) -> cython.int:
+        """IP within IP: no header between them (RFC 2003, RFC 2473, RFC 4213 section 3)."""
+        if self.opened & IPIP == 0:
+            return FRAME_PROTOCOL
+        self.inner_kind = kind
+        self.inner_at = at
+        return self.enter(inner_end)
 
     # ---- IP
 
@@ -198,9 +291,10 @@ class FrameDecoder:
         """IPv4 (RFC 791 section 3.1). What follows the total length is padding of the link."""
         if self.end - at < 20:
             return FRAME_TRUNCATED
-        header: cython.int = (self.data[at] & 0x0F) * 4
+        first: cython.int = self.data[at]
+        header: cython.int = (first & 0x0F) * 4
         total: cython.longlong = self.be16(at + 2)
-        if self.data[at] >> 4 != 4 or header < 20:
+        if first >> 4 != 4 or header < 20:
             return FRAME_MALFORMED
         if total == 0:  # segmentation offload: the driver had not filled it in yet
             total = self.wire_end - at
@@ -208,11 +302,12 @@ class FrameDecoder:
             return FRAME_MALFORMED
         if self.end - at < header:
             return FRAME_TRUNCATED
-        if self.be16(at + 6) & 0x3FFF:  # more fragments, or an offset
-            return FRAME_FRAGMENT
         self.ip_family = 2
         self.src_at = at + 12
         self.dst_at = at + 16
+        part: cython.int = self.be16(at + 6) & 0x3FFF
+        if part != 0:  # more fragments, or an offset
+            return self.add_fragment(self.data[at + 9], self.be16(at + 4), part, at + header, at + total)
         return self.parse_transport(self.data[at + 9], at + header, at + total)
 
     def parse_ipv6(self, at: cython.longlong) -> cython.int:
@@ -245,18 +340,37 @@ class FrameDecoder:
                 return self.parse_transport(kind, at, ip_end)
             if self.end - at < length:
                 return FRAME_TRUNCATED
-            if kind == 44:
-                if self.be16(at + 2) & 0xFFF9:
-                    return FRAME_FRAGMENT
-            elif kind == 51:
+            if kind == 51:
                 length = (self.data[at + 1] + 2) * 4
-            else:
+            elif kind != 44:
                 length = (self.data[at + 1] + 1) * 8
             if length > ip_end - at:
                 return FRAME_MALFORMED
+            if kind == 44 and self.be16(at + 2) & 0xFFF9:
+                part: cython.int = self.be16(at + 2)
+                part = (part >> 3) | ((part & 1) << 13)
+                return self.add_fragment(self.data[at], self.be32(at + 4), part, at + 8, ip_end)
             kind = self.data[at]
             at += length
         return FRAME_MALFORMED
+
+    def add_fragment(
+        self,
+        protocol: cython.int,
+        identification: cython.longlong,
+        part: cython.int,
+        at: cython.longlong,
+        ip_end: cython.longlong,
+    ) -> cython.int:
+        """Hand out a fragment; `part` is its offset in units of eight octets, 0x2000 if more follow."""
+        if self.want & FRAGMENTS == 0:
+            return FRAME_FRAGMENT
+        n: cython.Py_ssize_t = self.row
+        result: cython.int = self.add_row(FRAGMENT, protocol, -1, at, ip_end)
+        if result == DONE:
+            self.seq[n] = identification
+            self.bits[n] = part
+        return result
 
     # ---- transport
 
@@ -266,6 +380,17 @@ class FrameDecoder:
         """Hand on by IP protocol number."""
         if protocol == 17:
             return self.parse_udp(at, ip_end)
+        if protocol == 6:
+            return self.parse_tcp(at, ip_end)
+        if protocol == 132:
+            return self.parse_sctp(at, ip_end)
+        if protocol == 4:
+            return self.enter_ip(0x0800, at, ip_end)
+        if protocol == 41:
+            return self.enter_ip(0x86DD, at, ip_end)
+        if protocol == 47:
+            result: cython.int = self.read_gre(at, ip_end)
+            return self.enter(ip_end) if result == DONE else result
         return FRAME_PROTOCOL
 
     def parse_udp(self, at: cython.longlong, ip_end: cython.longlong) -> cython.int:
@@ -279,63 +404,78 @@ class FrameDecoder:
             length = ip_end - at
         if length < 8:
             return FRAME_MALFORMED
-        return self.add_datagram(17, at, at + 8, min(at + length, ip_end))
+        end: cython.longlong = min(at + length, ip_end)
+        port: cython.int = self.be16(at + 2)
+        if port in (2152, 4789, 6081, 7932, 8472, 37008) and self.read_udp_tunnel(port, at + 8, end) == DONE:
+            return self.enter(end)
+        if self.want & DATAGRAMS == 0:
+            return FRAME_PROTOCOL
+        return self.add_row(DATAGRAM, 17, at, at + 8, end)
 
-    def add_datagram(
-        self,
-        protocol: cython.int,
-        at: cython.longlong,
-        payload: cython.longlong,
-        payload_end: cython.longlong,
-    ) -> cython.int:
-        """Write a row: ports at `at`, the payload from `payload` on, as far as it was captured."""
+    def parse_tcp(self, at: cython.longlong, ip_end: cython.longlong) -> cython.int:
+        """TCP (RFC 9293 section 3.1): every segment, one without data too."""
+        if self.want & SEGMENTS == 0:
+            return FRAME_PROTOCOL
+        if ip_end - at < 20:
+            return FRAME_MALFORMED
+        if self.end - at < 20:
+            return FRAME_TRUNCATED
+        header: cython.int = (self.data[at + 12] >> 4) * 4
+        if header < 20 or header > ip_end - at:
+            return FRAME_MALFORMED
+        if header > self.end - at:
+            return FRAME_TRUNCATED
         n: cython.Py_ssize_t = self.row
-        if payload_end > payload and payload >= self.end:
-            return FRAME_TRUNCATED  # not an octet of it is there
-        self.truncated[n] = payload_end > self.end
-        self.offset[n] = payload
-        self.length[n] = min(payload_end, self.end) - payload
-        self.family[n] = self.ip_family
-        self.ip_proto[n] = protocol
-        self.src_port[n] = self.be16(at)
-        self.dst_port[n] = self.be16(at + 2)
-        self.vlan[n] = self.frame_vlan
-        self.write_address(self.src_ip, self.src_at)
-        self.write_address(self.dst_ip, self.dst_at)
-        self.row = n + 1
-        return DONE
+        result: cython.int = self.add_row(SEGMENT, 6, at, at + header, ip_end)
+        if result == DONE:
+            self.seq[n] = self.be32(at + 4)
+            self.bits[n] = self.data[at + 13]
+        return result
 
-    def write_address(self, out: Any, at: cython.longlong) -> cython.int:
-        """Write an address as 16 octets, IPv4 mapped (RFC 4291 section 2.5.5.2)."""
-        to: cython.Py_ssize_t = self.row * 16
-        i: cython.Py_ssize_t
-        if self.ip_family == 10:
-            copy_octets(out, to, self.data, at, 16)
-            return 0
-        for i in range(10):
-            out[to + i] = 0
-        out[to + 10] = 0xFF
-        out[to + 11] = 0xFF
-        copy_octets(out, to + 12, self.data, at, 4)
-        return 0
+    def parse_sctp(self, at: cython.longlong, ip_end: cython.longlong) -> cython.int:
+        """SCTP (RFC 9260 section 3): the last chunk's outcome is returned, those before are counted here."""
+        if self.want & CHUNKS == 0:
+            return FRAME_PROTOCOL
+        if ip_end - at < 16:  # a header, and no chunk
+            return FRAME_MALFORMED
+        if self.end - at < 12:
+            return FRAME_TRUNCATED
+        first: cython.Py_ssize_t = self.row
+        chunk: cython.longlong = at + 12
+        while True:
+            if self.end - chunk < 4:
+                return FRAME_TRUNCATED
+            length: cython.longlong = self.be16(chunk + 2)
+            if length < 4 or length > ip_end - chunk:
+                return FRAME_MALFORMED
+            result: cython.int = self.parse_chunk(at, chunk, chunk + length, first)
+            chunk += (length + 3) & ~3
+            if ip_end - chunk < 4:
+                return result
+            if result != DONE:
+                self.drops[result] += 1
 
-
-def copy_payloads(data: Any, offset: Array, length: Array, out: Array, start: Array) -> None:
-    """Copy payloads out of a window, one behind the other.
-
-    data: uint8 buffer. offset, length: int64, n rows within it. start: int64, n + 1: start[0] is where
-    in `out` the first one goes; start[1:] is written. Raises IndexError where a range does not fit.
-    """
-    view: Any = memoryview
-    copy_all(view(data), view(offset), view(length), view(out), view(start))
-
-
-def copy_all(data: Any, offset: Any, length: Any, out: Any, start: Any) -> cython.int:
-    """The loop of copy_payloads."""
-    at: cython.longlong = start[0]
-    i: cython.Py_ssize_t
-    for i in range(len(offset)):
-        copy_octets(out, at, data, offset[i], length[i])
-        at += length[i]
-        start[i + 1] = at
-    return 0
+    def parse_chunk(
+        self, ports: cython.longlong, at: cython.longlong, end: cython.longlong, first: cython.Py_ssize_t
+    ) -> cython.int:
+        """A chunk: a row for DATA (RFC 9260 section 3.3.1), and for I-DATA that is a whole message."""
+        kind: cython.int = self.data[at]
+        flags: cython.int = self.data[at + 1]
+        header: cython.int = 20 if kind == 64 else 16
+        if kind not in (0, 64):
+            return SCTP_CONTROL
+        if end - at <= header:  # no user data: an error of the sender (section 6.2)
+            return FRAME_MALFORMED
+        if self.end - at < header:
+            return FRAME_TRUNCATED
+        # I-DATA (RFC 8260 section 2.1) numbers the parts of a message its own way; a packet of more
+        # chunks than there is room for is no honest one.
+        if (kind == 64 and flags & 3 != 3) or self.row - first >= MAX_ROWS:
+            return SCTP_PARTIAL
+        n: cython.Py_ssize_t = self.row
+        result: cython.int = self.add_row(CHUNK, 132, ports, at + header, end)
+        if result == DONE:
+            self.seq[n] = self.be32(at + 4)
+            self.bits[n] = flags
+            self.aux[n] = self.be32(at + header - 4)
+        return result
