@@ -47,6 +47,7 @@ class Handshake:
         "ciphers",
         "client",
         "encrypted",
+        "master",
         "rsa_tried",
         "server",
         "server_done",
@@ -57,6 +58,7 @@ class Handshake:
     def __init__(self) -> None:
         self.client: Hello | None = None
         self.server: Hello | None = None
+        self.master: bytes | None = None
         self.ciphers: tuple[ciphers.RecordCipher, ciphers.RecordCipher] | None = None
         self.encrypted: bytes | None = None  # the premaster secret under the server's RSA key
         self.rsa_tried = False
@@ -176,6 +178,7 @@ class Session:
         elif kind == messages.NEW_SESSION_TICKET and len(message) > 10:
             # Behind lifetime and length, RFC 5077 section 3.3.
             self.handshake.ticket = messages.ticket_name(message[10:])
+            self._remember(self.handshake)
         elif kind == messages.CLIENT_KEY_EXCHANGE:
             self.handshake.encrypted = message[6 : 6 + _LONGEST_KEY]
         elif kind == messages.HELLO_REQUEST:
@@ -259,14 +262,20 @@ class Session:
             master = self._master(handshake)
             if master is None:
                 return None
-            for name in (handshake.ticket, server.session_id):
-                if name:
-                    self.secrets.remember_session(name, master)
+            handshake.master = master
+            self._remember(handshake)
             handshake.transcripts = {CLIENT: b"", SERVER: b""}
             handshake.ciphers = ciphers.ciphers12(
                 suite, server.version, master, client.random, server.random, server.encrypt_then_mac
             )
         return handshake.ciphers[0 if direction.role == CLIENT else 1]
+
+    def _remember(self, handshake: Handshake) -> None:
+        """Keep the master secret for when the session is resumed (RFC 5246 section 7.3, RFC 5077)."""
+        if handshake.master is not None and handshake.server is not None:
+            for name in (handshake.ticket, handshake.server.session_id):
+                if name:
+                    self.secrets.remember_session(name, handshake.master)
 
     def _master(self, handshake: Handshake) -> bytes | None:
         """Find the master secret: in the key log, behind an RSA key, or of the session that is resumed."""
