@@ -1,0 +1,491 @@
+"""Functions that look at SIP: sip_check, parse_sip, headers, regular expressions; tags, flags, replies, log.
+
+In: the SIP index of the batch. Out: masks, tags, replies. The rows were indexed before the plan runs, so
+that the parse functions only say whether a record is SIP. Python's regular expressions run a row at a time
+and can be slow on purpose: each looks at MAX_HEADER or MAX_MESSAGE octets at most, and a pattern that can
+take exponential time is warned of when the plan is compiled.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from hepcat.batch.schema import FIELD_INDEX, FLAG_REQUEST, FLAG_RESPONSE
+from hepcat.plans import match, values
+from hepcat.plans.ast import Argument, Call
+from hepcat.plans.errors import nearest
+from hepcat.plans.function import Context, Function, Parameter
+from hepcat.plans.functions.common import BODY, is_sip, nothing, payload_spans, rows_of, to_mask
+from hepcat.plans.functions.patterns import compile_pattern
+from hepcat.plans.plan import Mask, Step, Work
+from hepcat.wire.sip_names import COMPACT, full_name
+
+#: Octets that a regular expression is shown of a header, and of a message or body.
+MAX_HEADER: Final = 2048
+MAX_MESSAGE: Final = 16384
+
+METHOD: Final = FIELD_INDEX["method"]
+
+
+# ---- sip_check
+
+
+def _slice(field: str, how: int) -> Callable[[Context, Argument], Step]:
+    index = FIELD_INDEX[field]
+
+    def make(context: Context, argument: Argument) -> Step:
+        text = _text(context, argument)
+        return lambda work, mask: match.compare_field(work.batch, index, text, how, is_sip(work, mask))
+
+    return make
+
+
+def _text(context: Context, argument: Argument) -> bytes:
+    if not argument.text:
+        context.fail(argument, "this text is empty, and would match everything or nothing")
+    return argument.text.encode()
+
+
+def _method(context: Context, argument: Argument) -> Step:
+    text = _method_name(context, argument)
+
+    def step(work: Work, mask: Mask) -> Mask:
+        requests = is_sip(work, mask) & (work.batch.flags & FLAG_REQUEST != 0)
+        return match.compare_field(work.batch, METHOD, text, match.EQUALS, requests)
+
+    return step
+
+
+def _cseq_method(context: Context, argument: Argument) -> Step:
+    text = _method_name(context, argument)
+    return lambda work, mask: match.compare_field(
+        work.batch, METHOD, text, match.EQUALS, is_sip(work, mask)
+    )
+
+
+def _method_name(context: Context, argument: Argument) -> bytes:
+    if not re.fullmatch(r"[A-Za-z0-9\-.!%*_+`'~]+", argument.text):
+        context.fail(argument, f'"{argument.text}" is no SIP method')
+    if argument.text != argument.text.upper():
+        context.warn(argument, f'methods are told by their case (RFC 3261 section 7.1): "{argument.text}"')
+    return argument.text.encode()
+
+
+def _status(compare: Callable[[Any, int], Any]) -> Callable[[Context, Argument], Step]:
+    def make(context: Context, argument: Argument) -> Step:
+        code = values.number(context, argument, "status code", 0, 999)
+
+        def step(work: Work, mask: Mask) -> Mask:
+            responses = is_sip(work, mask) & (work.batch.flags & FLAG_RESPONSE != 0)
+            return np.asarray(responses & compare(work.batch.status, code))
+
+        return step
+
+    return make
+
+
+CHECKS: Final[dict[str, Callable[[Context, Argument], Step]]] = {
+    "method": _method,
+    "rmethod": _cseq_method,
+    "response": _status(lambda status, code: status == code),
+    "response_gt": _status(lambda status, code: status > code),
+    "response_lt": _status(lambda status, code: status < code),
+    "from_user_prefix": _slice("from_user", match.BEGINS),
+    "from_user_suffix": _slice("from_user", match.ENDS),
+    "to_user_prefix": _slice("to_user", match.BEGINS),
+    "to_user_suffix": _slice("to_user", match.ENDS),
+    "user_agent_prefix": _slice("user_agent", match.BEGINS),
+    "user_agent_suffix": _slice("user_agent", match.ENDS),
+    "ruri_user_prefix": _slice("ruri_user", match.BEGINS),
+    "ruri_user_suffix": _slice("ruri_user", match.ENDS),
+    "from_domain": _slice("from_domain", match.EQUALS),
+    "to_domain": _slice("to_domain", match.EQUALS),
+    "ruri_domain": _slice("ruri_domain", match.EQUALS),
+}
+
+
+def _sip_check(call: Call, context: Context) -> Step:
+    key, value = call.arguments
+    return values.choice(context, key, "key of sip_check", CHECKS)(context, value)
+
+
+def _is_method(call: Call, context: Context) -> Step:
+    steps = [
+        _cseq_method(context, Argument(part.strip(), call.arguments[0].position))
+        for part in call.arguments[0].text.split(",")
+    ]
+
+    def step(work: Work, mask: Mask) -> Mask:
+        found = steps[0](work, mask)
+        for other in steps[1:]:
+            found = found | other(work, mask & ~found)
+        return found
+
+    return step
+
+
+def _is_response_class(call: Call, context: Context) -> Step:
+    argument = call.arguments[0]
+    found = re.fullmatch(r"([1-6])(?:xx|XX)?", argument.text.strip())
+    if not found:
+        context.fail(argument, f'"{argument.text}" is no class of responses: "1xx" to "6xx"')
+    low = int(found[1]) * 100
+
+    def step(work: Work, mask: Mask) -> Mask:
+        status = work.batch.status
+        return np.asarray(is_sip(work, mask) & (status >= low) & (status < low + 100))
+
+    return step
+
+
+# ---- what is SIP
+
+
+def _parse(call: Call, context: Context) -> Step:
+    return is_sip
+
+
+def _is_request(call: Call, context: Context) -> Step:
+    return lambda work, mask: is_sip(work, mask) & (work.batch.flags & FLAG_REQUEST != 0)
+
+
+def _is_response(call: Call, context: Context) -> Step:
+    return lambda work, mask: is_sip(work, mask) & (work.batch.flags & FLAG_RESPONSE != 0)
+
+
+def has_sdp(work: Work, mask: Mask) -> Mask:
+    """Return where the body is SDP, or holds it: by its Content-Type, else by how it begins (RFC 8866 5.1)."""
+    batch = work.batch
+    bodies = is_sip(work, mask) & (batch.fields[: batch.n, BODY, 1] > 0)
+    kind = FIELD_INDEX["content_type"]
+    found = match.compare_field(batch, kind, b"application/sdp", match.BEGINS, bodies, fold=True)
+    found |= match.compare_field(batch, kind, b"multipart/", match.BEGINS, bodies & ~found, fold=True)
+    untyped = bodies & ~found & (batch.fields[: batch.n, kind, 1] == 0)
+    found |= match.compare_field(batch, BODY, b"v=0", match.BEGINS, untyped)
+    return found
+
+
+def _has_sdp(call: Call, context: Context) -> Step:
+    return has_sdp
+
+
+# ---- headers
+
+#: Names that stand for a header in the original's plans.
+ALIASES: Final = {"useragent": "User-Agent", "user_agent": "User-Agent"}
+
+
+def _headers(context: Context, argument: Argument) -> tuple[tuple[str, str], ...]:
+    """Return (name, compact form) of the headers an argument names; several where it says "custom"."""
+    if argument.text == "custom":
+        if not context.custom_headers:
+            context.warn(argument, '"custom" means the configuration\'s custom_headers, and there are none')
+        names: tuple[str, ...] = tuple(context.custom_headers)
+    else:
+        names = (ALIASES.get(argument.text, values.header_name(context, argument)),)
+    found = tuple((full_name(name), COMPACT.get(full_name(name), "")) for name in names)
+    context.headers |= {name for name, _ in found}
+    return found
+
+
+def _header_check(call: Call, context: Context) -> Step:
+    names = _headers(context, call.arguments[0])
+    text = _text(context, call.arguments[1])
+
+    def step(work: Work, mask: Mask) -> Mask:
+        messages = is_sip(work, mask)
+        data, at, size = payload_spans(work, messages)
+        true = nothing(mask)
+        for name, compact in names:
+            where, length = match.find_headers(data, at, size, name, compact, messages & ~true)
+            true |= match.compare_spans(data, where, length, text, match.BEGINS, messages)
+        return true
+
+    return step
+
+
+def _has_header(call: Call, context: Context) -> Step:
+    names = _headers(context, call.arguments[0])
+
+    def step(work: Work, mask: Mask) -> Mask:
+        messages = is_sip(work, mask)
+        data, at, size = payload_spans(work, messages)
+        true = nothing(mask)
+        for name, compact in names:
+            _, length = match.find_headers(data, at, size, name, compact, messages)
+            true |= length >= 0
+        return true
+
+    return step
+
+
+def _header_regexp_match(call: Call, context: Context) -> Step:
+    where, which = call.arguments
+    if which.text not in context.regexps:
+        hint = f"There are: {', '.join(context.regexps) or 'none'}. They are named in agent.regexps."
+        guess = nearest(which.text, context.regexps)
+        context.fail(which, f'there is no regular expression "{which.text}"{guess}', hint)
+    search = compile_pattern(context, which, context.regexps[which.text]).search
+    if where.text in ("body", "raw", "content"):
+        return _message_step(search, only_body=where.text == "content")
+    return _header_step(search, _headers(context, where))
+
+
+def _message_step(search: Callable[[Any], Any], only_body: bool) -> Step:
+    def step(work: Work, mask: Mask) -> Mask:
+        messages = is_sip(work, mask)
+        data, at, size = match_spans(work, messages) if only_body else payload_spans(work, messages)
+        return _search(work, messages, search, data, at, size, MAX_MESSAGE)
+
+    return step
+
+
+def match_spans(work: Work, mask: Mask) -> tuple[Any, Any, Any]:
+    """Return (data, at, size) of the bodies, as they were captured."""
+    return (work.batch.buffer, *match.spans_of(work.batch, BODY))
+
+
+def _header_step(search: Callable[[Any], Any], names: tuple[tuple[str, str], ...]) -> Step:
+    def step(work: Work, mask: Mask) -> Mask:
+        messages = is_sip(work, mask)
+        data, at, size = payload_spans(work, messages)
+        true = nothing(mask)
+        for name, compact in names:
+            left = messages & ~true
+            where, length = match.find_headers(data, at, size, name, compact, left)
+            true |= _search(work, left & (length >= 0), search, data, where, length, MAX_HEADER)
+        return true
+
+    return step
+
+
+def _search(
+    work: Work, mask: Mask, search: Callable[[Any], Any], data: Any, at: Any, size: Any, most: int
+) -> Mask:
+    """Run a regular expression on each row: the one place where a plan costs Python a message."""
+    rows = rows_of(mask)
+    octets = memoryview(np.ascontiguousarray(data))
+    starts, ends = at[rows].tolist(), (at[rows] + np.minimum(size[rows], most)).tolist()
+    true = [search(octets[lo:hi]) is not None for lo, hi in zip(starts, ends, strict=True)]
+    return to_mask(work, rows, np.array(true, dtype=np.bool_))
+
+
+# ---- tags, flags, replies, log
+
+
+def _is_flag_set(call: Call, context: Context) -> Step:
+    flag = values.number(context, call.arguments[0], "flag", 0, 9)
+    value = values.number(context, call.arguments[1], "value", 0, 65535)
+
+    def step(work: Work, mask: Mask) -> Mask:
+        column = work.flags.get(flag)
+        if column is None:
+            return mask.copy() if value == 0 else nothing(mask)
+        return np.asarray(mask & (column == value))
+
+    return step
+
+
+def _set_flag(call: Call, context: Context) -> Step:
+    flag = values.number(context, call.arguments[0], "flag", 0, 9)
+    value = values.number(context, call.arguments[1], "value", 0, 65535)
+
+    def step(work: Work, mask: Mask) -> Mask:
+        column = work.flags.get(flag)
+        if column is None:
+            column = work.flags[flag] = np.zeros(work.batch.n, dtype=np.uint16)
+        column[mask] = value
+        return mask
+
+    return step
+
+
+_KEY: Final = Parameter("key", "a name without = and ;")
+
+
+def _set_tag(call: Call, context: Context) -> Step:
+    from hepcat.plans.functions.tags import add_tag
+
+    key, value = call.arguments
+    if not key.text or re.search(r"[=;\s]", key.text):
+        context.fail(key, f'"{key.text}" is no key of a tag: neither =, ; nor white space')
+    if ";" in value.text:
+        context.fail(value, "a tag's value has no ;")
+    text = f"{key.text}={value.text}".encode()
+    if len(text) > 1024:
+        context.fail(value, "a tag is at most 1024 octets long")
+    return lambda work, mask: add_tag(work, mask, text)
+
+
+def _clog(call: Call, context: Context) -> Step:
+    from hepcat.plans.functions.log import LogStep
+
+    level, text = call.arguments
+    # the original looks at the first letter alone, and takes every other for debug
+    name = {"e": "error", "n": "notice"}.get(level.text[:1].lower(), "debug")
+    if level.text.lower() not in ("error", "err", "notice", "debug"):
+        context.warn(level, f'"{level.text}" is logged as {name}; levels are ERROR, NOTICE, DEBUG')
+    return LogStep(name, text.text)
+
+
+def _reply(call: Call, context: Context) -> Step:
+    code, text = 200, "OK"
+    if call.arguments:
+        code = values.number(context, call.arguments[0], "status code", 100, 699)
+        text = call.arguments[1].text if len(call.arguments) > 1 else text
+        if re.search(r"[\x00-\x1f\x7f]", text):
+            context.fail(call.arguments[1], "a reason phrase has no line ends and no controls")
+
+    def step(work: Work, mask: Mask) -> Mask:
+        requests = is_sip(work, mask) & (work.batch.flags & FLAG_REQUEST != 0)
+        replier = work.env.replier
+        if replier is None or not np.count_nonzero(requests):
+            return nothing(mask)
+        replier.reply(work.batch, rows_of(requests), code, text)
+        return requests
+
+    return step
+
+
+_REPLY: Final = (
+    Parameter("code", "status code, 200 where it is left out", optional=True),
+    Parameter("text", "reason phrase, OK where it is left out", optional=True),
+)
+_IS_SIP: Final = "Is SIP: a request or a response. The message was read before the plan runs."
+_WHERE: Final = "name of a header in any case, long or compact; `useragent`; `custom` for all of custom_headers"
+
+FUNCTIONS: Final = (
+    Function(
+        "sip_check",
+        "protocol_sip",
+        "Compares a property of a SIP message.",
+        _sip_check,
+        (
+            Parameter(
+                "key",
+                "method (of a request), rmethod (of the CSeq, so of responses too), response, response_gt and "
+                "response_lt (strictly), from_user_prefix, from_user_suffix, to_user_prefix, to_user_suffix, "
+                "user_agent_prefix, user_agent_suffix; and ruri_user_prefix, ruri_user_suffix, from_domain, "
+                "to_domain, ruri_domain",
+            ),
+            Parameter("value", "a text, or a status code"),
+        ),
+        'sip_check("method", "INVITE")',
+    ),
+    Function("parse_sip", "protocol_sip", _IS_SIP, _parse, (), "parse_sip()", ("sip",)),
+    Function("parse_full_sip", "protocol_sip", f"{_IS_SIP} As parse_sip.", _parse, (), "parse_full_sip()", ("sip",)),
+    Function("light_parse_sip", "protocol_sip", f"{_IS_SIP} As parse_sip.", _parse, (), "light_parse_sip()", ("sip",)),
+    Function("sip_is_method", "protocol_sip", "Is a SIP request.", _is_request, (), "sip_is_method()", ("sip",)),
+    Function(
+        "sip_has_sdp",
+        "protocol_sip",
+        "Is SIP with SDP: by its Content-Type (multipart too), without one by its first line.",
+        _has_sdp,
+        (),
+        "sip_has_sdp()",
+        ("sip",),
+    ),
+    Function(
+        "header_check",
+        "protocol_sip",
+        "Has a header whose value begins so; of several of that name the first counts.",
+        _header_check,
+        (Parameter("header", _WHERE), Parameter("prefix", "a text; case counts")),
+        'header_check("User-Agent", "Asterisk")',
+        ("sip",),
+    ),
+    Function(
+        "header_regexp_match",
+        "protocol_sip",
+        f"A regular expression finds something. Costs a microsecond a message; the first {MAX_HEADER} octets "
+        f"of a header and {MAX_MESSAGE} of a message are looked at.",
+        _header_regexp_match,
+        (
+            Parameter("where", f"{_WHERE}; `body` or `raw`: the whole message; `content`: its body alone"),
+            Parameter("name", "of a pattern in agent.regexps (Python's syntax)"),
+        ),
+        'header_regexp_match("From", "vip")',
+        ("sip",),
+    ),
+    Function(
+        "set_tag",
+        "protocol_sip",
+        "Adds key=value to the record's tags (HEP chunk 0x26); always true.",
+        _set_tag,
+        (_KEY, Parameter("value", "a text without ;")),
+        'set_tag("site", "berlin")',
+    ),
+    Function(
+        "clog",
+        "protocol_sip",
+        "Writes a line to the log, with the number of messages, at most once a second; always true.",
+        _clog,
+        (Parameter("level", "ERROR, NOTICE or DEBUG"), Parameter("text", "what to write")),
+        'clog("ERROR", "not SIP")',
+    ),
+    Function(
+        "is_flag_set",
+        "protocol_sip",
+        "A flag has this value; flags are 0 until set_flag.",
+        _is_flag_set,
+        (Parameter("flag", "0 to 9"), Parameter("value", "0 to 65535")),
+        'is_flag_set("1", "1")',
+    ),
+    Function(
+        "send_reply",
+        "protocol_sip",
+        "Answers a request, where its source can (a collector's socket); false where it cannot.",
+        _reply,
+        _REPLY,
+        'send_reply("200", "OK")',
+        ("sip", "reply"),
+    ),
+    Function(
+        "send_rtcpxr_reply",
+        "protocol_rtcpxr",
+        "As send_reply.",
+        _reply,
+        _REPLY,
+        "send_rtcpxr_reply()",
+        ("sip", "reply"),
+    ),
+    Function(
+        "is_method",
+        "hepcat",
+        "Belongs to a transaction of one of these methods: requests, and responses by their CSeq.",
+        _is_method,
+        (Parameter("methods", "several between commas"),),
+        'is_method("INVITE,BYE,CANCEL")',
+        ("sip",),
+    ),
+    Function("is_request", "hepcat", "Is a SIP request.", _is_request, (), "is_request()", ("sip",)),
+    Function("is_response", "hepcat", "Is a SIP response.", _is_response, (), "is_response()", ("sip",)),
+    Function(
+        "is_response_class",
+        "hepcat",
+        "Is a SIP response of this class.",
+        _is_response_class,
+        (Parameter("class", "`1xx` to `6xx`"),),
+        'is_response_class("4xx")',
+        ("sip",),
+    ),
+    Function(
+        "has_header",
+        "hepcat",
+        "Has this header.",
+        _has_header,
+        (Parameter("header", _WHERE),),
+        'has_header("P-Asserted-Identity")',
+        ("sip",),
+    ),
+    Function(
+        "set_flag",
+        "hepcat",
+        "Sets a flag, for is_flag_set; always true.",
+        _set_flag,
+        (Parameter("flag", "0 to 9"), Parameter("value", "0 to 65535")),
+        'set_flag("1", "1")',
+    ),
+)
