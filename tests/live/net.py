@@ -50,9 +50,6 @@ def reason() -> str:
         return f"no network namespaces: {error}"
 
 
-needs_net = pytest.mark.skipif("__import__('tests.live.net').live.net.reason() != ''", reason="see below")
-
-
 def need() -> None:
     """Skip the test, with the reason, where there are no namespaces."""
     if reason():
@@ -97,10 +94,10 @@ class Namespace:
         with self.entered():
             return socket.socket(family, kind)
 
-    def flags(self, dev: str) -> int:
-        """Return an interface's flags (IFF_PROMISC is 0x100), as SIOCGIFFLAGS does not tell them all."""
-        out = run("ip", "-n", self.name, "-d", "link", "show", "dev", dev)
-        return 0x100 if " promiscuity 0 " not in out else 0
+    def promiscuity(self, dev: str = "") -> int:
+        """Return how many ask for promiscuous mode of an interface."""
+        out = run("ip", "-n", self.name, "-d", "link", "show", "dev", dev or self.dev)
+        return int(out.split(" promiscuity ")[1].split()[0])
 
 
 def _set(fd: int) -> None:

@@ -165,6 +165,7 @@ class RingSource:
         self._down = False
         self._gone = False
         self._retry_at = 0.0
+        self._finish_at = float("inf")
         self._open()
         if self.group is not None:
             with contextlib.suppress(OSError):
@@ -180,12 +181,13 @@ class RingSource:
                 window = self._lend(more=True)
             elif self._is_ready():
                 window = self._lend(more=False)
+            elif time.monotonic() >= self._finish_at:
+                self.close()
+                break
             else:
-                left = deadline - time.monotonic()
-                if left <= 0 and timeout > 0:
-                    return None
+                left = min(deadline, self._finish_at) - time.monotonic()
                 self._wait(max(left, 0.0))
-                if timeout <= 0 and not self._is_ready():
+                if time.monotonic() >= deadline and not self._is_ready():
                     return None
                 continue
             if window is not None:
@@ -219,6 +221,12 @@ class RingSource:
             spare.close()
 
     # ---- beyond the contract
+
+    def finish(self) -> None:
+        """Take no more packets; what the ring holds is still handed out. `ended` is set when that is done."""
+        _attach(self._sock, accept_nothing())
+        # The block that is being filled is handed over at the latest when its time is up.
+        self._finish_at = time.monotonic() + 2 * self._timeout_ms / 1000 + 0.01
 
     def fileno(self) -> int:
         """The socket, for poll: readable when a block is ready."""

@@ -256,6 +256,12 @@ def _without_jumps_to_next(ops: list[_Op]) -> list[_Op]:
     return out
 
 
+def shifted(program: Sequence[Instruction], octets: int) -> list[Instruction]:
+    """Return a program for packets that have so many octets in front."""
+    loads = (*_ABS_TO_IND, *_ABS_TO_IND.values(), _LDX_MSH)
+    return [(c, jt, jf, k + octets if c in loads and k < ANCILLARY else k) for c, jt, jf, k in program]
+
+
 def relinked(
     program: Sequence[Instruction], ethertype_at: int, payload_at: int, length: int = 0
 ) -> list[Instruction]:

@@ -26,12 +26,14 @@ from hepcat.sources.filter_program import (
     Instruction,
     ProgramError,
     relinked,
+    shifted,
     widened,
 )
 
 #: What a filter is for: a live socket ("ethernet": with Ethernet headers; "cooked": behind the link
 #: header), raw IP packets, or the link type of a file (a number).
 Link = str | int
+LIVE_LINKS: Final = ("ethernet", "cooked", "raw")
 
 #: A fragment of IPv4 (more to come, or an offset) or of IPv6 (also behind a hop-by-hop header).
 FRAGMENTS: Final = "(ip[6:2] & 0x3fff != 0) or (ip6[6] == 44) or (ip6[6] == 0 and ip6[40] == 44)"
@@ -45,6 +47,9 @@ _DLT_ETHERNET, _DLT_RAW = 1, 12
 #: Link types of files whose programs are made from Ethernet's: where EtherType and payload stand.
 _RELINKED: Final[dict[int, tuple[int, int]]] = {113: (14, 16), 276: (0, 20)}
 _RAW_LINKS: Final = frozenset({12, 14, 101, 228, 229})
+#: Link types of files that begin with an address family, before the IP header.
+_FAMILY_LINKS: Final = frozenset({0, 108})
+_FAMILY_OCTETS: Final = 4
 #: The expression counts tags, labels or octets of the Ethernet header itself.
 _OWN_OFFSETS: Final = re.compile(r"\b(vlan|mpls|pppoes|pppoed)\b|\b(ether|link)\s*\[|\bether\s+proto\b")
 _VLAN: Final = re.compile(r"\bvlan\b")
@@ -91,7 +96,8 @@ def compile_filter(
 ) -> Filter:
     """Compile an expression; an empty one takes everything.
 
-    link: "ethernet", "cooked" or "raw", or the link type of a file. pass_fragments: let IP fragments
+    link: "ethernet", "cooked" or "raw", or the link type of a file (frames of one that is not read all pass,
+    and are counted further on). pass_fragments: let IP fragments
     through. snap_len: what the program returns for a packet that matches. where: profile, or file and line,
     for errors. Raises HepcatError.
     """
@@ -112,6 +118,11 @@ def compile_filter(
 def accept_nothing() -> tuple[Instruction, ...]:
     """A program that no packet passes, for a socket that is not ready yet."""
     return ((0x06, 0, 0, 0),)
+
+
+def names_link_octets(expression: str) -> bool:
+    """Whether the expression counts tags, labels or octets of the Ethernet header itself."""
+    return _OWN_OFFSETS.search(expression) is not None
 
 
 def widen_for_tunnels(expression: str) -> str:
@@ -136,13 +147,17 @@ def _program(text: str, link: Link, snap_len: int) -> list[Instruction]:
     """Compile for a link what has been widened in words."""
     if _is_raw(link):
         return _compile(text, _DLT_RAW, snap_len)
+    if link in _FAMILY_LINKS:
+        return shifted(_compile(text, _DLT_RAW, snap_len), _FAMILY_OCTETS)
+    if isinstance(link, str) and link not in LIVE_LINKS:
+        raise ValueError(f"link {link}: {', '.join(LIVE_LINKS)}, or a number")
     if isinstance(link, int) and link != _DLT_ETHERNET and link not in _RELINKED:
-        return _compile(text, link, snap_len)
-    if link in ("ethernet", "cooked") and _VLAN.search(text):
+        return _compile("", _DLT_ETHERNET, snap_len)  # no such frame is read: it is counted where it ends
+    if isinstance(link, str) and _VLAN.search(text):
         program = _compile_live(text, snap_len)
     else:
         program = _compile(text, _DLT_ETHERNET, snap_len)
-    if not _OWN_OFFSETS.search(text):
+    if not names_link_octets(text):
         raw: list[Instruction] | None = None
         with contextlib.suppress(_PcapError):
             raw = _compile(text, _DLT_RAW, snap_len)
@@ -151,8 +166,6 @@ def _program(text: str, link: Link, snap_len: int) -> list[Instruction]:
         return relinked(program, ETHERTYPE_OF_KERNEL, 0, length=14)
     if isinstance(link, int) and link in _RELINKED:
         return relinked(program, *_RELINKED[link])
-    if link not in ("ethernet", _DLT_ETHERNET):
-        raise _PcapError(f"link type {link} is not one that filters are made for")
     return program
 
 
