@@ -11,7 +11,7 @@ from typing import Any
 import cython
 
 from hepcat.batch.drops import Drop
-from hepcat.wire.columns import Array, Datagrams
+from hepcat.wire.columns import KIND_SEGMENT, Array, Datagrams
 
 if not cython.compiled:  # rows.pxd cimports them; memcpy and memset have no uncompiled counterpart
     from hepcat.wire.hep import copy_octets  # type: ignore[attr-defined,unused-ignore]
@@ -23,6 +23,7 @@ __all__ = ["RowWriter", "copy_payloads", "port_mask"]
 
 FRAME_TRUNCATED = cython.declare(cython.int, int(Drop.FRAME_TRUNCATED))
 DONE = cython.declare(cython.int, 1000)
+SEGMENT = cython.declare(cython.int, KIND_SEGMENT)
 
 
 class RowWriter:
@@ -78,8 +79,9 @@ class RowWriter:
     ) -> cython.int:
         """Write a row: the payload as far as it was captured, ports from `ports` (-1: there are none)."""
         n: cython.Py_ssize_t = self.row
-        if payload_end > payload and payload >= self.end:
-            return FRAME_TRUNCATED  # not an octet of it is there
+        # Without an octet of its payload a row is of no use, but for a segment's sequence number and flags.
+        if payload_end > payload and payload >= self.end and (kind != SEGMENT or payload > self.end):
+            return FRAME_TRUNCATED
         self.packet[n] = self.number
         self.ts[n] = self.time
         self.offset[n] = payload

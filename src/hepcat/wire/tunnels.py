@@ -84,6 +84,10 @@ class TunnelHeaders(LinkHeaders):
             return self.read_erspan2(at) if flags & 0x1000 else self.found(INNER_ETHERNET, at, 0)
         if kind == 0x22EB:
             return self.read_erspan3(at)
+        if kind == 0x8909:  # Cisco metadata, here with its EtherType first and then version 1, length 1
+            if self.end - at < 8:
+                return FRAME_TRUNCATED
+            return self.found(self.u16(at), at + 8, 0) if self.u16(at + 2) == 0x0101 else FRAME_LINK
         if kind < 0x0600:  # 0 is the keep-alive of some routers; OSI and the like
             return FRAME_LINK
         return self.found(kind, at, 0)
