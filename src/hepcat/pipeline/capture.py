@@ -20,14 +20,12 @@ from hepcat.pipeline.shed import Shedder
 from hepcat.plans.plan import Environment
 from hepcat.sources.frame_source import FrameSource, Window
 from hepcat.wire.collect import IndexOptions, append_found, clear, first_octets, new_batch, sip_among
-from hepcat.wire.dissect import Dissector, Found, take_packets
+from hepcat.wire.dissect import END_OF_TIME, Dissector, Found, take_packets
 
 #: Messages a plan is run on at once: the columns of so many stay within a core's cache.
 ROWS: Final = 2048
 #: Seconds a worker waits for packets before it looks at what it holds.
 IDLE_SECONDS: Final = 0.5
-#: "Later than anything": what is held is given up.
-END_OF_TIME: Final = 2**62
 
 log = structlog.get_logger("hepcat.capture")
 

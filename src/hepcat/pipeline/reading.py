@@ -8,8 +8,9 @@ import threading
 from pathlib import Path
 
 from hepcat.pipeline.agent import Agent
-from hepcat.pipeline.capture import END_OF_TIME, Reader
+from hepcat.pipeline.capture import Reader
 from hepcat.sources.capture_file import FileSource
+from hepcat.wire.dissect import END_OF_TIME
 
 
 def read_files(agent: Agent, files: tuple[Path, ...], realtime: bool, stop: threading.Event) -> None:

@@ -41,6 +41,8 @@ from hepcat.wire.columns import (
 )
 from hepcat.wire.frames import decode_frames, port_mask
 
+#: "Later than anything": what is held is given up.
+END_OF_TIME: Final = 2**62
 #: Fragments of fragments: a packet put together may hold, within a tunnel, fragments again.
 MAX_ROUNDS: Final = 4
 _NO_PORTS: Final = np.zeros(0, dtype=np.uint16)
