@@ -30,6 +30,7 @@ from hepcat.sinks.sink import Sink
 from hepcat.sources.devices import open_device
 from hepcat.sources.frame_source import FrameSource
 from hepcat.sources.source import Source, Tally
+from hepcat.wire.collect import IndexOptions
 from hepcat.wire.media import MediaTable
 
 #: Seconds to read what sockets hold on stop, and to send what waits.
@@ -80,7 +81,8 @@ class Agent:
         """Make a reader for windows that somebody else hands over (files)."""
         tally = AgentTally(name)
         self.counters.add(tally)
-        reader = Reader(profile, self._planner(profile, tally), tally, self.secrets)
+        options = IndexOptions(self.settings.extra_headers, self.settings.callid_aleg_header)
+        reader = Reader(profile, self._planner(profile, tally), tally, options, self.secrets)
         self.readers.append((profile.name, reader))
         return reader
 
@@ -88,7 +90,7 @@ class Agent:
         """Begin to send and to capture."""
         self.start_sinks()
         self.start_keylog()
-        for part in (*self.workers, *self.listeners, *self.collectors):
+        for part in self._parts():
             part.start()
 
     def start_sinks(self) -> None:
@@ -113,7 +115,7 @@ class Agent:
             listener.stop(DRAIN_SECONDS)
         for collector in self.collectors:
             collector.stop()
-        for part in (*self.workers, *self.listeners, *self.collectors):
+        for part in self._parts():
             part.join()
         self.stop_sinks()
 
@@ -129,16 +131,13 @@ class Agent:
     def reload(self, new: Settings) -> None:
         """Take over plans read anew; log what needs a restart. Raises HepcatError, changing nothing."""
         fresh = {profile.name: profile for profile in prepare(new.agent)}
-        headers = {profile.name: profile.plan.headers for profile in self.profiles}
-        waiting = list(fresh.keys() ^ headers.keys())
+        waiting = fresh.keys() ^ {profile.name for profile in self.profiles}
         for name, planner in self._planners:
-            if name in fresh and fresh[name].plan.headers == headers[name]:
+            if name in fresh:
                 planner.swap(fresh[name])
-            elif name in fresh:
-                waiting.append(f"{name} (other headers)")
         log.info("capture plans reloaded")
         if waiting:
-            log.warning("these profiles change only with a restart", profiles=sorted(set(waiting)))
+            log.warning("these profiles change only with a restart", profiles=sorted(waiting))
 
     # -- what doors ask for
 
@@ -162,6 +161,9 @@ class Agent:
         }
 
     # -- parts
+
+    def _parts(self) -> list[CaptureWorker | Source | SipCollector]:
+        return [*self.workers, *self.listeners, *self.collectors]
 
     def _open_profile(self, profile: Prepared) -> None:
         settings = profile.settings
@@ -187,16 +189,15 @@ class Agent:
         tally = AgentTally(f"{profile.name}:{profile.settings.collect}")
         self.counters.add(tally)
         planner = self._planner(profile, tally)
-        collector = SipCollector(profile.settings.collect, planner, tally, profile.plan.headers)
+        collector = SipCollector(profile.settings.collect, planner, tally, self.settings.extra_headers)
         planner.env.replier = collector
         self.collectors.append(collector)
 
     def _intake(self, profile: Prepared, url: str) -> tuple[Tally, HepIntake]:
-        options = intake_options(self.settings)
         tally, after = Tally(url), AgentTally(f"{profile.name}:{url}")
         planner = self._planner(profile, after)
         queue: Any = PlanQueue(planner)
-        intake = HepIntake(queue, tally, LiveOptions(options.with_extra(profile.plan.headers)))
+        intake = HepIntake(queue, tally, LiveOptions(intake_options(self.settings)))
         self.counters.add_relay(tally, after, intake)
         return tally, intake
 

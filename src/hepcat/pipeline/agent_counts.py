@@ -54,9 +54,9 @@ class AgentCounters:
         for tally in self._tallies:
             for counts in (sources.setdefault(tally.source, SourceCounts()), total):
                 _add_worker(counts, tally)
-        for tally, after, _ in self._relays:
+        for relay, after, _ in self._relays:
             for counts in (sources.setdefault(after.source, SourceCounts()), total):
-                _add_relay(counts, tally, after)
+                _add_relay(counts, relay, after)
         return Snapshot(sources, total, count_agents([relay[2] for relay in self._relays]), 0, 0)
 
     def targets(self) -> dict[str, TargetCounts]:

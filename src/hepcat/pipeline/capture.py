@@ -8,6 +8,7 @@ messages found = messages forwarded + messages dropped.
 """
 
 import threading
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -87,19 +88,23 @@ class Planner:
         left = batch.n - sent
         tally.forwarded += sent
         if left:
-            named = self.env.drops - before  # functions such as sample() count under reasons of their own
+            named = self.env.drops - before  # the plan's own reasons: PLAN, SAMPLED, RATE_LIMIT ...
             tally.drops += named
-            left -= int(named.sum())
-            unsent = min(left, int(np.count_nonzero(work.alive & ~work.sent)))
-            tally.drops[Drop.NO_TARGET] += unsent
-            tally.drops[Drop.PLAN] += left - unsent
+            tally.drops[Drop.NO_TARGET] += left - int(named.sum())
         return sent
 
 
 class Reader:
     """Reads windows: frames to messages to the plan."""
 
-    def __init__(self, profile: Prepared, planner: Planner, tally: AgentTally, secrets: Any = None) -> None:
+    def __init__(
+        self,
+        profile: Prepared,
+        planner: Planner,
+        tally: AgentTally,
+        options: IndexOptions,
+        secrets: Any = None,
+    ) -> None:
         settings = profile.settings
         self.tally = tally
         self.planner = planner
@@ -111,7 +116,7 @@ class Reader:
             profile.dissect, tally.drops, tally.frame_drops, secrets=secrets, keep=_program(raw)
         )
         self._by_link: dict[int, Any] = {}
-        self._options = IndexOptions(extra=profile.plan.headers, other_type=settings.hep_type or 0)
+        self._options = replace(options, other_type=settings.hep_type or 0)
         self._batch = new_batch(ROWS, self._options.extra)
         self._replace = AddressReplacement(settings.ip_replace) if settings.ip_replace else None
 

@@ -4,7 +4,7 @@ In: messages in a source's buffer. Out: batches in the queue, or their records c
 reason. Nothing here waits, and nothing a peer sends raises. One intake a source's thread.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -33,10 +33,6 @@ class IntakeOptions:
     extra_headers: tuple[str, ...] = ()
     aleg_headers: tuple[str, ...] = ("X-CID",)
     inflate_bound: int = MAX_RECORD
-
-    def with_extra(self, headers: tuple[str, ...]) -> "IntakeOptions":
-        """Return the same with further headers to index."""
-        return replace(self, extra_headers=tuple(dict.fromkeys((*self.extra_headers, *headers))))
 
 
 class LiveOptions:
