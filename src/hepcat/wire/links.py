@@ -125,12 +125,13 @@ class LinkHeaders(RowWriter):
     def read_pseudowire(self, at: cython.longlong) -> cython.int:
         """Ethernet behind MPLS labels (RFC 4448 section 4.6), its control word first or left out.
 
-        Nothing in the packet tells which: the place where an EtherType stands does.
+        Nothing in the packet tells which: the place where an EtherType stands does. Without control word
+        is tried first, since a tagged frame has a second EtherType where the other way has its first.
         """
-        if self.is_carried(at + 16) and self.data[at] >> 4 == 0:
-            return self.found(INNER_ETHERNET, at + 4, 0)
         if self.is_carried(at + 12):
             return self.found(INNER_ETHERNET, at, 0)
+        if self.is_carried(at + 16) and self.data[at] >> 4 == 0:
+            return self.found(INNER_ETHERNET, at + 4, 0)
         return FRAME_LINK
 
     def read_pppoe(self, at: cython.longlong) -> cython.int:

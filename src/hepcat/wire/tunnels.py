@@ -202,7 +202,9 @@ class TunnelHeaders(LinkHeaders):
 
     def read_tzsp(self, at: cython.longlong, end: cython.longlong) -> cython.int:
         """TZSP: version 1, type, encapsulation, then tags (kind, length, octets) up to the end tag."""
-        if end - at < 4 or self.data[at] != 1:
+        if end - at < 4:
+            return FRAME_TRUNCATED
+        if self.data[at] != 1:
             return TUNNEL_MALFORMED
         if self.data[at + 1] > 1 or self.u16(at + 2) != 1:  # no packet, or none of Ethernet
             return FRAME_LINK
@@ -215,6 +217,6 @@ class TunnelHeaders(LinkHeaders):
             if tag == 0:  # padding
                 continue
             if at >= end:
-                return TUNNEL_MALFORMED
+                break
             at += 1 + self.data[at]
-        return TUNNEL_MALFORMED
+        return FRAME_TRUNCATED
