@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hepcat.batch.schema import MALFORMED, MAX_RECORD
+from hepcat.batch.schema import MALFORMED
 from hepcat.sources.pcap_file import read_batches
 from hepcat.wire import rtcp_pieces
+from hepcat.wire.json_text import MAX_JSON
 from hepcat.wire.rtcp import rtcp_mask, rtcp_to_json, rtp_or_rtcp_mask
 from tests.support import SHARED
 from tests.wire import make_rtcp as make
@@ -165,7 +166,7 @@ def read(octets: bytes) -> dict[str, Any]:
         assert len(dict(items)) == len(items), items
         return dict(items)
 
-    assert len(octets) <= MAX_RECORD
+    assert len(octets) <= MAX_JSON
     value = json.loads(octets.decode("utf-8"), object_pairs_hook=pairs)
     assert isinstance(value, dict)
     return value

@@ -18,7 +18,7 @@ ntp_timestamp_usec is the fraction of NTP's time in units of 2^-32 s, in spite o
 that use this format send it so. packets_lost is signed, as RFC 3550 section 6.4.1 has it. Of SRTCP (RFC
 3711 section 3.4: what is behind the SSRC is cipher text, and an index with the E bit comes behind it) only
 ssrc and type are told, and "encrypted". Text is UTF-8 (RFC 3550 section 6.5); octets that are not come out
-as the characters of Latin-1. Lists end early where the JSON would grow over 65,535 octets.
+as the characters of Latin-1. Lists end early where the JSON would grow over 60,000 octets.
 """
 
 from typing import Any, Final
@@ -29,7 +29,8 @@ import numpy.typing as npt
 
 from hepcat.batch.edits import Patch
 from hepcat.batch.layout import Batch
-from hepcat.batch.schema import FIELD_INDEX, MALFORMED, MAX_RECORD
+from hepcat.batch.schema import MALFORMED
+from hepcat.wire.json_text import MAX_JSON, payloads
 from hepcat.wire.rtcp_pieces import PIECES
 
 if not cython.compiled:  # rtcp.pxd cimports the one, and has the others as an enum
@@ -63,15 +64,7 @@ VOIP_METRICS = cython.declare(cython.int, 7)  # block type (RFC 3611 section 4.7
 FRAME = cython.declare(cython.Py_ssize_t, 1024)
 ELEMENT = cython.declare(cython.Py_ssize_t, 1700)
 
-_PAYLOAD: Final = FIELD_INDEX["payload"]
 _TRUNCATED: Final = MALFORMED.index("truncated")
-
-
-def payloads(batch: Batch, rows: Array | None = None) -> tuple[Array, Array]:
-    """Return where the payloads of rows (None: all) begin in the buffer, and their lengths; int64."""
-    pick: Any = slice(batch.n) if rows is None else rows
-    fields = batch.fields[pick, _PAYLOAD].astype(np.int64)
-    return batch.start[: batch.n][pick] + fields[:, 0], fields[:, 1].copy()
 
 
 def rtcp_mask(batch: Batch, out: Array, low: int = 200, high: int = 204) -> None:
@@ -106,7 +99,7 @@ def rtcp_to_json(batch: Batch, rows: Array) -> Patch:
     """Write the RTCP datagrams of `rows` as JSON objects.
 
     rows: int64, each at most once. Returns a patch of batch.n rows; rows that are not in `rows`, or are
-    no RTCP, keep offset -1. Every JSON is valid UTF-8 of at most 65,535 octets.
+    no RTCP, keep offset -1. Every JSON is valid UTF-8 of at most 60,000 octets.
     """
     patch = Patch.empty(batch.n)
     rows = np.ascontiguousarray(rows, dtype=np.int64)
@@ -114,7 +107,7 @@ def rtcp_to_json(batch: Batch, rows: Array) -> Patch:
         return patch
     offset, length = payloads(batch, rows)
     # An item of two octets can become 23 characters (SDES without text): twelve for one covers all.
-    room = np.minimum(length * 12 + 2 * FRAME + ELEMENT, MAX_RECORD)
+    room = np.minimum(length * 12 + 2 * FRAME + ELEMENT, MAX_JSON)
     out = np.empty(int(room.sum()), dtype=np.uint8)
     begin, size = np.full(len(rows), -1, dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
     writer = Writer(batch.buffer, out)
