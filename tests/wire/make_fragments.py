@@ -3,12 +3,14 @@
 import ipaddress
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hepcat.batch.drops import Drop
-from hepcat.wire.columns import KIND_CHUNK, KIND_DATAGRAM, KIND_FRAGMENT, Datagrams
+from hepcat.wire.columns import KIND_CHUNK, KIND_DATAGRAM, KIND_FRAGMENT, Datagrams, Packets
+from hepcat.wire.pcap import PcapReader
 
 MAPPED = bytes(10) + b"\xff\xff"
 SRC4 = MAPPED + bytes([192, 0, 2, 1])
@@ -74,6 +76,14 @@ def udp_rows(parts: Sequence[bytes], **columns: Any) -> tuple[Any, Datagrams, An
     """Rows of KIND_DATAGRAM of UDP."""
     defaults: dict[str, Any] = {"ip_proto": 17, "src_port": 5060, "dst_port": 5062}
     return rows_of(parts, kind=KIND_DATAGRAM, **{**defaults, **columns})
+
+
+def window_of(capture: Path) -> tuple[Any, Packets]:
+    """Read a capture file into one window."""
+    octets = np.frombuffer(capture.read_bytes(), dtype=np.uint8)
+    p = Packets.empty(4096)
+    p.n = PcapReader().parse(octets, 0, p.offset, p.captured, p.original, p.ts, p.link)
+    return octets, p
 
 
 def cut(octets: bytes, *sizes: int) -> list[tuple[int, bool, bytes]]:
