@@ -115,9 +115,9 @@ def chunk(kind: int, flags: int, body: bytes, length: int | None = None) -> byte
     return struct.pack("!BBH", kind, flags, size) + body + bytes(-len(body) % 4)
 
 
-def data(payload: bytes, tsn: int = 1, flags: int = 3, user: int = 3) -> bytes:
+def data(payload: bytes, tsn: int = 1, flags: int = 3, user: int = 3, length: int | None = None) -> bytes:
     """An SCTP DATA chunk, RFC 9260 section 3.3.1."""
-    return chunk(0, flags, struct.pack("!IHHI", tsn, 1, 2, user) + payload)
+    return chunk(0, flags, struct.pack("!IHHI", tsn, 1, 2, user) + payload, length)
 
 
 def idata(payload: bytes, tsn: int = 1, flags: int = 3, user: int = 3) -> bytes:

@@ -38,6 +38,7 @@ V6 = make.ipv6(make.udp(PAYLOAD))
 FRAME4 = make.ethernet(0x0800, V4)
 FRAME6 = make.ethernet(0x86DD, V6)
 TAGGED = make.ethernet(0x0800, V4, (0x8100, 33))
+MACS = bytes.fromhex("001b21aa0001001b21aa0002")
 
 #: name: tunnel's bit, frame, VLAN, depth
 TUNNELS: dict[str, tuple[int, bytes, int, int]] = {
@@ -137,8 +138,14 @@ TUNNELS: dict[str, tuple[int, bytes, int, int]] = {
 CARRIERS: dict[str, tuple[int, bytes, int, int]] = {
     "mpls": (1, make.ethernet(0x8847, tunnel.mpls(V4)), NO_VLAN, 0),
     "mpls 16 labels": (1, make.ethernet(0x8848, tunnel.mpls(V6, 16), (0x8100, 9)), 9, 0),
-    "pseudowire": (1, make.ethernet(0x8847, tunnel.mpls(TAGGED, 2)), 33, 1),
-    "pseudowire control word": (1, make.ethernet(0x8847, tunnel.mpls(bytes(4) + FRAME4, 2)), NO_VLAN, 1),
+    "pseudowire": (1, make.ethernet(0x8847, tunnel.mpls(MACS + FRAME4[12:], 2)), NO_VLAN, 1),
+    "pseudowire of a tagged frame": (1, make.ethernet(0x8847, tunnel.mpls(MACS + TAGGED[12:], 2)), 33, 1),
+    "pseudowire control word": (
+        1,
+        make.ethernet(0x8847, tunnel.mpls(bytes(4) + MACS + FRAME6[12:], 2)),
+        NO_VLAN,
+        1,
+    ),
     "pppoe": (1, make.ethernet(0x8864, tunnel.pppoe(0x0021, V4), (0x88A8, 4), (0x8100, 5)), 5, 0),
     "pppoe 6": (1, make.ethernet(0x8864, tunnel.pppoe(0x0057, V6)), NO_VLAN, 0),
     "pppoe mpls": (1, make.ethernet(0x8864, tunnel.pppoe(0x0281, tunnel.mpls(V4))), NO_VLAN, 0),

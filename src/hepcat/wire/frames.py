@@ -449,8 +449,9 @@ class FrameDecoder(TunnelHeaders):
             if length < 4 or length > ip_end - chunk:
                 return FRAME_MALFORMED
             result: cython.int = self.parse_chunk(at, chunk, chunk + length, first)
+            cut: cython.bint = chunk + length > self.end
             chunk += (length + 3) & ~3
-            if ip_end - chunk < 4:
+            if cut or ip_end - chunk < 4:
                 return result
             if result != DONE:
                 self.drops[result] += 1
