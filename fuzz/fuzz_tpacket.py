@@ -6,8 +6,8 @@ Invariants, for any octets in a block between two others:
 2. The same packets come out however many rows there is room for.
 3. The extension and the plain Python code agree in everything.
 
-The plain code runs instrumented. Octet 0 of an input: rows at a time, and whether the socket is cooked. Run by
-fuzz/run.py.
+The plain code runs instrumented. Octet 0 of an input: rows at a time, and whether the socket is
+cooked. Run by fuzz/run.py.
 """
 
 import os

@@ -23,6 +23,7 @@ from typing import Any, Final
 from hepcat.errors import HepcatError
 from hepcat.sources.filter_program import (
     ETHERTYPE_OF_KERNEL,
+    MAX_INSTRUCTIONS,
     Instruction,
     ProgramError,
     relinked,
@@ -52,8 +53,14 @@ _FAMILY_LINKS: Final = frozenset({0, 108})
 _FAMILY_OCTETS: Final = 4
 #: The expression counts tags, labels or octets of the Ethernet header itself.
 _OWN_OFFSETS: Final = re.compile(r"\b(vlan|mpls|pppoes|pppoed)\b|\b(ether|link)\s*\[|\bether\s+proto\b")
+#: Instructions of an expression before it is optimized, which takes time that grows with their cube.
+_LONGEST: Final = 10_000
 _VLAN: Final = re.compile(r"\bvlan\b")
 _HINT: Final = "The language is that of tcpdump (man pcap-filter); `tcpdump -d 'EXPRESSION'` tries one."
+
+_SIMPLER: Final = (
+    "Use portrange and net instead of long lists; name an interface where link addresses matter."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class Filter:
     """A compiled filter. It returns how many octets to capture (0: not this packet).
 
     instructions: (code, jt, jf, k) each. expression: as the user wrote it. text: as libpcap got it.
-    where: what to name in errors: profile, or file and line.
+    where: what to name in errors: profile, or file and line. note: what the operator should know of it.
     """
 
     instructions: tuple[Instruction, ...]
@@ -71,6 +78,7 @@ class Filter:
     pass_fragments: bool
     snap_len: int
     where: str = ""
+    note: str = ""
 
     def raw(self) -> "Filter | None":
         """Return the same expression for whole raw IP packets; None where it needs a link header."""
@@ -97,22 +105,20 @@ def compile_filter(
     """Compile an expression; an empty one takes everything.
 
     link: "ethernet", "cooked" or "raw", or the link type of a file (frames of one that is not read all pass,
-    and are counted further on). pass_fragments: let IP fragments
-    through. snap_len: what the program returns for a packet that matches. where: profile, or file and line,
-    for errors. Raises HepcatError.
+    and are counted further on). pass_fragments: let IP fragments through. snap_len: what the program
+    returns for a packet that matches. where: profile, or file and line, for errors. Raises HepcatError.
     """
     expression = " ".join(expression.split())
     text = f"{FRAGMENTS} or ({expression})" if pass_fragments and expression else expression
     try:
-        _compile(
-            expression, _DLT_RAW if _is_raw(link) else _DLT_ETHERNET, snap_len
-        )  # judge it as it was written
-        program = _program(text, link, snap_len)
+        # It is judged as it was written: no error shall name what was added.
+        _check(expression, _DLT_RAW if _is_raw(link) else _DLT_ETHERNET)
+        program, note = _program(text, link, snap_len)
     except _PcapError as error:
         raise _refusal(expression, where, str(error), _HINT) from None
     except ProgramError as error:
-        raise _refusal(expression, where, str(error), "Make it simpler, or name an interface.") from None
-    return Filter(tuple(program), expression, text, link, pass_fragments, snap_len, where)
+        raise _refusal(expression, where, str(error), _SIMPLER) from None
+    return Filter(tuple(program), expression, text, link, pass_fragments, snap_len, where, note)
 
 
 def accept_nothing() -> tuple[Instruction, ...]:
@@ -143,30 +149,40 @@ def _is_raw(link: Link) -> bool:
     return link == "raw" or link in _RAW_LINKS
 
 
-def _program(text: str, link: Link, snap_len: int) -> list[Instruction]:
-    """Compile for a link what has been widened in words."""
-    if _is_raw(link):
-        return _compile(text, _DLT_RAW, snap_len)
-    if link in _FAMILY_LINKS:
-        return shifted(_compile(text, _DLT_RAW, snap_len), _FAMILY_OCTETS)
+def _program(text: str, link: Link, snap_len: int) -> tuple[list[Instruction], str]:
+    """Compile for a link what has been widened in words; and a note."""
     if isinstance(link, str) and link not in LIVE_LINKS:
         raise ValueError(f"link {link}: {', '.join(LIVE_LINKS)}, or a number")
+    if _is_raw(link):
+        return _compile(text, _DLT_RAW, snap_len), ""
+    if link in _FAMILY_LINKS:
+        return shifted(_compile(text, _DLT_RAW, snap_len), _FAMILY_OCTETS), ""
     if isinstance(link, int) and link != _DLT_ETHERNET and link not in _RELINKED:
-        return _compile("", _DLT_ETHERNET, snap_len)  # no such frame is read: it is counted where it ends
+        return _compile("", _DLT_ETHERNET, snap_len), ""  # no such frame is read: it is counted where it ends
     if isinstance(link, str) and _VLAN.search(text):
-        program = _compile_live(text, snap_len)
+        program, note = _compile_live(text, snap_len), ""
     else:
-        program = _compile(text, _DLT_ETHERNET, snap_len)
-    if not names_link_octets(text):
-        raw: list[Instruction] | None = None
-        with contextlib.suppress(_PcapError):
-            raw = _compile(text, _DLT_RAW, snap_len)
-        program = widened(program, raw)
+        program, note = _widen(text, _compile(text, _DLT_ETHERNET, snap_len), snap_len)
     if link == "cooked":
-        return relinked(program, ETHERTYPE_OF_KERNEL, 0, length=14)
-    if isinstance(link, int) and link in _RELINKED:
-        return relinked(program, *_RELINKED[link])
-    return program
+        program = relinked(program, ETHERTYPE_OF_KERNEL, 0, length=14)
+    elif isinstance(link, int) and link in _RELINKED:
+        program = relinked(program, *_RELINKED[link])
+    if len(program) > MAX_INSTRUCTIONS:
+        raise ProgramError(f"it comes to {len(program)} instructions; the kernel takes {MAX_INSTRUCTIONS}")
+    return program, note
+
+
+def _widen(text: str, program: list[Instruction], snap_len: int) -> tuple[list[Instruction], str]:
+    """Let the program see behind tags; where that makes it too long, it is better than none as it is."""
+    if names_link_octets(text):
+        return program, ""
+    raw: list[Instruction] | None = None
+    with contextlib.suppress(_PcapError):
+        raw = _compile(text, _DLT_RAW, snap_len)
+    try:
+        return widened(program, raw), ""
+    except ProgramError as error:
+        return program, f"the filter does not see behind VLAN tags, MPLS and PPPoE: {error}"
 
 
 def _cypcap() -> Any:
@@ -180,7 +196,13 @@ def _cypcap() -> Any:
     return cypcap
 
 
-def _compile(text: str, link: int, snap_len: int) -> list[Instruction]:
+def _check(expression: str, link: int) -> None:
+    """Raise for an expression that is wrong, or so long that libpcap would optimize it for minutes."""
+    if len(_compile(expression, link, 65535, optimize=False)) > _LONGEST:
+        raise ProgramError("it is too long")
+
+
+def _compile(text: str, link: int, snap_len: int, optimize: bool = True) -> list[Instruction]:
     """Compile for a link type, whatever the machine has."""
     cypcap = _cypcap()
     try:
@@ -188,7 +210,7 @@ def _compile(text: str, link: int, snap_len: int) -> list[Instruction]:
     except ValueError:
         raise _PcapError(f"link type {link} is not one that filters are made for") from None
     try:
-        return [_plain(i) for i in pcap.compile(text, optimize=True, netmask=cypcap.NETMASK_UNKNOWN)]
+        return [_plain(i) for i in pcap.compile(text, optimize=optimize, netmask=cypcap.NETMASK_UNKNOWN)]
     except cypcap.Error as error:
         raise _PcapError(_words(error)) from None
     finally:
