@@ -11,25 +11,35 @@ WIRE = ROOT / "src" / "hepcat" / "wire"
 
 
 def compiled(name: str, needs: tuple[str, ...] = ()) -> ModuleType | None:
-    """Load the extension of hepcat.wire.<name>; None where it was not built.
+    """Load the extension of hepcat.wire.<name>; None where it or one that it needs was not built.
 
-    needs: kernels whose extensions it calls; they stand in for the plain modules while it is loaded.
+    needs: kernels whose extensions it calls, each before those that call it; they stand in for the plain
+    modules while it is loaded.
     """
-    others = {f"hepcat.wire.{other}": compiled(other) for other in needs}
-    spec = importlib.machinery.PathFinder.find_spec(f"hepcat.wire.{name}", [str(WIRE)])
-    if None in others.values() or spec is None:
-        return None
-    if not isinstance(spec.loader, importlib.machinery.ExtensionFileLoader):
-        return None
-    plain = {other: sys.modules.get(other) for other in others}
-    sys.modules.update({other: module for other, module in others.items() if module is not None})
+    loaded: dict[str, ModuleType] = {}
+    plain = {f"hepcat.wire.{other}": sys.modules.get(f"hepcat.wire.{other}") for other in needs}
     try:
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        for other in (*needs, name):
+            module = load_extension(f"hepcat.wire.{other}")
+            if module is None:
+                return None
+            loaded[other] = module
+            if other != name:
+                sys.modules[f"hepcat.wire.{other}"] = module
     finally:
         for other, module_before in plain.items():
             if module_before is None:
-                del sys.modules[other]
+                sys.modules.pop(other, None)
             else:
                 sys.modules[other] = module_before
+    return loaded[name]
+
+
+def load_extension(name: str) -> ModuleType | None:
+    """Load the extension of a module beside the plain one, without a place in sys.modules."""
+    spec = importlib.machinery.PathFinder.find_spec(name, [str(WIRE)])
+    if spec is None or not isinstance(spec.loader, importlib.machinery.ExtensionFileLoader):
+        return None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module

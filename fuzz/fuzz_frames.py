@@ -1,13 +1,14 @@
-"""Fuzz the frame decoder.
+"""Fuzz the frame decoder: links, tunnels, IP, UDP, TCP, SCTP, fragments.
 
-Invariants, for any octets and link type:
-1. decode_frames raises nothing; a frame gives one datagram or one counted drop; a payload lies within
-   its frame; what is marked truncated ends where the frame does.
-2. A frame gives the same whatever frames came before it in the window.
-3. The extension and the plain Python code agree in everything.
+Invariants, for any octets, link type and choice of kinds and tunnels:
+1. decode_frames raises nothing and reads every packet; a frame gives one row or one counted drop, or of
+   SCTP one a chunk; a row's payload lies within its frame, and what is marked truncated ends where the
+   captured part of the frame ends, or before it where a tunnel or PPPoE ends there.
+2. A frame gives the same whatever frames came before it in the window, and however often `out` was full.
+3. The extension and the plain Python code agree in every column.
 
-The plain code runs instrumented. Octets 0 and 1 of an input pick the link type and what the capture
-cut off. Run by fuzz/run.py.
+The plain code runs instrumented. Octets 0 to 3 of an input pick the link type, what the capture cut
+off, the kinds wanted and the tunnels opened. Run by fuzz/run.py.
 """
 
 import os
@@ -25,71 +26,98 @@ from both import compiled  # noqa: E402
 
 import hepcat  # noqa: E402, F401 - installs the finder of plain kernels
 from hepcat.batch.drops import Drop  # noqa: E402
-from hepcat.wire.columns import Datagrams, Packets  # noqa: E402
+from hepcat.wire.columns import (  # noqa: E402
+    DATAGRAM_COLUMNS,
+    KIND_CHUNK,
+    LINK_ETHERTYPE,
+    MAX_ROWS_A_FRAME,
+    TUNNELS_ALL,
+    WANT_ALL,
+    Datagrams,
+    Packets,
+)
 
 with atheris.instrument_imports(include=["hepcat"]):
     from hepcat.wire import frames
 
-FAST = compiled("frames", needs=("hep",))
-LINKS = (*sorted(frames.LINK_TYPES), 147)
-COLUMNS = ("length", "truncated", "family", "ip_proto", "src_ip", "dst_ip", "src_port", "dst_port", "vlan")
+FAST = compiled("frames", needs=("hep", "rows", "links", "tunnels"))
+LINKS = (*sorted(frames.LINK_TYPES), 147, LINK_ETHERTYPE | 0x0800, LINK_ETHERTYPE | 0x8100)
+COLUMNS = (*(name for name, _ in DATAGRAM_COLUMNS), "src_ip", "dst_ip")
+#: Columns that say where in the window a frame stood; the others are the same wherever it stands.
+PLACE = ("packet", "ts", "offset")
 
 
 def decode(
-    module: ModuleType, octets: bytes, parts: list[tuple[int, int]], link: int, cut: int
-) -> list[bytes]:
-    """Decode frames of a window; return for each what came of it."""
-    packets, found = Packets.empty(len(parts)), Datagrams.empty(len(parts))
-    drops = np.zeros(len(Drop), dtype=np.int64)
-    packets.offset[:] = [start for start, _ in parts]
-    packets.captured[:] = [size for _, size in parts]
-    packets.original[:] = packets.captured + cut
-    packets.link[:] = link
-    outcomes = []
-    for i in range(len(parts)):  # one after the other, to know which drop belongs to which
-        before = drops.copy()
-        one = Packets(1, *(getattr(packets, c)[i:] for c in ("offset", "captured", "original", "ts", "link")))
-        n = module.decode_frames(octets, one, found, drops)
-        changed = drops - before
-        assert n + changed.sum() == 1
-        if n == 0:
-            outcomes.append(changed.tobytes())
-            continue
-        row = found.n - 1
-        start, size = int(found.offset[row]), int(found.length[row])
-        begin, end = parts[i][0], sum(parts[i])
-        assert begin <= start <= start + size <= end
-        assert not found.truncated[row] or start + size == end
-        columns = b"".join(np.asarray(getattr(found, name)[row]).tobytes() for name in COLUMNS)
-        outcomes.append(octets[start : start + size] + columns)
-    all_at_once = Datagrams.empty(len(parts))
-    packets.n = len(parts)
-    counts = np.zeros(len(Drop), dtype=np.int64)
-    assert module.decode_frames(octets, packets, all_at_once, counts) == found.n
-    assert (counts == drops).all()
-    for name in COLUMNS:
-        assert np.array_equal(getattr(all_at_once, name)[: found.n], getattr(found, name)[: found.n]), name
-    return outcomes
+    module: ModuleType, octets: bytes, packets: Packets, room: int, want: int, tunnels: int
+) -> tuple[list[list[bytes]], bytes]:
+    """Decode the packets of a window; return each packet's rows, and the counts of drops."""
+    found, drops = Datagrams.empty(room), np.zeros(len(Drop), dtype=np.int64)
+    rows: list[list[bytes]] = [[] for _ in range(packets.n)]
+    first, chunks = 0, 0
+    while first < packets.n:
+        found.n = 0
+        before = first
+        first = module.decode_frames(octets, packets, found, drops, want, tunnels, 0, first)
+        assert before < first <= packets.n
+        for row in range(found.n):
+            frame, start, size = (int(getattr(found, c)[row]) for c in ("packet", "offset", "length"))
+            begin = int(packets.offset[frame])
+            assert before <= frame < first
+            assert begin <= start <= start + size <= begin + int(packets.captured[frame])
+            assert want >> int(found.kind[row]) & 1
+            assert found.depth[row] <= 8
+            chunks += found.kind[row] == KIND_CHUNK
+            columns = b"".join(
+                np.asarray(getattr(found, c)[row]).tobytes() for c in COLUMNS if c not in PLACE
+            )
+            rows[frame].append(octets[start : start + size] + columns)
+    total = sum(map(len, rows)) + int(drops.sum())
+    bundled = chunks or drops[Drop.SCTP_CONTROL] or drops[Drop.SCTP_PARTIAL] or drops[Drop.FRAME_MALFORMED]
+    assert total == packets.n or (total > packets.n and bundled)
+    return rows, drops.tobytes()
 
 
 def one_input(octets: bytes) -> None:
     """Run one input: the frame whole, its first half, and whole again."""
-    if len(octets) < 2:
+    if len(octets) < 4:
         return
-    link, cut, octets = LINKS[octets[0] % len(LINKS)], octets[1], octets[2:]
-    parts = [(0, len(octets)), (0, len(octets) // 2), (0, len(octets))]
-    plain = decode(frames, octets, parts, link, cut)
-    assert plain[0] == plain[2]
+    link, cut, want, tunnels = LINKS[octets[0] % len(LINKS)], octets[1], octets[2], octets[3]
+    want, tunnels = (want ^ WANT_ALL) & WANT_ALL, tunnels ^ TUNNELS_ALL  # zeros choose everything
+    octets = octets[4:]
+    packets = Packets.empty(3)
+    packets.n = 3
+    packets.captured[:] = [len(octets), len(octets) // 2, len(octets)]
+    packets.original[:] = packets.captured + cut
+    packets.link[:] = link
+    packets.vlan[1] = 7
+    rows, counts = decode(frames, octets, packets, 4 * MAX_ROWS_A_FRAME, want, tunnels)
+    assert rows[0] == rows[2]
+    assert decode(frames, octets, packets, MAX_ROWS_A_FRAME, want, tunnels) == (rows, counts)
     if FAST is not None:
-        assert decode(FAST, octets, parts, link, cut) == plain
+        assert decode(FAST, octets, packets, 4 * MAX_ROWS_A_FRAME, want, tunnels) == (rows, counts)
 
 
 def write_seeds(folder: Path) -> None:
-    """Begin with a frame of each link type."""
-    from tests.wire import test_frames
+    """Begin with a frame of each link type and tunnel, a segment, chunks and fragments."""
+    from tests.wire import make_capture as make
+    from tests.wire import make_tunnels as tunnel
+    from tests.wire import test_frames, test_tunnels
 
-    for name, (link, frame, _) in test_frames.LINKS.items():
-        (folder / f"seed-{name.replace(' ', '-')}").write_bytes(bytes([LINKS.index(link), 0]) + frame)
+    seeds = {name: (link, frame) for name, (link, frame, _) in test_frames.LINKS.items()}
+    seeds.update({name: (link, frame) for name, (link, frame, *_) in test_tunnels.ALL.items()})
+    seeds["segment"] = (101, make.ipv4(tunnel.tcp(b"x", options=b"\1" * 8), protocol=6))
+    seeds["chunks"] = (
+        101,
+        make.ipv4(
+            tunnel.sctp(tunnel.data(b"x"), tunnel.chunk(3, 0, b"sack"), tunnel.idata(b"y")), protocol=132
+        ),
+    )
+    seeds["fragment 4"] = (101, make.ipv4(b"x" * 8, fragment=0x2001))
+    seeds["fragment 6"] = (101, make.ipv6(b"\x11\0\0\x09\0\0\0\1" + b"x" * 8, kind=44))
+    for name, (link, frame) in seeds.items():
+        if link in LINKS:
+            octets = bytes([LINKS.index(link), 0, 0, 0]) + frame
+            (folder / f"seed-{name.replace(' ', '-')}").write_bytes(octets)
 
 
 def main() -> None:
