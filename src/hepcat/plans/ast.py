@@ -6,7 +6,7 @@ says how many conditions, blocks and ifs lie within one another, so that nobody 
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 
 class Position(NamedTuple):
@@ -67,7 +67,7 @@ class Or:
     depth: int
 
 
-Condition = Union[Call, Number, Not, And, Or]
+Condition = Call | Number | Not | And | Or
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class End:
     depth: int = 1
 
 
-Statement = Union[Call, If, End, Block]
+Statement = Call | If | End | Block
 
 
 @dataclass(frozen=True, slots=True)

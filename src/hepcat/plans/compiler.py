@@ -13,7 +13,20 @@ import numpy as np
 
 from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Batch
-from hepcat.plans.ast import And, Block, Call, Capture, Condition, End, If, Not, Number, Or, Position, Statement
+from hepcat.plans.ast import (
+    And,
+    Block,
+    Call,
+    Capture,
+    Condition,
+    End,
+    If,
+    Not,
+    Number,
+    Or,
+    Position,
+    Statement,
+)
 from hepcat.plans.errors import PlanError, nearest
 from hepcat.plans.function import Context, Function
 from hepcat.plans.parser import parse_plan
@@ -114,7 +127,9 @@ def _choose(plans: dict[str, Plan], source: str, name: str | None) -> Plan:
     names = ", ".join(f'"{known}"' for known in plans if known)
     if not name:
         raise PlanError(source, start, f"the file has several captures: {names}", "Say which one to use.")
-    raise PlanError(source, start, f'there is no capture "{name}"{nearest(name, plans)}', f"There are: {names}.")
+    raise PlanError(
+        source, start, f'there is no capture "{name}"{nearest(name, plans)}', f"There are: {names}."
+    )
 
 
 def _compile(capture: Capture, context: Context, debug: int | None) -> Plan:
@@ -223,7 +238,9 @@ class _Compiler:
         function = table.get(call.name)
         if function is None:
             hint = "docs/plans.md lists all functions."
-            self.context.fail(call.position, f'there is no function "{call.name}"{nearest(call.name, table)}', hint)
+            self.context.fail(
+                call.position, f'there is no function "{call.name}"{nearest(call.name, table)}', hint
+            )
         _check_count(function, call, self.context)
         self.used.add(call.name)
         self.needs |= set(function.needs)

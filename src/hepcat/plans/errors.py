@@ -1,4 +1,4 @@
-"""What is wrong with a capture plan, and where. The message begins FILE:LINE:COLUMN, as compilers write it."""
+"""What is wrong with a capture plan, and where: the message begins FILE:LINE:COLUMN, as of compilers."""
 
 import difflib
 from collections.abc import Iterable

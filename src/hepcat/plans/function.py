@@ -65,8 +65,10 @@ class Function:
     def signature(self) -> str:
         """The function as it is written: `send_hep(profile[, wait])`."""
         required = [p.name for p in self.parameters if not p.optional]
-        optional = "".join(f"[, {p.name}]" if required or i else f"[{p.name}]"
-                           for i, p in enumerate(p for p in self.parameters if p.optional))
+        optional = "".join(
+            f"[, {p.name}]" if required or i else f"[{p.name}]"
+            for i, p in enumerate(p for p in self.parameters if p.optional)
+        )
         return f"{self.name}({', '.join(required)}{optional})"
 
 

@@ -126,9 +126,7 @@ def _compare_field(
     return 0
 
 
-def compare_field(
-    batch: Batch, field: int, text: bytes, how: int, mask: Mask, *, fold: bool = False
-) -> Mask:
+def compare_field(batch: Batch, field: int, text: bytes, how: int, mask: Mask, *, fold: bool = False) -> Mask:
     """Return where a slice begins with, ends with or equals a text (BEGINS, ENDS, EQUALS).
 
     field: index into the fields axis. mask: (n,) bool. fold: ASCII letters alike in any case.
@@ -160,18 +158,14 @@ def compare_spans(
     out = np.empty(len(mask), dtype=np.bool_)
     if len(mask):
         small = text.lower() if fold else text
-        _compare(
-            _view(data), _view(at), _view(size), _octets(small), how, fold, _view(mask), _view(out)
-        )
+        _compare(_view(data), _view(at), _view(size), _octets(small), how, fold, _view(mask), _view(out))
     return out
 
 
 # ---- addresses
 
 
-def _within(
-    address: Any, row: cython.Py_ssize_t, low: Any, high: Any, i: cython.Py_ssize_t
-) -> cython.bint:
+def _within(address: Any, row: cython.Py_ssize_t, low: Any, high: Any, i: cython.Py_ssize_t) -> cython.bint:
     """Whether an address lies in range i, compared octet by octet from the highest."""
     j: cython.int
     above: cython.bint = False  # already above low
@@ -262,9 +256,7 @@ def _hash(
     return _finish(value)
 
 
-def _hash_all(
-    buffer: Any, at: Any, size: Any, seed: cython.ulonglong, mask: Any, out: Any
-) -> cython.int:
+def _hash_all(buffer: Any, at: Any, size: Any, seed: cython.ulonglong, mask: Any, out: Any) -> cython.int:
     """Hash a span of each row that has one; what is in `out` already is taken in."""
     row: cython.Py_ssize_t
     with cython.nogil:
@@ -321,9 +313,7 @@ def hash_columns(columns: tuple[Array, ...], mask: Mask, out: Array, seed: int =
 # ---- headers
 
 
-def _find(
-    buffer: Any, octet: cython.int, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t
-) -> cython.Py_ssize_t:
+def _find(buffer: Any, octet: cython.int, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.Py_ssize_t:
     """Where the octet stands in lo..hi, hi where it does not."""
     if lo >= hi:
         return hi
@@ -567,9 +557,9 @@ class Buckets:
         self.last = np.full(places, -1, dtype=np.int64)
 
     def take(self, value: Array, ts: Array, mask: Mask) -> Mask:
-        """Return where the bucket of a key had a token left. value: (n,) uint64. ts: (n,) int64, microseconds.
+        """Return where the bucket of a key had a token left.
 
-        Time that goes backwards adds nothing.
+        value: (n,) uint64. ts: (n,) int64, microseconds. Time that goes backwards adds nothing.
         """
         out = np.empty(len(mask), dtype=np.bool_)
         if len(mask):

@@ -91,7 +91,11 @@ def _grammar() -> "Lark":
     text = resources.files("hepcat.plans").joinpath("capture.lark").read_text(encoding="utf-8")
     builder: Any = type("Builder", (Transformer,), methods)
     return Lark(
-        text, parser="lalr", lexer="contextual", transformer=builder(visit_tokens=False), maybe_placeholders=False
+        text,
+        parser="lalr",
+        lexer="contextual",
+        transformer=builder(visit_tokens=False),
+        maybe_placeholders=False,
     )
 
 
@@ -129,7 +133,9 @@ def _without_comments(text: str, source: str) -> str:
             out.append(text[done : match.start()] + " " * len(word))
             done = match.end()
     if depth:
-        raise PlanError(source, _position_at(text, opened), "this comment is not closed", "Write */ after it.")
+        raise PlanError(
+            source, _position_at(text, opened), "this comment is not closed", "Write */ after it."
+        )
     out.append(text[done:])
     return "".join(out)
 

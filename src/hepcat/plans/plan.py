@@ -57,7 +57,7 @@ class Environment:
 
 @dataclass(slots=True)
 class Work:
-    """One batch on its way through a plan. alive: rows whose plan has not ended. sent: rows taken by a target.
+    """One batch on its way through a plan. alive: rows whose plan has not ended. sent: rows a target took.
 
     now_us: capture time of the newest row, for windows of time (never the wall clock). reason: uint8, a
     `Drop` for each row: why it was left out, in case nobody sends it; NO_TARGET to begin with. dropped:

@@ -1,4 +1,4 @@
-"""All functions of the plan language, by name: one place, read by the compiler, the documentation and the tests.
+"""All functions of the plan language, by name: one place for the compiler, the documentation and the tests.
 
 In: nothing. Out: name -> `Function`. The folder functions/ holds them, a file for each kind. A test walks
 this registry: each has a doc line, an example that compiles, and cases in which it is true and false.

@@ -73,7 +73,9 @@ def addresses(context: Context, argument: Argument) -> tuple[npt.NDArray[Any], n
             )
         ranges += found
     low, high = (
-        np.frombuffer(b"".join(pair[i].to_bytes(16, "big") for pair in ranges), dtype=np.uint8).reshape(-1, 16)
+        np.frombuffer(b"".join(pair[i].to_bytes(16, "big") for pair in ranges), dtype=np.uint8).reshape(
+            -1, 16
+        )
         for i in (0, 1)
     )
     return low, high
@@ -161,7 +163,16 @@ def share(context: Context, argument: Argument) -> float:
     return value
 
 
-_RATE_UNITS: Final = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
+_RATE_UNITS: Final = {
+    "s": 1,
+    "sec": 1,
+    "second": 1,
+    "m": 60,
+    "min": 60,
+    "minute": 60,
+    "h": 3600,
+    "hour": 3600,
+}
 
 
 def rate(context: Context, argument: Argument) -> float:
@@ -190,7 +201,11 @@ def target(context: Context, argument: Argument) -> str:
     if argument.text not in context.targets:
         names = ", ".join(f'"{name}"' for name in context.targets) or "none"
         guess = nearest(argument.text, context.targets)
-        context.fail(argument, f'there is no target "{argument.text}"{guess}', f"Targets of the configuration: {names}.")
+        context.fail(
+            argument,
+            f'there is no target "{argument.text}"{guess}',
+            f"Targets of the configuration: {names}.",
+        )
     return argument.text
 
 

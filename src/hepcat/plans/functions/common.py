@@ -20,6 +20,7 @@ PAYLOAD = FIELD_INDEX["payload"]
 CALL_ID = FIELD_INDEX["call_id"]
 CORRELATION_ID = FIELD_INDEX["correlation_id"]
 BODY = FIELD_INDEX["body"]
+METHOD = FIELD_INDEX["method"]
 
 
 def rows_of(mask: Mask) -> npt.NDArray[np.int64]:
@@ -34,7 +35,9 @@ def nothing(mask: Mask) -> Mask:
 
 def is_sip(work: Work, mask: Mask) -> Mask:
     """Return where a row of the mask is a SIP message."""
-    return mask & (work.batch.flags & (FLAG_REQUEST | FLAG_RESPONSE) != 0) & (work.batch.hep_type == HEP_SIP)
+    batch = work.batch
+    sip: Mask = (batch.flags & (FLAG_REQUEST | FLAG_RESPONSE) != 0) & (batch.hep_type == HEP_SIP)
+    return mask & sip
 
 
 def payload_spans(work: Work, mask: Mask) -> tuple[Array, Array, Array]:
@@ -99,7 +102,7 @@ def leave_out(work: Work, mask: Mask, kept: Mask, reason: int) -> Mask:
 
 
 def call_hash(work: Work, mask: Mask, seed: int = 0) -> Array:
-    """Return a hash of the call of each row: of its Call-ID, else of its correlation id, else of its addresses.
+    """Return a hash of the call of each row: of its Call-ID, else its correlation id, else its addresses.
 
     RTCP whose call is known has the hash of that call. Without a seed the hash is alike on all agents.
     """

@@ -52,7 +52,7 @@ def _port(*columns: str) -> Callable[[Context, Argument], Step]:
             found = wanted[getattr(work.batch, columns[0])]
             for column in columns[1:]:
                 found = found | wanted[getattr(work.batch, column)]
-            return mask & found
+            return np.asarray(mask & found)
 
         return step
 
@@ -109,7 +109,7 @@ def _is_hep_type(call: Call, context: Context) -> Step:
 
     def step(work: Work, mask: Mask) -> Mask:
         now = work.batch.hep_type if work.edits.hep_type is None else work.edits.hep_type
-        return mask & (now == kind)
+        return np.asarray(mask & (now == kind))
 
     return step
 
@@ -136,12 +136,12 @@ FUNCTIONS: Final = (
             Parameter(
                 "key",
                 "size (octets of the payload, strictly more), src_ip or source_ip, dst_ip or destination_ip, "
-                "any_ip, src_port, dst_port, any_port, and src_port_gt, src_port_lt, dst_port_gt, dst_port_lt "
-                "(strictly)",
+                "any_ip, src_port, dst_port, any_port, and src_port_gt, src_port_lt, dst_port_gt, "
+                "dst_port_lt (strictly)",
             ),
             Parameter(
                 "value",
-                "a number; ports also `5060-5091,8060`; for addresses an address, a network (`10.0.0.0/8`) or "
+                "a number; ports also `5060-5091,8060`; addresses also a network (`10.0.0.0/8`) or "
                 "the beginning of an address (`10.0.`), several between commas",
             ),
         ),

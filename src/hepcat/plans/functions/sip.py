@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from hepcat.batch.schema import FIELD_INDEX, FLAG_REQUEST, FLAG_RESPONSE
+from hepcat.batch.schema import FIELD_COUNT, FIELD_INDEX, FLAG_REQUEST, FLAG_RESPONSE
 from hepcat.plans import match, values
 from hepcat.plans.ast import Argument, Call
 from hepcat.plans.errors import nearest
 from hepcat.plans.function import Context, Function, Parameter
-from hepcat.plans.functions.common import BODY, is_sip, nothing, payload_spans, rows_of, to_mask
+from hepcat.plans.functions.common import BODY, METHOD, is_sip, nothing, payload_spans, rows_of, to_mask
 from hepcat.plans.functions.patterns import compile_pattern
 from hepcat.plans.plan import Mask, Step, Work
 from hepcat.wire.sip_names import COMPACT, full_name
@@ -25,8 +25,6 @@ from hepcat.wire.sip_names import COMPACT, full_name
 #: Octets that a regular expression is shown of a header, and of a message or body.
 MAX_HEADER: Final = 2048
 MAX_MESSAGE: Final = 16384
-
-METHOD: Final = FIELD_INDEX["method"]
 
 
 # ---- sip_check
@@ -60,9 +58,7 @@ def _method(context: Context, argument: Argument) -> Step:
 
 def _cseq_method(context: Context, argument: Argument) -> Step:
     text = _method_name(context, argument)
-    return lambda work, mask: match.compare_field(
-        work.batch, METHOD, text, match.EQUALS, is_sip(work, mask)
-    )
+    return lambda work, mask: match.compare_field(work.batch, METHOD, text, match.EQUALS, is_sip(work, mask))
 
 
 def _method_name(context: Context, argument: Argument) -> bytes:
@@ -155,13 +151,18 @@ def _is_response(call: Call, context: Context) -> Step:
     return lambda work, mask: is_sip(work, mask) & (work.batch.flags & FLAG_RESPONSE != 0)
 
 
+_SDP_PART: Final = re.compile(rb"application/sdp", re.IGNORECASE)
+
+
 def has_sdp(work: Work, mask: Mask) -> Mask:
-    """Return where the body is SDP, or holds it: by its Content-Type, else by how it begins (RFC 8866 5.1)."""
+    """Return where the body is SDP, or holds it: by its Content-Type, else by its first line."""
     batch = work.batch
     bodies = is_sip(work, mask) & (batch.fields[: batch.n, BODY, 1] > 0)
     kind = FIELD_INDEX["content_type"]
     found = match.compare_field(batch, kind, b"application/sdp", match.BEGINS, bodies, fold=True)
-    found |= match.compare_field(batch, kind, b"multipart/", match.BEGINS, bodies & ~found, fold=True)
+    parts = match.compare_field(batch, kind, b"multipart/", match.BEGINS, bodies & ~found, fold=True)
+    if np.count_nonzero(parts):  # rare: SIP-I, or a body with a picture
+        found |= _search(work, parts, _SDP_PART.search, *body_spans(work, parts), MAX_MESSAGE)
     untyped = bodies & ~found & (batch.fields[: batch.n, kind, 1] == 0)
     found |= match.compare_field(batch, BODY, b"v=0", match.BEGINS, untyped)
     return found
@@ -190,17 +191,28 @@ def _headers(context: Context, argument: Argument) -> tuple[tuple[str, str], ...
     return found
 
 
+def _header_spans(work: Work, messages: Mask, name: str, compact: str) -> tuple[Any, Any, Any]:
+    """Return (data, at, size) of a header's first value; size 0 or below where there is none.
+
+    The index has it already where the pipeline asked for it (Plan.headers); else it is looked for.
+    """
+    if name in work.batch.extra and work.edits.payload is None:
+        field = FIELD_COUNT + work.batch.extra.index(name)
+        return (work.batch.buffer, *match.spans_of(work.batch, field))
+    data, at, size = payload_spans(work, messages)
+    return (data, *match.find_headers(data, at, size, name, compact, messages))
+
+
 def _header_check(call: Call, context: Context) -> Step:
     names = _headers(context, call.arguments[0])
     text = _text(context, call.arguments[1])
 
     def step(work: Work, mask: Mask) -> Mask:
         messages = is_sip(work, mask)
-        data, at, size = payload_spans(work, messages)
         true = nothing(mask)
         for name, compact in names:
-            where, length = match.find_headers(data, at, size, name, compact, messages & ~true)
-            true |= match.compare_spans(data, where, length, text, match.BEGINS, messages)
+            spans = _header_spans(work, messages & ~true, name, compact)
+            true |= match.compare_spans(*spans, text, match.BEGINS, messages & ~true)
         return true
 
     return step
@@ -211,11 +223,10 @@ def _has_header(call: Call, context: Context) -> Step:
 
     def step(work: Work, mask: Mask) -> Mask:
         messages = is_sip(work, mask)
-        data, at, size = payload_spans(work, messages)
         true = nothing(mask)
         for name, compact in names:
-            _, length = match.find_headers(data, at, size, name, compact, messages)
-            true |= length >= 0
+            _, _, size = _header_spans(work, messages, name, compact)
+            true |= messages & (size > 0)
         return true
 
     return step
@@ -236,13 +247,13 @@ def _header_regexp_match(call: Call, context: Context) -> Step:
 def _message_step(search: Callable[[Any], Any], only_body: bool) -> Step:
     def step(work: Work, mask: Mask) -> Mask:
         messages = is_sip(work, mask)
-        data, at, size = match_spans(work, messages) if only_body else payload_spans(work, messages)
+        data, at, size = body_spans(work, messages) if only_body else payload_spans(work, messages)
         return _search(work, messages, search, data, at, size, MAX_MESSAGE)
 
     return step
 
 
-def match_spans(work: Work, mask: Mask) -> tuple[Any, Any, Any]:
+def body_spans(work: Work, mask: Mask) -> tuple[Any, Any, Any]:
     """Return (data, at, size) of the bodies, as they were captured."""
     return (work.batch.buffer, *match.spans_of(work.batch, BODY))
 
@@ -250,12 +261,11 @@ def match_spans(work: Work, mask: Mask) -> tuple[Any, Any, Any]:
 def _header_step(search: Callable[[Any], Any], names: tuple[tuple[str, str], ...]) -> Step:
     def step(work: Work, mask: Mask) -> Mask:
         messages = is_sip(work, mask)
-        data, at, size = payload_spans(work, messages)
         true = nothing(mask)
         for name, compact in names:
             left = messages & ~true
-            where, length = match.find_headers(data, at, size, name, compact, left)
-            true |= _search(work, left & (length >= 0), search, data, where, length, MAX_HEADER)
+            data, at, size = _header_spans(work, left, name, compact)
+            true |= _search(work, left & (size > 0), search, data, at, size, MAX_HEADER)
         return true
 
     return step
@@ -266,7 +276,7 @@ def _search(
 ) -> Mask:
     """Run a regular expression on each row: the one place where a plan costs Python a message."""
     rows = rows_of(mask)
-    octets = memoryview(np.ascontiguousarray(data))
+    octets = memoryview(np.ascontiguousarray(data))  # type: ignore[arg-type]
     starts, ends = at[rows].tolist(), (at[rows] + np.minimum(size[rows], most)).tolist()
     true = [search(octets[lo:hi]) is not None for lo, hi in zip(starts, ends, strict=True)]
     return to_mask(work, rows, np.array(true, dtype=np.bool_))
@@ -339,7 +349,7 @@ def _reply(call: Call, context: Context) -> Step:
             context.fail(call.arguments[1], "a reason phrase has no line ends and no controls")
 
     def step(work: Work, mask: Mask) -> Mask:
-        requests = is_sip(work, mask) & (work.batch.flags & FLAG_REQUEST != 0)
+        requests: Mask = is_sip(work, mask) & (work.batch.flags & FLAG_REQUEST != 0)
         replier = work.env.replier
         if replier is None or not np.count_nonzero(requests):
             return nothing(mask)
@@ -354,7 +364,9 @@ _REPLY: Final = (
     Parameter("text", "reason phrase, OK where it is left out", optional=True),
 )
 _IS_SIP: Final = "Is SIP: a request or a response. The message was read before the plan runs."
-_WHERE: Final = "name of a header in any case, long or compact; `useragent`; `custom` for all of custom_headers"
+_WHERE: Final = (
+    "name of a header in any case, long or compact; `useragent`; `custom` for all of custom_headers"
+)
 
 FUNCTIONS: Final = (
     Function(
@@ -365,7 +377,7 @@ FUNCTIONS: Final = (
         (
             Parameter(
                 "key",
-                "method (of a request), rmethod (of the CSeq, so of responses too), response, response_gt and "
+                "method (of a request), rmethod (of the CSeq, so of responses too), response, response_gt, "
                 "response_lt (strictly), from_user_prefix, from_user_suffix, to_user_prefix, to_user_suffix, "
                 "user_agent_prefix, user_agent_suffix; and ruri_user_prefix, ruri_user_suffix, from_domain, "
                 "to_domain, ruri_domain",
@@ -375,9 +387,21 @@ FUNCTIONS: Final = (
         'sip_check("method", "INVITE")',
     ),
     Function("parse_sip", "protocol_sip", _IS_SIP, _parse, (), "parse_sip()", ("sip",)),
-    Function("parse_full_sip", "protocol_sip", f"{_IS_SIP} As parse_sip.", _parse, (), "parse_full_sip()", ("sip",)),
-    Function("light_parse_sip", "protocol_sip", f"{_IS_SIP} As parse_sip.", _parse, (), "light_parse_sip()", ("sip",)),
-    Function("sip_is_method", "protocol_sip", "Is a SIP request.", _is_request, (), "sip_is_method()", ("sip",)),
+    Function(
+        "parse_full_sip", "protocol_sip", f"{_IS_SIP} As parse_sip.", _parse, (), "parse_full_sip()", ("sip",)
+    ),
+    Function(
+        "light_parse_sip",
+        "protocol_sip",
+        f"{_IS_SIP} As parse_sip.",
+        _parse,
+        (),
+        "light_parse_sip()",
+        ("sip",),
+    ),
+    Function(
+        "sip_is_method", "protocol_sip", "Is a SIP request.", _is_request, (), "sip_is_method()", ("sip",)
+    ),
     Function(
         "sip_has_sdp",
         "protocol_sip",
@@ -474,7 +498,7 @@ FUNCTIONS: Final = (
     Function(
         "has_header",
         "hepcat",
-        "Has this header.",
+        "Has this header, with a value.",
         _has_header,
         (Parameter("header", _WHERE),),
         'has_header("P-Asserted-Identity")',
