@@ -338,7 +338,7 @@ def test_names_and_types_against_the_dictionary_of_tshark() -> None:
             if node.get("name") != ours[0] or ours[1] not in theirs:
                 differs.add((vendor, node.get("name")))
     assert compared > 150
-    # Wireshark takes numbers with names for Enumerated, where the RFCs say Unsigned32, and has names of its own.
+    # Wireshark takes Unsigned32 with named values for Enumerated, and has names of its own.
     assert differs == {
         (0, "Accounting-Multi-Session-Id"),
         (0, "Result-Code"),
