@@ -140,7 +140,7 @@ def at_times(segments: Sequence[Segment], step: int = 100, first: int = 1_000_00
 
 
 def read_capture(octets: bytes) -> list[Segment]:
-    """TCP segments of a pcap file with Ethernet, IPv4 or IPv6, a VLAN tag or none: no more than tests need."""
+    """TCP segments of a pcap file with Ethernet, IPv4 or IPv6, no more than tests need."""
     order = "<" if octets[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
     at, segments = 24, []
     while at + 16 <= len(octets):
