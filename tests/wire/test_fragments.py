@@ -16,10 +16,19 @@ from hypothesis import strategies as st
 
 from hepcat.batch.drops import Drop
 from hepcat.wire import fragments as kernel
-from hepcat.wire.columns import AREA_ARENA, LINKTYPE_RAW, Arena, Datagrams, Packets
+from hepcat.wire.columns import (
+    AREA_ARENA,
+    KIND_FRAGMENT,
+    LINKTYPE_RAW,
+    WANT_ALL,
+    Arena,
+    Datagrams,
+    Packets,
+)
 from hepcat.wire.fragments import REPEAT_US, Defragmenter
+from hepcat.wire.frames import decode_frames
 from tests.support import SHARED, need
-from tests.wire.make_fragments import DST6, SRC6, checksum, cut, fragment_rows, named, new_drops
+from tests.wire.make_fragments import DST6, SRC6, checksum, cut, fragment_rows, named, new_drops, window_of
 
 BODY = bytes(random.Random(1).randbytes(3000))
 COMPILED = not kernel.__file__.endswith(".py")
@@ -435,3 +444,45 @@ def test_real_captures_against_tshark(name: str) -> None:
     assert dict(zip(box.defragmenter.packet_of.tolist(), bodies, strict=True)) == expected
     refused = box.drops[Drop.FRAGMENT_OVERLAP] + box.drops[Drop.FRAGMENT_LENGTH]
     assert refused >= attacks
+
+
+@pytest.mark.parametrize("name", CAPTURES[-2:])
+def test_from_frames_to_payloads(name: str) -> None:
+    """Frames, fragments, frames again; what comes out is what tshark shows."""
+    capture = SHARED / "captures" / f"{name}.pcap"
+    if not capture.exists():
+        pytest.skip(f"{capture} is not there")
+    need("tshark")
+    fields = ("frame.number", "ip.proto", "ipv6.nxt", "udp.srcport", "udp.dstport", "udp.length")
+    fields += ("tcp.srcport", "tcp.dstport", "tcp.len", "ipv6.reassembled.length")
+    options = [part for field in fields for part in ("-e", field)]
+    command = ["tshark", "-r", str(capture), "-T", "fields", *options]
+    text = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ}).stdout
+    expected = []
+    for line in text.splitlines():
+        number, _, _, *udp_tcp, reassembled = line.split("\t")
+        if reassembled and udp_tcp[0]:
+            expected.append((int(number), 17, int(udp_tcp[0]), int(udp_tcp[1]), int(udp_tcp[2]) - 8))
+        elif reassembled:
+            expected.append((int(number), 6, int(udp_tcp[3]), int(udp_tcp[4]), int(udp_tcp[5])))
+    data, packets = window_of(capture)
+    found, drops = Datagrams.empty(1000), new_drops()
+    decode_frames(data, packets, found, drops, WANT_ALL)
+    rows = np.flatnonzero(found.kind[: found.n] == KIND_FRAGMENT)
+    assert len(rows) >= 3
+    box = Box()
+    box.feed_rows(data, found, rows)
+    inner = Datagrams.empty(1000)
+    decode_frames(box.arena.data, box.out, inner, drops, WANT_ALL, area=AREA_ARENA)
+    got = [
+        (
+            int(box.defragmenter.packet_of[inner.packet[i]]) + 1,
+            int(inner.ip_proto[i]),
+            int(inner.src_port[i]),
+            int(inner.dst_port[i]),
+            int(inner.length[i]),
+        )
+        for i in range(inner.n)
+    ]
+    assert got == expected
+    assert len(got) == 1

@@ -15,6 +15,8 @@ from typing import Any, Final
 import cython
 import numpy as np
 
+from hepcat.wire.columns import DATAGRAM_COLUMNS, Array, Datagrams
+
 if not cython.compiled:  # held.pxd cimports it, and has the numbers as C constants
     from hepcat.wire.hep import copy_octets  # type: ignore[attr-defined,unused-ignore]
 
@@ -22,6 +24,8 @@ if not cython.compiled:  # held.pxd cimports it, and has the numbers as C consta
     PROBES = 32
     BLOCK = 512
 
+#: Every column of Datagrams.
+ROW_COLUMNS: Final = (*(name for name, _ in DATAGRAM_COLUMNS), "src_ip", "dst_ip")
 #: An odd constant that spreads bits (the fraction of the golden ratio).
 SPREAD = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
 #: Octets of the secret that a table is made with.
@@ -82,6 +86,18 @@ def hash_octets(a: Any, at: cython.Py_ssize_t, n: cython.Py_ssize_t, seed: cytho
     if not cython.compiled:
         value &= 0xFFFFFFFF
     return cython.cast(cython.uint, value)
+
+
+def append_rows(found: Datagrams, source: Array, out: Datagrams) -> int:
+    """Append rows of `found` to `out`, every column; return the row of the first. source: int64."""
+    first, last = out.n, out.n + len(source)
+    out.grow(len(source))
+    if len(source):
+        for name in ROW_COLUMNS:
+            # "clip" writes to `out` without a copy; the rows exist.
+            np.take(getattr(found, name), source, axis=0, out=getattr(out, name)[first:last], mode="clip")
+    out.n = last
+    return first
 
 
 class AgeList:

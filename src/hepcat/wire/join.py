@@ -23,7 +23,8 @@ import cython
 import numpy as np
 
 from hepcat.batch.schema import MAX_RECORD
-from hepcat.wire.columns import AREA_ARENA, DATAGRAM_COLUMNS, Arena, Array, Datagrams
+from hepcat.wire.columns import AREA_ARENA, Arena, Array, Datagrams
+from hepcat.wire.held import ROW_COLUMNS, append_rows
 
 if not cython.compiled:  # join.pxd cimports them, and has the numbers as C constants
     from hepcat.wire.held import AgeList, BlockPool, KeyTable, find_octet
@@ -42,7 +43,6 @@ LONGEST = cython.declare(cython.longlong, MAX_RECORD)
 _LENGTH: Final = np.frombuffer(b"content-length", dtype=np.uint8)
 _VERSION: Final = np.frombuffer(b"SIP/2.0", dtype=np.uint8)
 _EMPTY: Final = np.zeros(0, dtype=np.uint8)
-_COLUMNS: Final = (*(name for name, _ in DATAGRAM_COLUMNS), "src_ip", "dst_ip")
 
 
 class DatagramJoiner:
@@ -146,28 +146,26 @@ class DatagramJoiner:
         self, found: Datagrams, out: Datagrams, source: Array, packet: Array, offset: Array, length: Array
     ) -> None:
         """Append rows to `out`. source: a row of `found`, or behind those a message held from before."""
-        made, first = len(source), out.n
-        out.grow(made)
-        last = first + made
-        own = np.flatnonzero(source < found.n)
         before = np.flatnonzero(source >= found.n)
-        for name in _COLUMNS:
-            getattr(out, name)[first + own] = getattr(found, name)[source[own]]
-            if len(before):
-                getattr(out, name)[first + before] = getattr(self.kept, name)[source[before] - found.n]
+        slots = source[before] - found.n
+        source[before] = 0
+        # Where nothing came, all of them are from before.
+        first = append_rows(found, source, out) if found.n else append_rows(self.kept, slots, out)
+        if len(before):
+            for name in ROW_COLUMNS:
+                getattr(out, name)[first + before] = getattr(self.kept, name)[slots]
         moved = np.flatnonzero(offset >= 0)
         out.packet[first + moved] = packet[moved]
         out.offset[first + moved] = offset[moved]
         out.length[first + moved] = length[moved]
         out.area[first + moved] = AREA_ARENA
-        out.n = last
 
     def keep_rows(self, found: Datagrams) -> None:
         """Remember the rows of what is held now: the next window has others."""
         slots = np.flatnonzero(self.row_of_array >= 0)
         if len(slots):
             rows = self.row_of_array[slots]
-            for name in _COLUMNS:
+            for name in ROW_COLUMNS:
                 getattr(self.kept, name)[slots] = getattr(found, name)[rows]
             self.row_of_array[slots] = -1
 

@@ -24,14 +24,8 @@ import numpy as np
 
 from hepcat.batch.drops import Drop
 from hepcat.batch.schema import MAX_RECORD
-from hepcat.wire.columns import (
-    AREA_ARENA,
-    DATAGRAM_COLUMNS,
-    KIND_DATAGRAM,
-    Arena,
-    Array,
-    Datagrams,
-)
+from hepcat.wire.columns import AREA_ARENA, KIND_DATAGRAM, Arena, Array, Datagrams
+from hepcat.wire.held import append_rows
 
 if not cython.compiled:  # sctp.pxd cimports them, and has the numbers as C constants
     from hepcat.wire.held import AgeList, BlockPool, KeyTable, hash_octets
@@ -127,18 +121,13 @@ class SctpAssembler:
         found: Datagrams, out: Datagrams, source: Array, offset: Array, length: Array, cut: Array
     ) -> None:
         """Append rows of `found` to `out`; those with an offset lie in the arena."""
-        made, first = len(source), out.n
-        out.grow(made)
-        last = first + made
-        for name in (*(name for name, _ in DATAGRAM_COLUMNS), "src_ip", "dst_ip"):
-            getattr(out, name)[first:last] = getattr(found, name)[source]
-        out.kind[first:last] = KIND_DATAGRAM
+        first = append_rows(found, source, out)
+        out.kind[first : out.n] = KIND_DATAGRAM
         moved = np.flatnonzero(offset >= 0)
         out.offset[first + moved] = offset[moved]
         out.length[first + moved] = length[moved]
         out.truncated[first + moved] = cut[moved]
         out.area[first + moved] = AREA_ARENA
-        out.n = last
 
     def look_at(self, data: Any, found: Datagrams, rows: Array, arena: Arena, drops: Array) -> None:
         """Take views of the columns for one run."""
