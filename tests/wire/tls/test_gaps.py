@@ -268,3 +268,15 @@ def test_random_octets() -> None:
             octets = b"\x16\x03\x03\x00\x20" + bytes([rng.choice([1, 2, 4, 16]), 0, 0, 28]) + octets
         reader.feed([(rng.randrange(6), octets, rng.choice([0, 0, 0, 1, 2, 4]))])
     assert all(text == b"" for text in reader.texts.values())
+
+
+@pytest.mark.parametrize("size", [0x4800, 0x4801, 0x48FF, 0xFFFF])
+def test_header_of_a_record_that_is_too_long(size: int) -> None:
+    """It is passed over once, wherever it stands; what follows is read (found by fuzzing: a hang)."""
+    header = b"\x17\x03\x03" + size.to_bytes(2, "big")
+    one, keylog = talk(TLS13)
+    reader = Reader(keylog_secrets(keylog))
+    reader.feed([(2, b"\xff" + header * 3 + header[:4], FLOW_START), (2, header[4:] + bytes(9), 0)])
+    reader.feed(stretches_of(one.sent))
+    assert reader.count(Drop.TLS_MALFORMED) >= (size > 0x4800)
+    assert reader.texts[CLIENT] == bytes(one.said[CLIENT])

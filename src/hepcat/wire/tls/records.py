@@ -24,7 +24,7 @@ LONGEST: Final = (1 << 14) + 2048
 
 Record = tuple[int, int, bytes]
 
-_DATA_HEADER: Final = re.compile(rb"\x17\x03[\x01-\x03][\x00-\x48].", re.DOTALL)
+_DATA_HEADER: Final = re.compile(rb"\x17\x03[\x01-\x03][\x00-\x47].", re.DOTALL)
 
 
 class RecordReader:
@@ -66,7 +66,9 @@ class RecordReader:
             kind, version = octets[at], octets[at + 1] << 8 | octets[at + 2]
             size = octets[at + 3] << 8 | octets[at + 4]
             if not (CHANGE_CIPHER_SPEC <= kind <= HEARTBEAT and version >> 2 == 0xC0 and size <= LONGEST):
-                self._lose()
+                self.broken += 1
+                self._seeking = True
+                at += 1  # whatever is found next, this goes on
                 continue
             if left < HEADER + size:
                 self._need = HEADER + size
@@ -76,10 +78,6 @@ class RecordReader:
         if at < len(octets):
             self.buffer += octets[at:]
         return found
-
-    def _lose(self) -> None:
-        self.broken += 1
-        self._seeking = True
 
     def _seek(self, octets: bytes, at: int) -> int:
         """Return where application data may begin, else where the last octets that are worth keeping do."""
