@@ -80,6 +80,9 @@ cdef class Writer:
         self, const long long[::1] offset, const long long[::1] length, const unsigned char[::1] malformed,
         unsigned char[::1] out, int low, int high, bint rtp
     ) except -1
+    cpdef int run_xr(
+        self, const long long[::1] offset, const long long[::1] length, unsigned char[::1] out
+    ) except -1
     cpdef Py_ssize_t run_json(
         self, const long long[::1] offset, const long long[::1] length, const long long[::1] room,
         long long[::1] begin, long long[::1] size

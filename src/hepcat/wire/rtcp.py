@@ -86,6 +86,17 @@ def rtp_or_rtcp_mask(batch: Batch, out: Array) -> None:
     _mask(batch, out, 192, 223, True)
 
 
+def rtcp_xr_mask(batch: Batch, out: Array) -> None:
+    """Tell which payloads are RTCP with an extended report in them (RFC 3611).
+
+    out: (n,) uint8, set to 1 or 0.
+    """
+    if len(out) < batch.n:
+        raise IndexError(f"a mask of {len(out)} for {batch.n} rows")
+    offset, length = payloads(batch)
+    Writer(batch.buffer, np.empty(0, np.uint8)).run_xr(_view(offset), _view(length), _view(out))
+
+
 def _mask(batch: Batch, out: Array, low: int, high: int, rtp: bool) -> None:
     if len(out) < batch.n:
         raise IndexError(f"a mask of {len(out)} for {batch.n} rows")
@@ -154,6 +165,17 @@ class Writer:
         with cython.nogil:
             for i in range(n):
                 out[i] = self.is_rtcp(offset[i], length[i], malformed[i] == cut, low, high, rtp)
+        return 0
+
+    def run_xr(self, offset: Any, length: Any, out: Any) -> cython.int:
+        """The loop of rtcp_xr_mask."""
+        n: cython.Py_ssize_t = len(offset)
+        i: cython.Py_ssize_t
+        with cython.nogil:
+            for i in range(n):
+                self.begin = offset[i]
+                self.end = self.begin + length[i]
+                out[i] = length[i] >= 8 and self.find(self.begin, XR, XR) >= 0
         return 0
 
     def is_rtcp(
