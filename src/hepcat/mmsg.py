@@ -33,6 +33,9 @@ SO_MEMINFO: Final = 55
 SK_MEMINFO_DROPS: Final = 8  # index in SO_MEMINFO's array of u32 (linux/sock_diag.h)
 UIO_MAXIOV: Final = 1024  # most datagrams the kernel takes in one call
 
+#: What may be about earlier datagrams is about this one when it comes so often in a row.
+ERRORS_IN_A_ROW: Final = 4
+
 #: What a UDP socket says about datagrams sent earlier (ICMP), not about this call.
 _FROM_ICMP: Final = frozenset(
     {
@@ -230,6 +233,10 @@ class Sender:
         self.icmp_errors = 0
         #: times the kernel had no room and the call had to wait
         self.waits = 0
+        #: times the kernel stopped within a row of datagrams (an ICMP error about one of them does that)
+        self.stops = 0
+        #: datagrams that the last `send` handed to the kernel, also where it raised
+        self.done = 0
         self._iov = np.zeros(self.batch, dtype=_IOVEC)
         self._headers = np.zeros(self.batch, dtype=_MMSGHDR)
         self._headers["iov"] = self._iov.ctypes.data + np.arange(self.batch, dtype=np.uintp) * _IOVEC.itemsize
@@ -243,6 +250,7 @@ class Sender:
         datagram i is buffer[offsets[i]:offsets[i + 1]]. Waits where the kernel has no room. Raises
         OSError for an error of the socket, ValueError for offsets outside the buffer.
         """
+        self.done = 0
         if count <= 0:
             return 0
         if first < 0 or first + count + 1 > len(offsets) or not buffer.flags.c_contiguous:
@@ -253,23 +261,26 @@ class Sender:
             raise ValueError("datagrams outside of their buffer")
         if _sendmmsg is None:
             return self._send_each(buffer, edges)
-        done = 0
-        while done < count:
+        base = buffer.ctypes.data
+        while self.done < count:
+            done = self.done
             part = min(self.batch, count - done)
-            self._iov["base"][:part] = buffer.ctypes.data + edges[done : done + part].astype(np.uintp)
+            self._iov["base"][:part] = base + edges[done : done + part].astype(np.uintp)
             self._iov["length"][:part] = sizes[done : done + part]
             self._send_part(part)
-            done += part
         return count
 
     def _send_part(self, part: int) -> None:
         """Send the first `part` headers, in as many calls as it takes."""
-        at = 0
+        at = in_a_row = 0
         while at < part:
             headers = ctypes.c_void_p(self._address + at * _MMSGHDR.itemsize)
             sent = int(_sendmmsg(self.sock.fileno(), headers, part - at, 0))
             if sent >= 0:
                 at += sent
+                self.done += sent
+                self.stops += at < part
+                in_a_row = 0
                 continue
             code = ctypes.get_errno()
             if code in (errno.EAGAIN, errno.EWOULDBLOCK):
@@ -278,8 +289,10 @@ class Sender:
             elif code == errno.ENOBUFS:  # the device's queue, which no poll tells about
                 self.waits += 1
                 time.sleep(0.0005)
-            elif code in _FROM_ICMP:  # about an earlier datagram; reading it has cleared it
+            elif code in _FROM_ICMP and in_a_row < ERRORS_IN_A_ROW:
+                # about an earlier datagram, and reading it has cleared it; or there is no way to the peer
                 self.icmp_errors += 1
+                in_a_row += 1
             elif code != errno.EINTR:
                 raise OSError(code, f"sendmmsg: {os.strerror(code)}")
 
@@ -289,4 +302,5 @@ class Sender:
         places = edges.tolist()
         for begin, end in itertools.pairwise(places):
             self.sock.send(view[begin:end])
+            self.done += 1
         return len(places) - 1
