@@ -258,6 +258,9 @@ def test_capture_reads_as_tshark_does(path: Path, readings: dict[str, Any]) -> N
 #: Vectors of test_tunnels.py that tshark reads otherwise.
 OTHERWISE: dict[str, str] = {
     "erspan 3 ip": "frame type 2, IP, is in the draft; tshark reads type 0 alone",
+    "erspan 1 with a sequence": "captagent reads it, tshark takes the sequence for a sign of type II",
+    "erspan 2 without sequence": "captagent reads it, tshark takes it for type I",
+    "erspan 3 without header": "captagent reads it, tshark does not",
     "erspan 3 type 7": "undocumented, but recorded: see DIFFERENCES",
 }
 

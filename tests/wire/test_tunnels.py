@@ -69,6 +69,25 @@ TUNNELS: dict[str, tuple[int, bytes, int, int]] = {
     "erspan 2": (TUNNEL_ERSPAN, tunnel.outer4(tunnel.erspan2(FRAME6), 47), NO_VLAN, 1),
     "erspan 2 of a VLAN": (TUNNEL_ERSPAN, tunnel.outer4(tunnel.erspan2(FRAME6, 77), 47), 77, 1),
     "erspan 2 of a tagged frame": (TUNNEL_ERSPAN, tunnel.outer4(tunnel.erspan2(TAGGED, 77), 47), 33, 1),
+    "erspan 1 with a sequence": (
+        TUNNEL_ERSPAN,
+        tunnel.outer4(tunnel.gre(0x88BE, MACS + FRAME4[12:], seq=True), 47),
+        NO_VLAN,
+        1,
+    ),
+    "erspan 2 without sequence": (
+        TUNNEL_ERSPAN,
+        tunnel.outer4(tunnel.gre(0x88BE, tunnel.erspan2(MACS + FRAME4[12:], 9)[8:]), 47),
+        9,
+        1,
+    ),
+    "erspan 1 of an address that looks like a header": (
+        TUNNEL_ERSPAN,
+        tunnel.outer4(tunnel.gre(0x88BE, b"\x14" + MACS[1:] + FRAME4[12:]), 47),
+        NO_VLAN,
+        1,
+    ),
+    "erspan 3 without header": (TUNNEL_ERSPAN, tunnel.outer4(tunnel.gre(0x22EB, FRAME4), 47), NO_VLAN, 1),
     "erspan 3": (TUNNEL_ERSPAN, tunnel.outer4(tunnel.erspan3(FRAME4, 78), 47), 78, 1),
     "erspan 3 platform": (
         TUNNEL_ERSPAN,
@@ -314,7 +333,7 @@ GRE4 = tunnel.gre(0x0800, V4)
         (tunnel.outer4(tunnel.gre(0, b""), 47), "FRAME_LINK"),  # keep-alive
         (tunnel.outer4(tunnel.gre(0x2000, bytes(40)), 47), "FRAME_LINK"),  # Cisco's discovery
         (tunnel.outer4(tunnel.pptp(b"\xc0\x21" + bytes(20), True), 47), "FRAME_LINK"),  # LCP
-        (tunnel.outer4(tunnel.gre(0x88BE, bytes(8) + FRAME4, seq=True), 47), "TUNNEL_MALFORMED"),
+        (tunnel.outer4(tunnel.gre(0x88BE, bytes(9) + FRAME4, seq=True), 47), "TUNNEL_MALFORMED"),
         (tunnel.outer4(tunnel.gre(0x22EB, bytes(12) + FRAME4, seq=True), 47), "TUNNEL_MALFORMED"),
         (tunnel.outer4(tunnel.erspan3(bytes(40), kind=5), 47), "FRAME_LINK"),
         (tunnel.outer4(V6, 4), "FRAME_MALFORMED"),

@@ -9,7 +9,7 @@ cdef class TunnelHeaders(LinkHeaders):
 
     cdef int read_gre(self, long long at, long long ip_end) except -1 nogil
     @cython.final
-    cdef int read_erspan2(self, long long at) except -1 nogil
+    cdef int read_erspan2(self, long long at, bint sequence) except -1 nogil
     @cython.final
     cdef int read_erspan3(self, long long at) except -1 nogil
     cdef int read_udp_tunnel(self, int port, long long at, long long payload_end) except -1 nogil

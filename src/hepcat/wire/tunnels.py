@@ -81,7 +81,7 @@ class TunnelHeaders(LinkHeaders):
             return FRAME_PROTOCOL
         at += length
         if kind == 0x88BE:
-            return self.read_erspan2(at) if flags & 0x1000 else self.found(INNER_ETHERNET, at, 0)
+            return self.read_erspan2(at, flags & 0x1000 != 0)
         if kind == 0x22EB:
             return self.read_erspan3(at)
         if kind == 0x8909:  # Cisco metadata, here with its EtherType first and then version 1, length 1
@@ -92,20 +92,30 @@ class TunnelHeaders(LinkHeaders):
             return FRAME_LINK
         return self.found(kind, at, 0)
 
-    def read_erspan2(self, at: cython.longlong) -> cython.int:
-        """ERSPAN II (draft-foschiano-erspan-03 section 4.2). Type I, without any header, has no sequence."""
-        if self.end - at < 8:
+    def read_erspan2(self, at: cython.longlong, sequence: cython.bint) -> cython.int:
+        """ERSPAN I, without a header, or II (draft-foschiano-erspan-03, sections 4.1 and 4.2).
+
+        GRE's sequence number tells them apart, but some senders leave it out before a header, or have it
+        without one: what stands where an EtherType would be has the last word.
+        """
+        if self.end - at < 14:
             return FRAME_TRUNCATED
-        if self.data[at] >> 4 != 1:
+        plain: cython.bint = self.is_carried(at + 12)
+        headed: cython.bint = self.data[at] >> 4 == 1 and (
+            self.is_carried(at + 8 + 12) or (sequence and not plain)
+        )
+        if headed and (sequence or not plain):
+            return self.found(INNER_ETHERNET, at + 8, self.u16(at) & 0x0FFF)
+        if sequence and not plain:
             return TUNNEL_MALFORMED
-        return self.found(INNER_ETHERNET, at + 8, self.u16(at) & 0x0FFF)
+        return self.found(INNER_ETHERNET, at, 0)
 
     def read_erspan3(self, at: cython.longlong) -> cython.int:
         """ERSPAN III (the same draft, section 4.3): the frame type, then a platform's subheader."""
-        if self.end - at < 12:
+        if self.end - at < 14:
             return FRAME_TRUNCATED
-        if self.data[at] >> 4 != 2:
-            return TUNNEL_MALFORMED
+        if self.data[at] >> 4 != 2:  # some senders leave the header out
+            return self.found(INNER_ETHERNET, at, 0) if self.is_carried(at + 12) else TUNNEL_MALFORMED
         vlan: cython.int = self.u16(at) & 0x0FFF
         kind: cython.int = (self.data[at + 10] >> 2) & 0x1F
         inner: cython.longlong = at + 12
