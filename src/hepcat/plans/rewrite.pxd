@@ -5,6 +5,7 @@ from hepcat.plans.match cimport _find, _named
 
 cdef bint _named_before(const unsigned char[::1] data, Py_ssize_t end, const unsigned char[::1] name) except -1 nogil
 
+@cython.final
 cdef class HeaderEditor:
     cdef const unsigned char[::1] data
     cdef const unsigned char[::1] name
@@ -20,6 +21,7 @@ cdef class HeaderEditor:
     cdef int copy(self, const unsigned char[::1] source, Py_ssize_t lo, Py_ssize_t hi) except -1 nogil
     cdef int edit(self, Py_ssize_t lo, Py_ssize_t hi) except -1 nogil
 
+@cython.final
 cdef class Scrambler:
     cdef unsigned char[::1] data
     cdef const unsigned char[::1] kept

@@ -653,10 +653,14 @@ class Scrambler:
                 pos += 1
                 continue
             before = self.data[pos - 1] if pos > lo else 32
-            if not self.is_alnum(before) and before != 58 and self.ipv6(pos, hi):
+            if self.is_alnum(before):
+                if self.is_digit(before) or not self.is_digit(c):
+                    pos += 1  # within a word
+                    continue
+            elif before != 58 and (c == 58 or self.hex_value(c) >= 0) and self.ipv6(pos, hi):
                 pos = self.after
                 continue
-            if self.is_digit(c) and not self.is_digit(before):
+            if self.is_digit(c):
                 if before == 46 and pos - 1 > lo and self.is_digit(self.data[pos - 2]):
                     pos += 1
                     continue

@@ -21,7 +21,7 @@ from hepcat.plans.plan import Mask, Step, Work
 HEP_DNS: Final = 0x35
 HEP_ISUP: Final = 0x36
 HEP_DIAMETER: Final = 0x38
-HEP_RTCPXR: Final = 0x23  # MOS short report: what voice quality reports travel as
+HEP_REPORT: Final = 0x23  # MOS short report: voice quality reports in SIP
 
 #: Syslog's port (RFC 5426 section 3.3).
 SYSLOG_PORT: Final = 514
@@ -61,8 +61,18 @@ def _is_rtcpxr(call: Call, context: Context) -> Step:
     from hepcat.wire.rtcpxr import is_rtcpxr
 
     def step(work: Work, mask: Mask) -> Mask:
-        rows = rows_of(is_sip(work, mask))
+        rows = rows_of(mask & ~is_sip(work, mask))
         return to_mask(work, rows, is_rtcpxr(work.batch, rows)) if len(rows) else nothing(mask)
+
+    return step
+
+
+def _is_vq_report(call: Call, context: Context) -> Step:
+    from hepcat.wire.rtcpxr import is_vq_report
+
+    def step(work: Work, mask: Mask) -> Mask:
+        rows = rows_of(is_sip(work, mask))
+        return to_mask(work, rows, is_vq_report(work.batch, rows)) if len(rows) else nothing(mask)
 
     return step
 
@@ -71,11 +81,14 @@ def _rtcpxr(call: Call, context: Context) -> Step:
     from hepcat.wire.rtcpxr import rtcpxr_to_json
 
     def step(work: Work, mask: Mask) -> Mask:
-        rows = rows_of(is_sip(work, mask))
+        rows = rows_of(mask)
         if not len(rows):
             return nothing(mask)
         payload, correlation = rtcpxr_to_json(work.batch, rows)
-        return _take(work, mask, payload, correlation, HEP_RTCPXR)
+        true = _take(work, mask, payload, correlation, HEP_RTCP)
+        if np.count_nonzero(reports := is_sip(work, true)):
+            set_type(work, reports, HEP_REPORT)
+        return true
 
     return step
 
@@ -185,21 +198,21 @@ FUNCTIONS: Final = (
     Function(
         "is_rtcpxr",
         "protocol_rtcpxr",
-        "Is SIP with a voice quality report (RFC 6035).",
+        "Is RTCP with an extended report (RFC 3611).",
         _is_rtcpxr,
         (),
         "is_rtcpxr()",
-        ("sip",),
+        ("rtcp",),
     ),
     Function(
         "parse_rtcpxr_to_json",
         "protocol_rtcpxr",
-        "The voice quality report of a SIP message becomes JSON, HEP type 0x23, with the Call-ID it names "
-        "as correlation id.",
+        "The VoIP metrics of an RTCP extended report become JSON, HEP type 5; so does a voice quality report "
+        "in SIP (RFC 6035), HEP type 0x23, with the Call-ID it names as correlation id.",
         _rtcpxr,
         (),
         "parse_rtcpxr_to_json()",
-        ("sip",),
+        ("sip", "rtcp"),
     ),
     Function(
         "parse_tls",
@@ -240,7 +253,18 @@ FUNCTIONS: Final = (
         (),
         "tzsp_payload_extract()",
     ),
-    Function("is_diameter", "hepcat", "Is Diameter.", _is_diameter, (), "is_diameter()", ("diameter",)),
+    Function(
+        "is_vq_report",
+        "hepcat",
+        "Is a SIP request with a voice quality report (RFC 6035).",
+        _is_vq_report,
+        (),
+        "is_vq_report()",
+        ("sip",),
+    ),
+    Function(
+        "is_diameter", "protocol_diameter", "Is Diameter.", _is_diameter, (), "is_diameter()", ("diameter",)
+    ),
     Function("is_dns", "hepcat", "Is DNS.", _is_dns, (), "is_dns()", ("dns",)),
     Function(
         "parse_dns_to_json",

@@ -26,17 +26,17 @@ def add_tag(work: Work, mask: Mask, text: bytes) -> Mask:
 def _behind(before: Patch, patch: Patch, mask: Mask, text: bytes) -> Patch:
     """Let the text follow each different value that there is: as many as the plan has paths, not rows."""
     tagged = mask & (before.offset >= 0)
-    pairs = np.stack([before.offset[tagged], before.length[tagged]], axis=1)
-    different, which = np.unique(pairs, axis=0, return_inverse=True)
+    # a value stands at one place, so its offset tells it
+    different, first, which = np.unique(before.offset[tagged], return_index=True, return_inverse=True)
     parts = [text]
     offsets, lengths, at = [], [], len(text)
-    for offset, length in different.tolist():
+    for offset, length in zip(different.tolist(), before.length[tagged][first].tolist(), strict=True):
         value = before.data[offset : offset + length].tobytes() + b";" + text
         parts.append(value)
         offsets.append(at)
         lengths.append(len(value))
         at += len(value)
     patch.data = np.frombuffer(b"".join(parts), dtype=np.uint8)
-    patch.offset[tagged] = np.array(offsets, dtype=np.int64)[which.reshape(-1)]
-    patch.length[tagged] = np.array(lengths, dtype=np.int64)[which.reshape(-1)]
+    patch.offset[tagged] = np.array(offsets, dtype=np.int64)[which]
+    patch.length[tagged] = np.array(lengths, dtype=np.int64)[which]
     return patch
