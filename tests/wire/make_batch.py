@@ -1,13 +1,16 @@
-"""Make batches for tests out of payloads: UDP datagrams with addresses, SIP indexed where it is SIP."""
+"""Make batches for tests out of payloads, SIP indexed where it is SIP; read what comes out of them."""
 
 import ipaddress
+import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hepcat.batch.edits import Patch
 from hepcat.batch.layout import Batch
 from hepcat.batch.schema import FIELD_INDEX, HEP_SIP
+from hepcat.wire.json_text import MAX_JSON
 from hepcat.wire.sip import index_sip, sip_mask
 
 
@@ -64,3 +67,18 @@ def octets_in(patch: Patch, rows: int) -> list[bytes | None]:
         assert offset == -1 or (offset >= 0 and length >= 0 and offset + length <= len(patch.data))
         out.append(None if offset < 0 else patch.data[offset : offset + length].tobytes())
     return out
+
+
+def read_json(octets: bytes | None) -> dict[str, Any] | None:
+    """Read a JSON object strictly: UTF-8, no key twice, within the bound. None for None."""
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert len(dict(items)) == len(items), items
+        return dict(items)
+
+    if octets is None:
+        return None
+    assert len(octets) <= MAX_JSON
+    value = json.loads(octets.decode("utf-8"), object_pairs_hook=pairs)
+    assert isinstance(value, dict)
+    return value

@@ -1,6 +1,5 @@
 """Diameter to JSON: recorded messages against tshark, every type of AVP, every cut, random octets."""
 
-import json
 import shutil
 import struct
 import subprocess
@@ -20,9 +19,8 @@ from hepcat.wire.diameter import (
     diameter_to_json,
 )
 from hepcat.wire.diameter_names import AVPS, VENDOR_3GPP
-from hepcat.wire.json_text import MAX_JSON
 from tests.support import SHARED
-from tests.wire.make_batch import Datagram, make_batch, octets_in
+from tests.wire.make_batch import Datagram, make_batch, octets_in, read_json
 
 
 def avp(code: int, value: bytes, vendor: int = 0, flags: int = 0x40, length: int | None = None) -> bytes:
@@ -46,25 +44,12 @@ def message(
 SESSION = b"host;1;2;3"
 
 
-def read(octets: bytes | None) -> dict[str, Any] | None:
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        assert len(dict(items)) == len(items), items
-        return dict(items)
-
-    if octets is None:
-        return None
-    assert len(octets) <= MAX_JSON
-    value = json.loads(octets.decode("utf-8"), object_pairs_hook=pairs)
-    assert isinstance(value, dict)
-    return value
-
-
 def to_json(*messages: bytes) -> list[tuple[dict[str, Any] | None, bytes | None, int]]:
     """JSON, correlation id and mask of each."""
     batch = make_batch(*(Datagram(m, src_port=3868, proto=6) for m in messages))
     rows, mask = np.arange(batch.n), np.full(batch.n, 9, dtype=np.uint8)
     diameter_mask(batch, mask)
-    found = [read(octets) for octets in octets_in(diameter_to_json(batch, rows), batch.n)]
+    found = [read_json(octets) for octets in octets_in(diameter_to_json(batch, rows), batch.n)]
     ids = octets_in(diameter_correlation(batch, rows), batch.n)
     return list(zip(found, ids, mask.tolist(), strict=True))
 

@@ -1,6 +1,5 @@
 """DNS to JSON: each type, every cut, loops of pointers, recorded messages against tshark, random octets."""
 
-import json
 import shutil
 import struct
 import subprocess
@@ -13,9 +12,8 @@ from hypothesis import strategies as st
 
 from hepcat.sources.pcap_file import read_batches
 from hepcat.wire.dns import MAX_JUMPS, MAX_RECORDS, TYPES, dns_mask, dns_to_json
-from hepcat.wire.json_text import MAX_JSON
 from tests.support import SHARED
-from tests.wire.make_batch import Datagram, make_batch, octets_in
+from tests.wire.make_batch import Datagram, make_batch, octets_in, read_json
 
 SHORT = b"\xc0\x0c"  # a pointer to the first question
 
@@ -44,25 +42,12 @@ def message(
     return struct.pack("!6H", number, flags, *counts) + b"".join(parts)
 
 
-def read(octets: bytes | None) -> dict[str, Any] | None:
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        assert len(dict(items)) == len(items), items
-        return dict(items)
-
-    if octets is None:
-        return None
-    assert len(octets) <= MAX_JSON
-    value = json.loads(octets.decode("utf-8"), object_pairs_hook=pairs)
-    assert isinstance(value, dict)
-    return value
-
-
 def to_json(*messages: bytes, port: int = 53) -> list[tuple[dict[str, Any] | None, int]]:
     batch = make_batch(*(Datagram(m, dst_port=port) for m in messages))
     mask = np.full(batch.n, 9, dtype=np.uint8)
     dns_mask(batch, mask)
     found = octets_in(dns_to_json(batch, np.arange(batch.n)), batch.n)
-    return [(read(octets), m) for octets, m in zip(found, mask.tolist(), strict=True)]
+    return [(read_json(octets), m) for octets, m in zip(found, mask.tolist(), strict=True)]
 
 
 def told(octets: bytes) -> dict[str, Any]:
@@ -292,7 +277,7 @@ def test_recorded_messages_against_tshark() -> None:
         mask = np.zeros(batch.n, dtype=np.uint8)
         dns_mask(batch, mask)
         for octets in octets_in(dns_to_json(batch, np.flatnonzero(mask)), batch.n):
-            value = read(octets)
+            value = read_json(octets)
             if value is None:
                 continue
             (line,) = [t for t in theirs if (int(t[0], 0), t[1]) == (value["id"], str(KINDS[value["type"]]))]

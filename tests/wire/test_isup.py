@@ -1,6 +1,5 @@
 """ISUP to JSON: a recorded call against tshark, each carrier, every cut, random octets."""
 
-import json
 import shutil
 import struct
 import subprocess
@@ -13,10 +12,9 @@ from hypothesis import strategies as st
 
 from hepcat.wire.isup import isup_mask, isup_to_json
 from hepcat.wire.isup_names import MESSAGES
-from hepcat.wire.json_text import MAX_JSON
 from hepcat.wire.m3ua import read_mtp3
 from tests.support import SHARED
-from tests.wire.make_batch import Datagram, make_batch, octets_in
+from tests.wire.make_batch import Datagram, make_batch, octets_in, read_json
 
 
 def parameter(tag: int, value: bytes) -> bytes:
@@ -54,26 +52,13 @@ REL = CIC + b"\x0c\x02\x00\x02\x80\x90"
 RLC = CIC + b"\x10\x00"
 
 
-def read(octets: bytes | None) -> dict[str, Any] | None:
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        assert len(dict(items)) == len(items), items
-        return dict(items)
-
-    if octets is None:
-        return None
-    assert len(octets) <= MAX_JSON
-    value = json.loads(octets.decode("utf-8"), object_pairs_hook=pairs)
-    assert isinstance(value, dict)
-    return value
-
-
 def to_json(*messages: bytes) -> list[tuple[dict[str, Any] | None, bytes | None]]:
     batch = make_batch(*(Datagram(m, src_port=2905, dst_port=2905, proto=132) for m in messages))
     rows = np.arange(batch.n)
     payload, correlation = isup_to_json(batch, rows, True)
     assert correlation is not None
     assert isup_to_json(batch, rows, False)[1] is None
-    found = [read(octets) for octets in octets_in(payload, batch.n)]
+    found = [read_json(octets) for octets in octets_in(payload, batch.n)]
     mask = np.full(batch.n, 9, dtype=np.uint8)
     isup_mask(batch, mask)
     ids = octets_in(correlation, batch.n)

@@ -1,6 +1,5 @@
 """RTCP to JSON: each packet type, every cut, real captures against tshark, random octets."""
 
-import json
 import re
 import shutil
 import struct
@@ -16,11 +15,10 @@ from hypothesis import strategies as st
 from hepcat.batch.schema import MALFORMED
 from hepcat.sources.pcap_file import read_batches
 from hepcat.wire import rtcp_pieces
-from hepcat.wire.json_text import MAX_JSON
 from hepcat.wire.rtcp import rtcp_mask, rtcp_to_json, rtp_or_rtcp_mask
 from tests.support import SHARED
 from tests.wire import make_rtcp as make
-from tests.wire.make_batch import make_batch, octets_in
+from tests.wire.make_batch import make_batch, octets_in, read_json
 
 CAPTURES = SHARED / "captures"
 BLOCK = make.block(0x1234, 7, -5, 48834, 17, 3245362529, 263452)
@@ -156,20 +154,7 @@ def to_json(*payloads: bytes) -> list[dict[str, Any] | None]:
     """What comes out for each of several payloads in one batch."""
     batch = make_batch(*payloads)
     found = octets_in(rtcp_to_json(batch, np.arange(batch.n)), batch.n)
-    return [None if octets is None else read(octets) for octets in found]
-
-
-def read(octets: bytes) -> dict[str, Any]:
-    """Read JSON strictly: UTF-8, no key twice, no more than a record."""
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        assert len(dict(items)) == len(items), items
-        return dict(items)
-
-    assert len(octets) <= MAX_JSON
-    value = json.loads(octets.decode("utf-8"), object_pairs_hook=pairs)
-    assert isinstance(value, dict)
-    return value
+    return [read_json(octets) for octets in found]
 
 
 @pytest.mark.parametrize("name", VECTORS)
@@ -186,7 +171,7 @@ def test_only_the_rows_asked_for() -> None:
     batch = make_batch(SR, RR, BYE)
     found = octets_in(rtcp_to_json(batch, np.array([2, 0])), 3)
     assert found[1] is None
-    assert [read(found[i] or b"")["type"] for i in (0, 2)] == [200, 203]
+    assert [(read_json(found[i]) or {})["type"] for i in (0, 2)] == [200, 203]
     assert octets_in(rtcp_to_json(batch, np.arange(0)), 3) == [None] * 3
 
 
@@ -307,7 +292,7 @@ def test_random_octets(payloads: list[bytes], cut: int) -> None:
     masks(*payloads)
     for octets, payload in zip(found, payloads, strict=True):
         if octets is not None:
-            assert read(octets)["ssrc"] <= 0xFFFFFFFF
+            assert (read_json(octets) or {})["ssrc"] <= 0xFFFFFFFF
         else:
             assert len(payload) < 8 or payload[0] >> 6 != 2 or not 192 <= payload[1] <= 223
 
@@ -347,7 +332,7 @@ def test_a_recorded_stream_against_tshark() -> None:
         rtcp_mask(batch, mask)
         rows = np.flatnonzero(mask)
         found = octets_in(rtcp_to_json(batch, rows), batch.n)
-        ours += [read(found[row] or b"") for row in rows]
+        ours += [read_json(found[row]) or {} for row in rows]
     assert len(ours) == len(said) == 5
     for row, line in zip(ours, said, strict=True):
         theirs = dict(zip(FIELDS.values(), line.split("\t"), strict=True))

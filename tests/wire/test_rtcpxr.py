@@ -1,6 +1,5 @@
 """Voice quality reports: RTCP XR and SIP PUBLISH to JSON; what is neither; random octets."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -8,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepcat.batch.layout import Batch
-from hepcat.wire.json_text import MAX_JSON
 from hepcat.wire.rtcpxr import is_rtcpxr, is_vq_report, rtcpxr_to_json
 from tests.wire import make_rtcp as make
-from tests.wire.make_batch import Datagram, make_batch, octets_in
+from tests.wire.make_batch import Datagram, make_batch, octets_in, read_json
 
 VALUES = (1, 2, 3, 4, 500, 600, 70, 80, -10, 200, 90, 16, 93, 127, 41, 40, 0xB2, 0, 60, 120, 240)
 METRICS = make.voip_metrics(0xABCD, VALUES)
@@ -67,22 +65,9 @@ def publish(
     return Datagram("\r\n".join(head).encode() + octets)
 
 
-def read(octets: bytes | None) -> dict[str, Any] | None:
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        assert len(dict(items)) == len(items), items
-        return dict(items)
-
-    if octets is None:
-        return None
-    assert len(octets) <= MAX_JSON
-    value = json.loads(octets.decode("utf-8"), object_pairs_hook=pairs)
-    assert isinstance(value, dict)
-    return value
-
-
 def to_json(batch: Batch) -> list[tuple[dict[str, Any] | None, bytes | None]]:
     payload, correlation = rtcpxr_to_json(batch, np.arange(batch.n))
-    told = [read(octets) for octets in octets_in(payload, batch.n)]
+    told = [read_json(octets) for octets in octets_in(payload, batch.n)]
     return list(zip(told, octets_in(correlation, batch.n), strict=True))
 
 
