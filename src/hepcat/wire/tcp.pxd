@@ -83,5 +83,5 @@ cdef class Streams(Pieces):
     cdef int make_room(self, int flow, long long length) except -1 nogil
     cdef int skip_hole(self, int flow) except -1 nogil
     cdef int release(self, int flow) except -1 nogil
-    cdef int give_up(self, int flow) except -1 nogil
+    cdef int give_up(self, int flow, bint old) except -1 nogil
     cdef int give_up_overdue(self) except -1 nogil

@@ -534,7 +534,7 @@ class Streams(Pieces):
         if self.head[flow] >= 0 or self.is_waiting[flow] or self.fin_at[flow] >= 0:
             self.settle(flow)
             while self.flow_held[flow] > self.ahead or self.pieces[flow] > AHEAD_PIECES:
-                self.give_up(flow)
+                self.give_up(flow, False)
         return 0
 
     # ---- holes
@@ -544,7 +544,7 @@ class Streams(Pieces):
         while self.pool.left < length // BLOCK + 2:
             if self.waiting.oldest < 0 or self.waiting.oldest == flow:
                 break
-            self.give_up(self.waiting.oldest)
+            self.give_up(self.waiting.oldest, False)
         return 0
 
     def skip_hole(self, flow: cython.int) -> cython.int:
@@ -564,9 +564,11 @@ class Streams(Pieces):
             self.skip_hole(flow)
         return 0
 
-    def give_up(self, flow: cython.int) -> cython.int:
-        """Give up the first hole of a flow; a further one gets its own time."""
+    def give_up(self, flow: cython.int, old: cython.bint) -> cython.int:
+        """Give up the first hole of a flow, with `old` all that are as old; a later one gets its own time."""
         self.skip_hole(flow)
+        while old and self.head[flow] >= 0 and self.now - self.piece_ts[self.head[flow]] > self.gap_us:
+            self.skip_hole(flow)
         if self.is_waiting[flow]:
             self.waiting.remove(flow)
             self.is_waiting[flow] = 0
@@ -576,6 +578,6 @@ class Streams(Pieces):
         """Give up the holes that nothing came for in gap_us."""
         flow: cython.int = self.waiting.oldest
         while flow >= 0 and self.now - self.since[flow] > self.gap_us and self.room - self.row >= ROOM:
-            self.give_up(flow)
+            self.give_up(flow, True)
             flow = self.waiting.oldest
         return 0
