@@ -50,13 +50,13 @@ class Box:
         return self.read(np.zeros(0, dtype=np.uint8), n)
 
     def read(self, data: Any, n: int) -> list[bytes]:
-        """Datagrams fed = rows + joined + parts held."""
+        """Datagrams fed = rows + joined + waiting."""
         assert n == self.out.n
         self.rows += n
         j = self.joiner
         assert (j.held == 0) == (j.held_octets == 0)
-        if j.held == 0:
-            assert self.fed == self.rows + j.joined
+        assert self.fed == self.rows + j.joined + j.waiting
+        assert (j.held == 0) == (j.waiting == 0)
         return [
             (self.arena.data if self.out.area[i] == AREA_ARENA else data)[self.out.offset[i] :][
                 : self.out.length[i]

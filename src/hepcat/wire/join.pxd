@@ -41,6 +41,7 @@ cdef class DatagramJoiner:
     cdef long long now_content
     # figures
     cdef readonly long long held
+    cdef readonly long long waiting
     cdef readonly long long held_octets
     cdef readonly long long joined
     cdef readonly long long partial

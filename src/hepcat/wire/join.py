@@ -2,7 +2,7 @@
 
 In: rows of `Datagrams` of UDP payloads, in the order of capture. Out: the same rows, but for messages that
 were joined: one row each, in the arena. Nothing is lost, so nothing is a drop: datagrams fed = rows out of
-`feed` and `expire` + `joined` (those that are now part of another's row) + `held` messages.
+`feed` and `expire` + `joined` (those that are now part of another's row) + `waiting`.
 
 A datagram that begins with a whole SIP start line (RFC 3261 sections 7.1 and 7.2), and whose headers have
 not ended or whose Content-Length says more than is there, is held. Datagrams that follow between the same
@@ -49,9 +49,9 @@ class DatagramJoiner:
     """Messages held, and what becomes whole. One thread.
 
     max_octets: memory for octets held, in blocks of 512. max_messages: held at a time. timeout_us: from a
-    message's last part on. seed: 96 octets, secret; for tests. held, held_octets: messages and octets that
-    wait. joined: datagrams that went into the row of another. partial: messages that went out unfinished.
-    changed: whether the last `feed` did anything but hand its rows on.
+    message's last part on. seed: 96 octets, secret; for tests. held, waiting, held_octets: messages, their
+    datagrams and their octets that wait. joined: datagrams that went into the row of another. partial:
+    messages that went out unfinished. changed: whether the last `feed` did anything but hand its rows on.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class DatagramJoiner:
         self.matched = view(np.zeros(max_messages, dtype=np.int32))
         self.header = view(np.zeros(max_messages, dtype=np.int64))
         self.content = view(np.zeros(max_messages, dtype=np.int64))
-        self.held = self.held_octets = self.joined = self.partial = 0
+        self.held = self.waiting = self.held_octets = self.joined = self.partial = 0
         self.changed = False
         self.forget()
 
@@ -423,6 +423,7 @@ class DatagramJoiner:
         self.size[slot] += length
         self.held_octets += length
         self.parts[slot] += 1
+        self.waiting += 1
         self.row_of[slot] = i
         self.since[slot] = self.row_ts[i]
         self.step[slot] = self.now_step
@@ -448,6 +449,7 @@ class DatagramJoiner:
         self.row_of[slot] = -1
         self.held -= 1
         self.held_octets -= self.size[slot]
+        self.waiting -= self.parts[slot]
         self.joined += self.parts[slot] - 1
         if i < 0:
             self.partial += 1
