@@ -89,6 +89,16 @@ class Namespace:
             os.close(there)
             os.close(before)
 
+    def has_type(self, kind: str) -> bool:
+        """Whether this kernel has interfaces of a type: "vlan id 9", "ipip local A remote B"."""
+        link = f"link {self.dev} " if kind.startswith("vlan") else ""
+        try:
+            self.ip(f"link add {link}name hepcat0 type {kind}")
+        except RuntimeError:
+            return False
+        self.ip("link delete hepcat0")
+        return True
+
     def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_DGRAM) -> socket.socket:
         """Return a socket of it."""
         with self.entered():

@@ -120,6 +120,36 @@ def test_cooked_frames_have_their_ethertype() -> None:
     assert packets.link[:2].tolist() == [LINK_ETHERTYPE | 0x86DD, LINK_ETHERTYPE | 0x88A8]
 
 
+IPV4 = bytes.fromhex("4500002e")
+IPV6 = bytes.fromhex("6000000000141140")
+#: What a cooked packet begins with, its EtherType, and the type that it is read by.
+BEGINNINGS = {
+    "plain": (IPV4, 0x0800, 0x0800),
+    "a second tag": (bytes.fromhex("00070800") + IPV4, 0x0800, 0x8100),
+    "a second tag, priority 2": (bytes.fromhex("40070800") + IPV4, 0x0800, 0x8100),
+    "a second tag, IPv6": (bytes.fromhex("000786dd") + IPV6, 0x86DD, 0x8100),
+    "a second tag, IPv6, priority 3": (bytes.fromhex("600786dd") + IPV6, 0x86DD, 0x8100),
+    "two more tags": (bytes.fromhex("0007810000080800") + IPV4, 0x0800, 0x8100),
+    "a second tag, MPLS": (bytes.fromhex("000788470001014045"), 0x8847, 0x8100),
+    "a second tag, older kernel": (bytes.fromhex("00070800") + IPV4, 0x8100, 0x8100),
+    "2048 octets of IPv4": (bytes.fromhex("4500080041"), 0x0800, 0x0800),
+    "cut": (bytes.fromhex("00070800"), 0x0800, 0x0800),
+    "a flow label": (bytes.fromhex("600086dd00141140"), 0x86DD, 0x86DD),
+}
+
+
+@pytest.mark.parametrize(("octets", "protocol", "expected"), BEGINNINGS.values(), ids=BEGINNINGS.keys())
+def test_cooked_frames_behind_two_tags(octets: bytes, protocol: int, expected: int) -> None:
+    """The first tag was taken off (tci); the EtherType may be what follows the second one."""
+    original = 2048 if protocol == 0x0800 and octets[:4] == bytes.fromhex("45000800") else 0
+    for tci, kind in ((5, expected), (None, protocol)):
+        made = packet(octets, original=original, tci=tci, protocol=protocol, last=True)
+        data, packets = ring(block([made])), Packets.empty(4)
+        assert BlockWalker(data, BLOCK, cooked=True).walk_block(0, packets, counts()) == 1
+        assert packets.link[0] == LINK_ETHERTYPE | kind
+        assert packets.vlan[0] == (NO_VLAN if tci is None else 5)
+
+
 def test_loopback_is_seen_once() -> None:
     both = [packet(b"x", hatype=LOOPBACK, kind=4), packet(b"x", hatype=LOOPBACK, kind=0)]
     sent = [

@@ -76,6 +76,8 @@ _FEWEST_BLOCKS: Final = 4
 _ROWS: Final = 2048
 #: Seconds between two attempts to find an interface that has vanished.
 _RETRY: Final = 0.5
+#: Asks for a fan-out group that nobody else has.
+NEW_GROUP: Final = -1
 #: Sockets kept to join a fan-out group anew: a socket leaves its group only by being closed, and when the
 #: interface vanished the right to make another may have been given up.
 _SPARES: Final = 4
@@ -146,7 +148,7 @@ class RingSource:
 
         filter: made for any live link; it is compiled anew for this one. None takes everything.
         ring_octets: of the ring, about. timeout_ms: how long a block waits to fill. fanout: (group,
-        workers); group 0 asks the kernel for a new one, which `group` then names for the others.
+        workers); group NEW_GROUP asks the kernel for a new one, which `group` then names for the others.
         """
         self.name = dev
         self.ended = False
@@ -154,7 +156,6 @@ class RingSource:
         self.drops = np.zeros(len(Drop), dtype=np.int64)
         self.cooked = is_cooked(dev)
         self.group = fanout[0] if fanout is not None and fanout[1] > 1 else None
-        self._new_group = self.group == 0
         self._promisc = promisc and dev != ANY
         self._filter = _for_socket(filter, self.cooked, snap_len)
         self._geometry = Geometry.of(ring_octets, snap_len)
@@ -166,6 +167,7 @@ class RingSource:
         self._gone = False
         self._retry_at = 0.0
         self._finish_at = float("inf")
+        self._walker: BlockWalker | None = None
         self._open()
         if self.group is not None:
             with contextlib.suppress(OSError):
@@ -177,10 +179,8 @@ class RingSource:
         """Return the next block's packets, None when none came within `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not self.ended:
-            if self._walker.left > 0:
-                window = self._lend(more=True)
-            elif self._is_ready():
-                window = self._lend(more=False)
+            if self._is_ready():
+                window = self._lend()
             elif time.monotonic() >= self._finish_at:
                 self.close()
                 break
@@ -197,7 +197,7 @@ class RingSource:
     def release(self, window: Window) -> None:
         """Give a window back."""
         assert isinstance(window, RingWindow)
-        if window.last and window.block >= 0 and not self.ended:
+        if window.last and window.block >= 0 and window.data is self._ring and self._walker is not None:
             self._walker.release_block(window.block)
             self._lent -= 1
         window.block = -1
@@ -224,7 +224,9 @@ class RingSource:
 
     def finish(self) -> None:
         """Take no more packets; what the ring holds is still handed out. `ended` is set when that is done."""
-        _attach(self._sock, accept_nothing())
+        self._filter = accept_nothing()
+        if self._walker is not None:
+            _attach(self._sock, self._filter)
         # The block that is being filled is handed over at the latest when its time is up.
         self._finish_at = time.monotonic() + 2 * self._timeout_ms / 1000 + 0.01
 
@@ -235,7 +237,8 @@ class RingSource:
     def set_filter(self, filter: Filter | None, snap_len: int = 65535) -> None:
         """Put another filter in the place of this one; not a packet is seen without either."""
         self._filter = _for_socket(filter, self.cooked, snap_len)
-        _attach(self._sock, self._filter)
+        if self._walker is not None:
+            _attach(self._sock, self._filter)
 
     # ---- socket and ring
 
@@ -305,8 +308,10 @@ class RingSource:
 
     def _join(self) -> None:
         """Join the fan-out group, or make it."""
-        flags = FANOUT_UNIQUE if self._new_group and not self.group else 0
-        value = (self.group or 0) | ((FANOUT_HASH | flags) << 16)
+        if self.group == NEW_GROUP:
+            value = (FANOUT_HASH | FANOUT_UNIQUE) << 16
+        else:
+            value = (self.group or 0) | FANOUT_HASH << 16
         self._sock.setsockopt(SOL_PACKET, PACKET_FANOUT, value)
         self.group = self._sock.getsockopt(SOL_PACKET, PACKET_FANOUT) & 0xFFFF
 
@@ -320,32 +325,37 @@ class RingSource:
         with contextlib.suppress(OSError):
             _attach(self._sock, accept_nothing())
         self._sock.close()
-        self._ring = self._ring[:0].copy()
-        del self._walker
+        self._walker = None
+        self._ring = np.empty(0, dtype=np.uint8)
         with contextlib.suppress(BufferError):
             self._map.close()
 
     # ---- blocks
 
     def _is_ready(self) -> bool:
-        return self._lent < self._geometry.blocks and self._walker.is_ready(self._at)
+        walker = self._walker
+        if walker is None:
+            return False
+        return walker.left > 0 or (self._lent < self._geometry.blocks and walker.is_ready(self._at))
 
     @property
     def _at(self) -> int:
         return self._block * self._geometry.block_octets
 
-    def _lend(self, more: bool) -> RingWindow | None:
+    def _lend(self) -> RingWindow | None:
         """Read rows of the current block; None where it held none (only outgoing copies of loopback)."""
+        walker = self._walker
+        assert walker is not None
         packets = self._free.pop() if self._free else Packets.empty(_ROWS)
         at = self._at
         skipped = int(self.drops[Drop.OUTGOING])
-        if more:
-            n = self._walker.walk_on(packets, self.drops)
+        if walker.left > 0:
+            n = walker.walk_on(packets, self.drops)
         else:
-            n = self._walker.walk_block(at, packets, self.drops)
+            n = walker.walk_block(at, packets, self.drops)
             self._lent += 1
         self.packets += n + int(self.drops[Drop.OUTGOING]) - skipped
-        last = self._walker.left == 0
+        last = walker.left == 0
         if last:
             self._block = (self._block + 1) % self._geometry.blocks
         window = RingWindow(self._ring, packets, int(packets.ts[n - 1]) if n else 0, at, last)
@@ -360,7 +370,7 @@ class RingSource:
             if time.monotonic() >= self._retry_at:
                 self._come_back()
             if self._gone:
-                time.sleep(min(seconds, _RETRY))
+                time.sleep(min(seconds, self._timeout_ms / 1000 if self._walker is not None else _RETRY))
                 return
         if self._down:  # an interface that is down gives no event when it comes up; packets tell
             seconds = min(seconds, _RETRY)
@@ -376,14 +386,18 @@ class RingSource:
         if code == 0:
             return
         if self.name != ANY and not self._exists():
-            self._gone = True
-            self._retry_at = time.monotonic() + _RETRY
-            log.warning("interface vanished; waiting for it to come back", dev=self.name)
+            self._vanished()
         elif code == errno.ENETDOWN:
             self._down = True
             log.warning("interface is down", dev=self.name)
         else:
             log.warning("interface reports an error", dev=self.name, error=os.strerror(code))
+
+    def _vanished(self) -> None:
+        """Begin to wait for the interface. What the ring holds is still handed out meanwhile."""
+        log.warning("interface vanished; waiting for it to come back", dev=self.name)
+        self._gone = True
+        self._retry_at = time.monotonic() + max(_RETRY, 2 * self._timeout_ms / 1000)
 
     def _exists(self) -> bool:
         try:
@@ -394,6 +408,11 @@ class RingSource:
     def _come_back(self) -> None:
         """Bind anew to an interface that has vanished, if it is there again."""
         self._retry_at = time.monotonic() + _RETRY
+        if self.group is not None and self._walker is not None:
+            # A member of a group cannot be bound again. It leaves, so that the group, which is tied to the
+            # interface that was, can go.
+            self._read_statistics()
+            self._close_socket()
         try:
             socket.if_nametoindex(self.name)
             if is_cooked(self.name) != self.cooked:
@@ -404,19 +423,15 @@ class RingSource:
             if self.group is None:
                 self._bind()
             else:
-                self._rejoin()
+                self._sock = self._make_socket()
+                self._start()
         except OSError as error:
+            if self.group is not None:
+                self._close_socket()
             log.warning("interface is back, but cannot be opened", dev=self.name, error=error.strerror)
             return
         self._gone = self._down = False
         log.info("interface is back", dev=self.name)
-
-    def _rejoin(self) -> None:
-        """A member of a group cannot be bound again: take another socket, and another ring."""
-        self._read_statistics()
-        self._close_socket()
-        self._sock = self._make_socket()
-        self._start()
 
     def _read_statistics(self) -> None:
         """Read (which clears) the ring's counts: packets, drops, times it was full."""
@@ -436,12 +451,12 @@ def open_rings(
 ) -> list[RingSource]:
     """Open one source a worker, in a fan-out group of their own. Raises HepcatError."""
     sources: list[RingSource] = []
-    group = 0
+    group = NEW_GROUP
     try:
         for _ in range(workers):
             fanout = (group, workers) if workers > 1 else None
             sources.append(RingSource(dev, filter, ring_octets, snap_len, timeout_ms, promisc, fanout))
-            group = sources[0].group or 0
+            group = NEW_GROUP if sources[0].group is None else sources[0].group
     except BaseException:
         for source in sources:
             source.close()

@@ -32,5 +32,6 @@ cdef class BlockWalker:
     cdef int walk(self, Py_ssize_t room) except -1 nogil
     cdef int give_up(self) except -1 nogil
     cdef inline int add(self, long long at) except -2 nogil
-    cdef inline int64_t link_of(self, long long half, int hatype) except -1 nogil
+    cdef inline int64_t link_of(self, long long at, long long frame, int hatype) except -1 nogil
+    cdef bint is_tagged(self, long long word, long long frame, long long kind) except -1 nogil
     cdef inline int64_t vlan_of(self, long long word) except -1 nogil

@@ -169,19 +169,44 @@ class BlockWalker:
         self.captured[n] = captured
         self.original[n] = max(captured, cython.cast(cython.longlong, self.words[word + _LENGTH]))
         self.ts[n] = seconds * 1000000 + nanoseconds // 1000
-        self.link[n] = self.link_of(half, hatype)
+        self.link[n] = self.link_of(at, frame, hatype)
         self.vlan[n] = self.vlan_of(word)
         self.row = n + 1
         return 0
 
-    def link_of(self, half: cython.longlong, hatype: cython.int) -> cython.longlong:
+    def link_of(self, at: cython.longlong, frame: cython.longlong, hatype: cython.int) -> cython.longlong:
         """Ethernet with its header, or cooked: the EtherType, which sockaddr_ll has in network order."""
         if not self.cooked:
             return 1 if hatype in (_ETHER, _LOOPBACK) else _NO_LINK
-        kind: cython.longlong = self.halves[half + _PROTOCOL]
+        kind: cython.longlong = self.halves[(at >> 1) + _PROTOCOL]
         if _SWAP:
             kind = ((kind & 0xFF) << 8) | (kind >> 8)
+        if self.words[(at >> 2) + _STATUS] & _VLAN_VALID and self.is_tagged(at >> 2, frame, kind):
+            kind = 0x8100
         return _LINK_ETHERTYPE | kind
+
+    def is_tagged(self, word: cython.longlong, frame: cython.longlong, kind: cython.longlong) -> cython.bint:
+        """Whether a cooked frame begins with a second VLAN tag, though its type is that of what is tagged.
+
+        Since Linux 6.10, sll_protocol is what follows all tags, while of a packet that came with two only the
+        first has been taken off. The tag then ends in that very type, and the IP version stands behind it. An
+        IPv4 packet of 2048 octets (0x0800) may look like that too; its length tells.
+        """
+        captured: cython.longlong = self.words[word + _CAPTURED]
+        length: cython.longlong = self.words[word + _LENGTH]
+        end: cython.longlong
+        for end in range(4, 16, 4):
+            if captured <= end:
+                return False
+            found: cython.longlong = (self.octets[frame + end - 2] << 8) | self.octets[frame + end - 1]
+            if found == kind:
+                version: cython.int = self.octets[frame + end] >> 4
+                if kind == 0x0800:
+                    return version == 4 and (self.octets[frame] >> 4 != 4 or length != 0x0800)
+                return version == 6 if kind == 0x86DD else True
+            if found not in (0x8100, 0x88A8, 0x9100):
+                return False
+        return False
 
     def vlan_of(self, word: cython.longlong) -> cython.longlong:
         """The VLAN id of the tag that the kernel took off; id 0 carries a priority only (802.1Q, 9.6)."""
