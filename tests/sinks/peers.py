@@ -32,7 +32,28 @@ def numbered(first: int, n: int, size: int = 300, **more: Any) -> Batch:
 
 
 def sink(*urls: str, agent: AgentSettings = AGENT, **options: Any) -> Any:
-    return make_sink(TargetSettings(name="t", urls=urls, **options), agent)
+    """Make a sink that tries again soon."""
+    made: Any = make_sink(TargetSettings(name="t", urls=urls, **options), agent)
+    for writer in made._writers:
+        writer._first_pause = 0.05
+    return made
+
+
+class Load(threading.Thread):
+    """Sends numbered records in batches, as a worker does, until it has sent them all."""
+
+    def __init__(
+        self, sink: Any, records: int, batch: int = 100, pause: float = 0.002, make: Any = numbered
+    ) -> None:
+        super().__init__(daemon=True)
+        self.outlet = sink.open_outlet()
+        self.batches = [make(i, min(batch, records - i)) for i in range(0, records, batch)]
+        self.pause = pause
+
+    def run(self) -> None:
+        for made in self.batches:
+            self.outlet.send(made, rows(made))
+            time.sleep(self.pause)
 
 
 def rows(batch: Batch) -> Any:
@@ -133,10 +154,10 @@ class Stream:
                 stream = bytearray()
                 self.streams.append(stream)
                 with contextlib.suppress(OSError):
-                    self._serve(sock, stream)
+                    self._serve(sock, stream, listener)
                 sock.close()
 
-    def _serve(self, sock: socket.socket, stream: bytearray) -> None:
+    def _serve(self, sock: socket.socket, stream: bytearray, listener: socket.socket) -> None:
         raw = sock
         if self.tls:
             sock.settimeout(5)
@@ -153,8 +174,10 @@ class Stream:
             if not octets:
                 return
             stream += octets
+        listener.close()
         if self._polite:  # FIN, then read to the end
-            socket.socket.shutdown(sock, socket.SHUT_WR)
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_WR)
             sock.settimeout(3)
             while octets := sock.recv(1 << 16):
                 stream += octets

@@ -65,6 +65,7 @@ class Backlog:
         with self._changed:
             self.tally.taken += self._spool.records
             self._count_damage()
+            self._count_waiting()
             if self._spool.records:
                 log.info("records of the spool wait", target=self.tally.name, records=self._spool.records)
         self._thread = threading.Thread(target=self._move, name="spool", daemon=True)
@@ -175,6 +176,15 @@ class Backlog:
         with self._changed:
             if not self._again and not self._queue and not (self._spool is not None and self._spool.records):
                 self._changed.wait(timeout)
+
+    def counts(self) -> SinkTally:
+        """Return a copy of the tally, of one moment."""
+        with self._changed:
+            copy = SinkTally(self.tally.name)
+            for name in SinkTally.__slots__:
+                setattr(copy, name, getattr(self.tally, name))
+            copy.drops = self.tally.drops.copy()
+        return copy
 
     @property
     def waiting(self) -> int:

@@ -234,5 +234,8 @@ class Connection:
         poller.poll(seconds * 1000)
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket. What has not been acknowledged is not sent any more: it will be sent anew."""
+        if not self._is_settled():
+            with contextlib.suppress(OSError):
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()

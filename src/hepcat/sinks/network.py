@@ -191,5 +191,5 @@ class NetworkSink:
         return [
             *(outlet.tally for outlet in self._outlets),
             *own,
-            *(writer.backlog.tally for writer in self._writers),
+            *(writer.backlog.counts() for writer in self._writers),
         ]

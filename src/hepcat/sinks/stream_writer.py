@@ -238,8 +238,8 @@ class StreamWriter:
             error=_words(error),
         )  # fmt: skip
         self._failures += 1
-        if self._failures > 1:  # the one before did not get anything across either
-            self._rest()
+        # A target that is going away may still accept connections, which it will never read.
+        self._rest()
 
     def _hand_back(self, connection: Connection, seconds: float) -> None:
         connection.settle(seconds)
