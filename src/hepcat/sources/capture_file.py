@@ -100,6 +100,7 @@ class _Pace:
         self._last_ts = 0
         self._last_due = 0.0
         self._due = np.zeros(0)
+        self._handed_at = 0.0
 
     def plan(self, ts: Array) -> None:
         """Take the times of the next packets (microseconds)."""
@@ -118,10 +119,11 @@ class _Pace:
         while True:
             now = time.monotonic()
             end = int(np.searchsorted(self._due, now - began, side="right"))
-            if end > first:
+            if end > first and (end == len(self._due) or now - self._handed_at >= _TICK):
+                self._handed_at = now
                 return end
             if now >= deadline:
-                return first
+                return end
             time.sleep(_nap(float(self._due[first]) + began - now, deadline - now))
 
 

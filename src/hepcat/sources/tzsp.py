@@ -15,6 +15,7 @@ import structlog
 from hepcat.batch.drops import Drop
 from hepcat.batch.schema import NO_VLAN
 from hepcat.config.values import split_host_port
+from hepcat.errors import HepcatError
 from hepcat.mmsg import Receiver, set_receive_buffer, socket_drops
 from hepcat.sources.frame_source import Window
 from hepcat.sources.listen import open_udp
@@ -39,7 +40,10 @@ class TzspSource:
         self.ended = False
         self.packets = 0
         self.drops = np.zeros(len(Drop), dtype=np.int64)
-        host, port = split_host_port(address)
+        try:
+            host, port = split_host_port(address, PORT)
+        except ValueError as error:
+            raise HepcatError(f"tzsp: {error}", f"Write ADDRESS:PORT, such as 127.0.0.1:{PORT}.") from None
         self._sock = open_udp(host, port, shared=False)
         set_receive_buffer(self._sock, buffer_octets)
         self._receiver = Receiver(self._sock, _SLOTS, _SLOT)
