@@ -27,7 +27,7 @@ with atheris.instrument_imports(include=["hepcat"]):
 
 from tests.wire.make_batch import Datagram, make_batch, octets_in  # noqa: E402
 
-FAST = compiled("media", needs=("hep",))
+FAST = compiled("media", needs=("hep", "media_sdp"))
 KINDS = ("application/sdp", "multipart/mixed;boundary=b", "", "text/plain")
 PORTS = (1, 9, 4000, 4001, 4002, 4777, 49170, 65535)
 ADDRESSES = ("203.0.113.10", "192.0.2.1", "2001:db8::1")

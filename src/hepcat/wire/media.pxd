@@ -2,6 +2,7 @@
 cimport cython
 
 from hepcat.wire.hep cimport copy_octets
+from hepcat.wire.media_sdp cimport SdpReader
 
 @cython.final
 cdef class MediaTable:
@@ -29,26 +30,7 @@ cdef class MediaTable:
     cdef Py_ssize_t copy_at
     cdef unsigned long long word_hi
     cdef unsigned long long word_lo
-    cdef unsigned long long source_hi
-    cdef unsigned long long source_lo
-    cdef bint response
-    # SDP
-    cdef bint in_sdp
-    cdef int sections
-    cdef bint session_ok
-    cdef unsigned long long session_hi
-    cdef unsigned long long session_lo
-    cdef int media
-    cdef int ports
-    cdef bint media_ok
-    cdef unsigned long long media_hi
-    cdef unsigned long long media_lo
-    cdef bint mux
-    cdef int rtcp_port
-    cdef bint rtcp_ok
-    cdef unsigned long long rtcp_hi
-    cdef unsigned long long rtcp_lo
-    cdef Py_ssize_t number_end
+    cdef SdpReader sdp
 
     cdef inline Py_ssize_t slot_of(self, int port) except -1 nogil
     cdef inline bint is_live(self, Py_ssize_t slot) except -1 nogil
@@ -79,16 +61,4 @@ cdef class MediaTable:
         const long long[::1] type_at, const long long[::1] type_size,
         unsigned char[::1] out
     ) except -1
-    cdef bint may_hold_sdp(self, Py_ssize_t at, Py_ssize_t size) except -1 nogil
-    cdef int read_sdp(self, Py_ssize_t at, Py_ssize_t end) except -1 nogil
-    cdef int read_line(self, int kind, Py_ssize_t at, Py_ssize_t end) except -1 nogil
-    cdef int begin_media(self, Py_ssize_t at, Py_ssize_t end) except -1 nogil
-    cdef int read_attribute(self, Py_ssize_t at, Py_ssize_t end) except -1 nogil
-    cdef int end_media(self) except -1 nogil
-    cdef int add_ports(self, int port, int kind, bint rtcp) except -1 nogil
-    cdef Py_ssize_t skip_word(self, Py_ssize_t at, Py_ssize_t end) except -1 nogil
-    cdef int read_number(self, Py_ssize_t at, Py_ssize_t end) except -1 nogil
-    cdef bint read_address(self, Py_ssize_t at, Py_ssize_t end) except -1 nogil
-    cdef bint read_ipv4(self, Py_ssize_t at, Py_ssize_t end) except -1 nogil
-    cdef bint read_ipv6(self, Py_ssize_t at, Py_ssize_t end) except -1 nogil
-    cdef inline int hex_value(self, int octet) except? -2 nogil
+    cdef int learn_places(self, const unsigned char[::1] src, Py_ssize_t at) except -1 nogil
