@@ -39,6 +39,7 @@ KERNELS: tuple[str, ...] = (
     "hepcat.wire.tpacket",
     "hepcat.wire.scatter",
     "hepcat.wire.rtcp",
+    "hepcat.wire.media_sdp",
     "hepcat.wire.media",
     "hepcat.plans.match",
     "hepcat.plans.rewrite",
