@@ -61,13 +61,13 @@ class Target:
                 record = {
                     "payload": batch.text(row, "payload"),
                     "hep_type": int(batch.hep_type[row]),
-                    "tags": None,
+                    "tags": batch.text(row, "tags"),
                 }
                 record |= {"correlation_id": batch.text(row, "correlation_id"), "src": batch.address(row)}
             else:
                 record = {"payload": seen.text(i, "payload"), "hep_type": int(seen.hep_type[i])}
                 record |= {"correlation_id": seen.text(i, "correlation_id"), "src": seen.address(i)}
-                record["tags"] = seen.text(i, "tags") if "tags" in seen.extra else None
+                record["tags"] = seen.text(i, "tags")
             self.records.append(record | {"row": row})
 
     @property

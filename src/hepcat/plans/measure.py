@@ -50,7 +50,7 @@ class NullOutlet:
 
 
 def bench_plan(batch: Batch, text: str = TWENTY, seconds: float = 0.5) -> float:
-    """Return the microseconds a message that a plan costs on this batch, the best of the runs in `seconds`."""
+    """Return the microseconds a message that a plan costs: the best of the runs in `seconds`."""
     plan = compile_plan(text, "bench", ["null"], {})
     runner = plan.bind(Environment({"null": NullOutlet()}))
     now_us = int(batch.ts[: batch.n].max())

@@ -1,17 +1,22 @@
 """Tags of records: `key=value;key=value`, HEP chunk 0x26.
 
-In: a text for some rows. Out: `edits.tags`, with the text behind what was there.
+In: a text for some rows. Out: `edits.tags`, with the text behind what was there: tags that the plan gave, or
+those that the record came with (HEP in).
 """
 
 import numpy as np
 
 from hepcat.batch.edits import Patch
+from hepcat.batch.schema import FIELD_INDEX
+from hepcat.plans import match
 from hepcat.plans.plan import Mask, Work
+
+_TAGS = FIELD_INDEX["tags"]
 
 
 def add_tag(work: Work, mask: Mask, text: bytes) -> Mask:
     """Add a tag to the rows of the mask. Rows with the same tags before share their octets afterwards."""
-    before = work.edits.tags
+    before = _tags_of(work, mask)
     patch = Patch(
         np.frombuffer(text, dtype=np.uint8),
         np.where(mask, 0, -1).astype(np.int64),
@@ -21,6 +26,19 @@ def add_tag(work: Work, mask: Mask, text: bytes) -> Mask:
         patch = _behind(before, patch, mask, text)
     work.edits.put("tags", patch)
     return mask
+
+
+def _tags_of(work: Work, mask: Mask) -> Patch | None:
+    """Return the tags that there are; None for none."""
+    before = work.edits.tags
+    own = mask & (work.batch.fields[: work.batch.n, _TAGS, 1] > 0)
+    if before is not None:
+        own &= before.offset < 0
+    if not np.count_nonzero(own):
+        return before
+    at, size = match.spans_of(work.batch, _TAGS)
+    came = Patch(work.batch.buffer, np.where(own, at, -1), size)
+    return came if before is None else came.merge(before)
 
 
 def _behind(before: Patch, patch: Patch, mask: Mask, text: bytes) -> Patch:
