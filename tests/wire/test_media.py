@@ -1,6 +1,7 @@
 """The media table: which call RTP and RTCP belong to, as their SDP says and as they are seen."""
 
 import ipaddress
+import threading
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from hepcat.batch.layout import Batch
 from hepcat.sources.pcap_file import read_batches
-from hepcat.wire import rtcp
+from hepcat.wire import media, rtcp
 from hepcat.wire.media import MAX_CALL_ID, MediaTable
 from tests.support import SHARED
 from tests.wire.make_batch import Datagram, make_batch, octets_in
@@ -263,6 +264,33 @@ def test_only_the_rows_asked_for() -> None:
     assert table.learn(batch, np.array([1]), 0).tolist() == [True]
     assert octets_in(table.find(batch, np.array([3, 2]), 0), 4) == [None, None, None, b"two"]
     assert octets_in(table.find(batch, np.array([2]), 0), 4) == [None] * 4
+
+
+@pytest.mark.skipif(not media.__file__.endswith(".so"), reason="uncompiled it is for one thread")
+def test_several_threads_share_a_table() -> None:
+    table = MediaTable(4096, nat=False)
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        address, rows = f"10.0.{number}.1", np.arange(50)
+        for turn in range(40):
+            messages = [
+                invite(
+                    sdp(f"c=IN IP4 {address}", f"m=audio {2000 + 2 * i} RTP/AVP 0"), f"{number} {turn} {i}"
+                )
+                for i in range(50)
+            ]
+            table.learn(make_batch(*messages), rows, turn)
+            found = find(table, *(rtp(address, 2000 + 2 * i) for i in range(50)), now=turn)
+            expected = [f"{number} {turn} {i}".encode() for i in range(50)]
+            wrong.extend(pair for pair in zip(found, expected, strict=True) if pair[0] != pair[1])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
 
 
 ADDRESSES = st.one_of(

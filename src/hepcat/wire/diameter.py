@@ -17,8 +17,6 @@ import ipaddress
 import struct
 from typing import Any, Final
 
-import numpy as np
-
 from hepcat.batch.edits import Patch
 from hepcat.batch.layout import Batch
 from hepcat.wire.diameter_names import APPLICATIONS, AVPS, COMMANDS, VENDOR_3GPP
@@ -27,6 +25,8 @@ from hepcat.wire.json_text import (
     Array,
     heads,
     patch_rows,
+    payloads,
+    starting,
     to_json,
     to_text,
     to_text_or_hex,
@@ -56,13 +56,15 @@ def diameter_mask(batch: Batch, out: Array) -> None:
 
     out: (n,) uint8, set to 1 or 0. Nothing is asked of the port.
     """
-    found, length = heads(batch, 20)
-    told = found[:, 1].astype(np.int64) << 16 | found[:, 2].astype(np.int64) << 8 | found[:, 3]
-    mask = (length >= 20) & (found[:, 0] == 1) & (told >= 20) & (told <= length) & (told % 4 == 0)
+    rows = starting(batch, 1, 20)
+    found, length = heads(batch, rows, 5), payloads(batch, rows)[1]
+    told = found[:, 1] << 16 | found[:, 2] << 8 | found[:, 3]
+    mask = (told >= 20) & (told <= length) & (told % 4 == 0)
     # Reserved flags are 0, and an error is never in a request (RFC 6733 section 3).
     flags = found[:, 4]
     mask &= (flags & 0x0F == 0) & (flags & 0xA0 != 0xA0)
-    out[: batch.n] = mask
+    out[: batch.n] = 0
+    out[rows[mask]] = 1
 
 
 def diameter_to_json(batch: Batch, rows: Array) -> Patch:

@@ -22,7 +22,7 @@ import numpy as np
 
 from hepcat.batch.edits import Patch
 from hepcat.batch.layout import Batch
-from hepcat.wire.json_text import Array, heads, patch_rows, to_json, to_text
+from hepcat.wire.json_text import Array, heads, patch_rows, payloads, to_json, to_text
 
 MAX_JUMPS: Final = 64
 MAX_RECORDS: Final = 1000
@@ -111,14 +111,16 @@ def dns_mask(batch: Batch, out: Array, ports: Sequence[int] = (53,)) -> None:
     out: (n,) uint8, set to 1 or 0. The header's counts have to fit into the octets that follow it, at the
     shortest: 5 for a question, 11 for a record (RFC 1035 section 4.1).
     """
-    found, length = heads(batch, 12)
     n = batch.n
-    mask = np.isin(batch.src_port[:n], ports) | np.isin(batch.dst_port[:n], ports)
-    counts = found[:, 4:12:2].astype(np.int64) << 8 | found[:, 5:12:2]
-    opcode = found[:, 2] >> 3 & 0x0F
-    mask &= (length >= 12) & np.isin(opcode, list(OPCODES)) & (found[:, 3] & 0x40 == 0)
-    mask &= counts @ np.array([5, 11, 11, 11]) <= length - 12
-    out[:n] = mask & (counts.sum(axis=1) > 0)
+    rows = np.flatnonzero(np.isin(batch.src_port[:n], ports) | np.isin(batch.dst_port[:n], ports))
+    length = payloads(batch, rows)[1]
+    rows, length = rows[length >= 12], length[length >= 12]
+    found = heads(batch, rows, 12)
+    counts = found[:, 4:12:2] << 8 | found[:, 5:12:2]
+    mask = np.isin(found[:, 2] >> 3 & 0x0F, list(OPCODES)) & (found[:, 3] & 0x40 == 0)
+    mask &= (counts @ np.array([5, 11, 11, 11]) <= length - 12) & (counts.sum(axis=1) > 0)
+    out[:n] = 0
+    out[rows[mask]] = 1
 
 
 def dns_to_json(batch: Batch, rows: Array) -> Patch:

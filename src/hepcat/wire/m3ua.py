@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from hepcat.batch.layout import Batch
-from hepcat.wire.json_text import Array, heads
+from hepcat.wire.json_text import Array, heads, starting
 
 #: Service indicator of the ISDN user part (ITU-T Q.704 section 14.2.1).
 SI_ISUP: Final = 5
@@ -103,11 +103,11 @@ def isup_mask(batch: Batch, out: Array) -> None:
 
     out: (n,) uint8, set to 1 or 0. Only what has the head of such a message is looked at one by one.
     """
-    found, length = heads(batch, 8)
-    kind = found[:, 2].astype(np.int64) << 8 | found[:, 3]
-    head = (found[:, 0] == 1) & (found[:, 1] == 0) & (length >= 8)
-    head &= np.isin(kind, [major << 8 | minor for major, minor in (_M3UA, _M2UA, _M2PA)])
+    rows = starting(batch, 1, 8)
+    found = heads(batch, rows, 4)
+    kinds = [major << 8 | minor for major, minor in (_M3UA, _M2UA, _M2PA)]
+    head = (found[:, 1] == 0) & np.isin(found[:, 2] << 8 | found[:, 3], kinds)
     out[: batch.n] = 0
-    for row in np.flatnonzero(head).tolist():
+    for row in rows[head].tolist():
         mtp3 = read_mtp3(batch.text(row, "payload") or b"")
         out[row] = mtp3 is not None and mtp3.si == SI_ISUP
