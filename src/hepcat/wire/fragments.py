@@ -21,7 +21,7 @@ fragments fed = `used` in whole datagrams + `held` + counted drops.
 - Time is the packets'. A clock that jumps by more than the time-out, either way, times out what is held.
 """
 
-import os
+import secrets
 from typing import Any, Final
 
 import cython
@@ -88,7 +88,7 @@ class Defragmenter:
         if max_octets < PAGES * BLOCK or max_datagrams < 1:
             raise ValueError("a defragmenter needs room for one datagram: 65,536 octets")
         view: Any = memoryview
-        self.table = KeyTable(max_datagrams, seed or os.urandom(96))
+        self.table = KeyTable(max_datagrams, seed or secrets.token_bytes(96))
         self.pool = BlockPool(max_octets)
         self.open = AgeList(max_datagrams)
         self.done = AgeList(max_datagrams)

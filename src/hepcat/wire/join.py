@@ -16,7 +16,7 @@ Passed by, unchanged: what is not UDP, truncated rows, a message of over 65,535 
 Headers are read by a machine that may stop at any octet, so no octet is looked at twice.
 """
 
-import os
+import secrets
 from typing import Any, Final
 
 import cython
@@ -64,7 +64,7 @@ class DatagramJoiner:
         if max_octets < LONGEST + BLOCK or max_messages < 1:
             raise ValueError("a joiner needs room for one message: 65,536 octets and some")
         view: Any = memoryview
-        self.table = KeyTable(max_messages, seed or os.urandom(96))
+        self.table = KeyTable(max_messages, seed or secrets.token_bytes(96))
         self.pool = BlockPool(max_octets)
         self.ages = AgeList(max_messages)
         self.timeout = timeout_us

@@ -16,7 +16,7 @@ is counted: chunks fed = `whole` + `used` in messages put together + `held` + co
 - A chunk that the snap length cut ends its message there; the row is marked truncated.
 """
 
-import os
+import secrets
 from typing import Any, Final
 
 import cython
@@ -64,7 +64,7 @@ class SctpAssembler:
         if max_octets < LONGEST + BLOCK or max_messages < 1:
             raise ValueError("an SCTP assembler needs room for one message: 65,536 octets and some")
         view: Any = memoryview
-        seed = seed or os.urandom(96)
+        seed = seed or secrets.token_bytes(96)
         self.pool = BlockPool(max_octets)
         chunks = self.pool.blocks  # a chunk has an octet at least, so a block
         self.table = KeyTable(chunks, seed)

@@ -18,7 +18,7 @@ STREAM_GAP counts holes, beside that sum. A segment of which a part was new coun
 - A flow id is not given to other addresses within one call, because earlier stretches refer to it.
 """
 
-import os
+import secrets
 from typing import Any, Final
 
 import cython
@@ -83,7 +83,11 @@ class TcpReassembler:
     ) -> None:
         self.flows = Flows.empty(2 * max_streams)
         self._kernel = Streams(
-            self.flows, max_streams, max_octets, (idle_us, gap_us, ahead), seed or os.urandom(SEED_OCTETS)
+            self.flows,
+            max_streams,
+            max_octets,
+            (idle_us, gap_us, ahead),
+            seed or secrets.token_bytes(SEED_OCTETS),
         )
 
     @property
