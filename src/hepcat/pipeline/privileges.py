@@ -1,7 +1,10 @@
 """Gives up root once the sockets are open.
 
 In: a user's name. Out: the process runs as that user and its groups, with no capability left and no way
-to gain one. What can go wrong: HepcatError (no such user, not started as root, folder not writable).
+to gain one. Sockets that are open stay as they are: a packet socket goes on capturing, and may be bound
+again. What can go wrong: HepcatError (no such user, not started as root, folder not writable).
+
+Capabilities belong to a thread: this is done before others are started, which then have none either.
 """
 
 import contextlib
@@ -10,12 +13,19 @@ import errno
 import os
 import pwd
 import resource
+import struct
+import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hepcat.errors import HepcatError
 
 _PR_SET_NO_NEW_PRIVS: Final = 38  # prctl(2)
+_PR_CAPBSET_DROP: Final = 24
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+_CAPABILITY_VERSION: Final = 0x20080522  # _LINUX_CAPABILITY_VERSION_3, capset(2)
+_LAST_CAPABILITY: Final = 63
 
 
 def raise_file_limit() -> None:
@@ -82,17 +92,57 @@ def become(user: str) -> None:
             "Start it as root or as that user, or remove `user` from the configuration.",
         )
     try:
+        if entry.pw_uid != 0:
+            _drop_bounding_set()  # while there is still the right to
         os.initgroups(entry.pw_name, entry.pw_gid)
         os.setgid(entry.pw_gid)
         os.setuid(entry.pw_uid)  # from 0 to another: the kernel clears all capabilities (capabilities(7))
     except OSError as error:
         raise HepcatError(f"cannot become user {user}: {error.strerror}") from None
-    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if entry.pw_uid != 0 and _capabilities() != 0:
-        raise HepcatError(f"capabilities are left after becoming {user}", "Start without ambient ones.")
+    if entry.pw_uid != 0:
+        drop_capabilities()
+    else:
+        _libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def _capabilities() -> int:
+def settle(user: str | None) -> None:
+    """Become what the process is to be from now on: `user`, where one is set; and without capabilities.
+
+    Without a user, root stays root, for good or bad; who was started as another user with capabilities
+    (systemd's AmbientCapabilities) gives them up. Raises HepcatError.
+    """
+    if user is not None:
+        become(user)
+    if os.geteuid() != 0:
+        drop_capabilities()
+
+
+def drop_capabilities() -> None:
+    """Give up every capability of this thread, and the ways to gain one. Raises HepcatError."""
+    if not sys.platform.startswith("linux"):
+        return
+    _drop_bounding_set()
+    libc = _libc()
+    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
+    nothing = bytes(2 * 3 * 4)  # effective, permitted and inheritable, in two halves
+    if libc.capset(header, nothing) != 0 or capabilities() != 0:
+        raise HepcatError("cannot give up capabilities", "Start without them, or as root with `user` set.")
+
+
+def _libc() -> Any:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _drop_bounding_set() -> None:
+    """No program that this one starts gets a capability from its file. Takes CAP_SETPCAP, else it stays."""
+    libc = _libc()
+    for number in range(_LAST_CAPABILITY + 1):
+        libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)
+
+
+def capabilities() -> int:
     """Return the effective and permitted capabilities as a bit mask, 0 where the kernel does not tell."""
     mask = 0
     with contextlib.suppress(OSError):
