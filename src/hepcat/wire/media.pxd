@@ -45,7 +45,7 @@ cdef class MediaTable:
     cdef int use(self, Py_ssize_t slot) except -1 nogil
     cdef inline int read_words(self, const unsigned char[::1] address, Py_ssize_t at) except -1 nogil
     cdef Py_ssize_t find_rows(
-        self, const unsigned char[::1] src, const unsigned char[::1] dst,
+        self, Py_ssize_t now, const unsigned char[::1] src, const unsigned char[::1] dst,
         const unsigned short[::1] src_port, const unsigned short[::1] dst_port,
         unsigned char[::1] out, long long[::1] offset, long long[::1] length
     ) except -1
@@ -54,7 +54,7 @@ cdef class MediaTable:
         int src_port, int dst_port, Py_ssize_t at
     ) except? -2 nogil
     cdef int learn_rows(
-        self, const unsigned char[::1] sip, const unsigned char[::1] response,
+        self, const unsigned char[::1] data, Py_ssize_t now, const unsigned char[::1] sip, const unsigned char[::1] response,
         const unsigned char[::1] src,
         const long long[::1] call_at, const long long[::1] call_size,
         const long long[::1] body_at, const long long[::1] body_size,

@@ -119,13 +119,13 @@ class MediaTable:
         rows = np.ascontiguousarray(rows, dtype=np.int64)
         out = np.zeros(len(rows), dtype=np.uint8)
         if len(rows):
-            self.now = now_us
-            self.data = self.sdp.data = _view(batch.buffer)
             sip = (batch.hep_type[rows] == HEP_SIP).astype(np.uint8)
             call_at, call_size = _slices(batch, rows, _CALL_ID)
             body_at, body_size = _slices(batch, rows, _BODY)
             type_at, type_size = _slices(batch, rows, _TYPE)
-            self.learn_rows(
+            self.learn_rows(  # the batch's octets and the time go with it: no other call may come between
+                _view(batch.buffer),
+                now_us,
                 _view(sip),
                 _view(batch.flags[rows] & np.uint8(FLAG_RESPONSE)),
                 _view(batch.src_ip[rows].reshape(-1)),
@@ -137,7 +137,6 @@ class MediaTable:
                 type_size,
                 _view(out),
             )
-            self.data = self.sdp.data = self.ring
         return out.astype(np.bool_)
 
     def find(self, batch: Batch, rows: Array, now_us: int) -> Patch:
@@ -149,10 +148,10 @@ class MediaTable:
         patch = Patch.empty(batch.n)
         rows = np.ascontiguousarray(rows, dtype=np.int64)
         if len(rows):
-            self.now = now_us
             out = np.empty(len(rows) * MAX_CALL_ID, dtype=np.uint8)
             offset, length = np.full(len(rows), -1, dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
             used = self.find_rows(
+                now_us,
                 _view(batch.src_ip[rows].reshape(-1)),
                 _view(batch.dst_ip[rows].reshape(-1)),
                 _view(batch.src_port[rows]),
@@ -311,9 +310,18 @@ class MediaTable:
         return 0
 
     def find_rows(
-        self, src: Any, dst: Any, src_port: Any, dst_port: Any, out: Any, offset: Any, length: Any
+        self,
+        now: cython.Py_ssize_t,
+        src: Any,
+        dst: Any,
+        src_port: Any,
+        dst_port: Any,
+        out: Any,
+        offset: Any,
+        length: Any,
     ) -> cython.Py_ssize_t:
         """The loop of find; return how much of `out` is used."""
+        self.now = now
         at: cython.Py_ssize_t = 0
         slot: cython.Py_ssize_t
         i: cython.Py_ssize_t
@@ -356,6 +364,8 @@ class MediaTable:
 
     def learn_rows(
         self,
+        data: Any,
+        now: cython.Py_ssize_t,
         sip: Any,
         response: Any,
         src: Any,
@@ -368,6 +378,9 @@ class MediaTable:
         out: Any,
     ) -> cython.int:
         """The loop of learn."""
+        self.now = now
+        self.data = data
+        self.sdp.data = data
         i: cython.Py_ssize_t
         for i in range(len(out)):
             if not sip[i] or body_size[i] < 8 or call_size[i] < 1 or call_size[i] > LONGEST:
@@ -381,6 +394,8 @@ class MediaTable:
             self.copy_at = -1
             self.learn_places(src, 16 * i)
             out[i] = 1
+        self.data = self.ring  # the batch may go
+        self.sdp.data = self.ring
         return 0
 
     def learn_places(self, src: Any, at: cython.Py_ssize_t) -> cython.int:

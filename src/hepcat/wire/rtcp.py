@@ -377,11 +377,11 @@ class Writer:
             at = end
             end = self.packet_end(at)
         left: cython.Py_ssize_t = self.end - at
-        if left < 4:
+        if left % 4 == 2:  # packets are whole words, so a tag of 10 octets shows
+            return left >= 14 and self.data[self.end - 14] >> 7 != 0
+        if left < 8:
             return False
-        if left >= 14 and self.data[self.end - 14] >> 7:
-            return True
-        return self.data[self.end - 4] >> 7 != 0 or (left >= 8 and self.data[self.end - 8] >> 7 != 0)
+        return self.data[self.end - 8] >> 7 != 0 or (left > 8 and self.data[self.end - 4] >> 7 != 0)
 
     def write_datagram(self, at: cython.Py_ssize_t, size: cython.Py_ssize_t) -> cython.bint:
         """One datagram; False where it is no RTCP."""
