@@ -186,6 +186,16 @@ def test_steps(name: str) -> None:
     assert judge(BpfProgram([*steps, *reject]), [FRAME], original=5) == [0]
 
 
+@pytest.mark.parametrize(
+    ("code", "size"),
+    [(0x20, 4), (0x28, 2), (0x30, 1), (0xB1, 1), (0x40, 4), (0x48, 2), (0x50, 1)],
+)
+def test_loads_end_where_the_frame_does(code: int, size: int) -> None:
+    program = BpfProgram([(0x01, 0, 0, 0), (code, 0, 0, 9), (0x06, 0, 0, 1)])
+    frames = [FRAME[:n] for n in range(16)]
+    assert judge(program, frames) == [int(n >= 9 + size) for n in range(16)]
+
+
 def test_memory_of_one_packet_is_not_seen_by_the_next() -> None:
     program = BpfProgram(
         [

@@ -246,6 +246,14 @@ def test_its_number_is_used_again() -> None:
     assert [packet[20:] for packet in again] == [b"b" * 24], "a retransmission, not a copy"
 
 
+def test_the_same_octets_that_say_more_follow_are_another_datagram() -> None:
+    box = Box()
+    body = b"a" * 24
+    assert len(box.feed(cut(body, 8, 8))) == 1
+    assert [p[20:] for p in box.feed([(16, True, b"a" * 8), *cut(body + b"b", 8, 8, 8)])] == [body + b"b"]
+    assert named(box.drops) == {"FRAGMENT_DUPLICATE": 1}
+
+
 def test_what_does_not_become_whole_in_time() -> None:
     box = Box(timeout_us=1000)
     box.feed([(0, True, b"a" * 8), (16, True, b"a" * 8)], ts=[0, 900])

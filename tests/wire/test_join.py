@@ -93,6 +93,8 @@ PLAIN = {
     "a length that is none": b"INVITE sip:a SIP/2.0\r\nContent-Length: x7\r\n\r\na",
     "a negative length": b"INVITE sip:a SIP/2.0\r\nContent-Length: -7\r\n\r\na",
     "a longer name": b"INVITE sip:a SIP/2.0\r\nContent-Lengthy: 7\r\nX-Content-Length: 9\r\n\r\na",
+    "no URI": b"INVITE SIP/2.0\r\nl: 5\r\n\r\n",
+    "no method": b"A" * 40 + b" sip:a SIP/2.0\r\nl: 5\r\n\r\n",
     "STUN": b"\x00\x01\x00\x00\x21\x12\xa4\x42" + bytes(12),
 }
 
@@ -110,7 +112,7 @@ def test_what_passes_by_unchanged(name: str) -> None:
 
 HEADS = {
     "l": b"INVITE sip:a SIP/2.0\r\nl: 5\r\n\r\n",
-    "spaces": b"INVITE sip:a SIP/2.0\r\nCONTENT-LENGTH \t: \t5 \r\nl: 900\r\n\r\n",
+    "spaces": b"INVITE sip:a SIP/2.0\r\nCONTENT-LENGTH \t: \t5 \r\nl:900\r\n\r\n",
     "LF": b"INVITE sip:a SIP/2.0\nContent-Length:5\n\n",
     "between others": b"SIP/2.0 200 OK\r\nc: a/b\r\nL:5\r\nContact: <sip:a>\r\n\r\n",
     "lower case": b"invite sip:a sip/2.0\r\ncontent-length: 05\r\n\r\n",

@@ -167,6 +167,18 @@ HOSTILE: dict[str, tuple[list[Chunk], list[bytes], dict[str, int], int]] = {
         {},
         2,
     ),
+    "a middle behind an end that waits": (
+        [(2, LAST, b"b"), (3, MIDDLE, b"c"), (1, FIRST, b"a")],
+        [b"ab"],
+        {},
+        1,
+    ),
+    "a middle before a beginning that waits": (
+        [(3, FIRST, b"c"), (2, MIDDLE, b"b"), (4, LAST, b"d")],
+        [b"cd"],
+        {},
+        1,
+    ),
     "nothing in it": ([(1, FIRST, b""), (2, LAST, b"a")], [], {"SCTP_PARTIAL": 1}, 1),
     "other octets under its number": ([(1, FIRST, b"a"), (1, FIRST, b"b")], [], {"SCTP_DUPLICATE": 1}, 1),
     "longer than a record": (
@@ -198,6 +210,23 @@ def test_what_does_not_become_whole_in_time() -> None:
     box.check()
     assert box.assembler.held == 0
     assert named(box.drops) == {"SCTP_PARTIAL": 4}
+
+
+@pytest.mark.parametrize(
+    "chunks", [[(3, MIDDLE, b"c"), (2, LAST, b"b")], [(2, MIDDLE, b"b"), (3, FIRST, b"c")]]
+)
+def test_a_message_that_is_given_up_leaves_its_neighbours(chunks: list[Chunk]) -> None:
+    box = Box(timeout_us=1000)
+    box.feed(chunks, ts=[0, 900])
+    box.assembler.expire(1001, box.drops)
+    box.check()
+    assert (named(box.drops), box.assembler.held) == ({"SCTP_PARTIAL": 1}, 1)
+
+
+def test_other_flags_are_another_chunk() -> None:
+    box = Box()
+    assert box.feed([(1, WHOLE, b"a"), (1, FIRST, b"a")]) == [b"a"]
+    assert box.assembler.held == 1
 
 
 def test_the_oldest_message_is_pushed_out() -> None:
