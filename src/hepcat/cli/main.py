@@ -18,6 +18,7 @@ from hepcat.errors import HepcatError
 COMMANDS: Final[tuple[str, ...]] = (
     "hepcat.cli.serve",
     "hepcat.cli.agent",
+    "hepcat.cli.convert",
     "hepcat.cli.search",
     "hepcat.cli.flow",
     "hepcat.cli.importer",

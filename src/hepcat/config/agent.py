@@ -97,7 +97,10 @@ class ProfileSettings(Section):
     )
     hep: tuple[HepUrl, ...] = Field((), description="Receive HEP there instead of capturing: udp, tcp, tls.")
     collect: str = Field(
-        "", description="Receive plain SIP (RTCP-XR reports in PUBLISH) over UDP on this ADDRESS:PORT instead."
+        "", description="Receive plain SIP (RTCP-XR reports in PUBLISH) on this ADDRESS:PORT, UDP, instead."
+    )
+    reply: bool = Field(
+        False, description="collect: answer requests that the plan does not answer with 200 OK."
     )
     tzsp: str = Field("", description="Receive TZSP on this ADDRESS:PORT instead of capturing.")
     promisc: bool = Field(True, description="Promiscuous mode.")
