@@ -203,7 +203,7 @@ def balanced(sink: Any) -> dict[str, int]:
     """Return the sums over a sink's tallies; hold taken = sent + waiting + drops."""
     total: dict[str, int] = {"taken": 0, "sent": 0, "waiting": 0, "spooled": 0, "reconnects": 0, "dropped": 0}
     for tally in sink.tallies():
-        for name in total:
+        for name in ("taken", "sent", "waiting", "spooled", "reconnects", "dropped"):
             total[name] += int(tally.drops.sum()) if name == "dropped" else getattr(tally, name)
         for drop in Drop:
             if tally.drops[drop]:

@@ -85,8 +85,10 @@ class Spool:
             magic, read_at, skip = _HEAD.unpack(os.pread(file.fd, _HEAD.size, 0))
             if magic != _MAGIC or not _HEAD.size <= read_at <= file.size:
                 raise ValueError("not a spool file")
-            file.read_at, file.skip = read_at, skip
-            file.records = self._walk(file) - skip
+            file.read_at = read_at
+            counts = self._walk(file)
+            file.skip = skip if counts and skip < counts[0] else 0
+            file.records = sum(counts) - file.skip
         except (OSError, ValueError, struct.error):
             self._set_aside(file)
         self.records += file.records
@@ -104,9 +106,9 @@ class Spool:
             file.path.rename(file.path.with_suffix(".damaged"))
 
     @staticmethod
-    def _walk(file: _File) -> int:
-        """Count the records behind read_at by the blocks' headers; damage ends it (and is met again)."""
-        at, records = file.read_at, 0
+    def _walk(file: _File) -> list[int]:
+        """Return the records of each block behind read_at, by its header, up to damage (met again)."""
+        at, counts = file.read_at, []
         while at < file.size:
             head = os.pread(file.fd, _BLOCK.size, at)
             if len(head) < _BLOCK.size:
@@ -114,9 +116,9 @@ class Spool:
             mark, octets, count, _ = _BLOCK.unpack(head)
             if mark != _MARK or not 0 < count <= octets <= _LARGEST:
                 break
-            records += count
+            counts.append(count)
             at += _BLOCK.size + 4 * count + octets
-        return records
+        return counts
 
     def take_damage(self) -> tuple[int, int]:
         """Return how many records could not be read back since the last call, and how many of these had
@@ -222,8 +224,8 @@ class Spool:
         ends = (
             np.frombuffer(body[: 4 * count], dtype="<u4").astype(np.int64) if len(body) >= 4 * count else None
         )
-        if ends is None or zlib.crc32(body) != crc or int(ends[-1]) != octets or skip > count:
-            self._damaged += max(left, 0)
+        if ends is None or zlib.crc32(body) != crc or int(ends[-1]) != octets:
+            self._damaged += left
             return None
         block = Block(body[4 * count :], ends, SpoolPlace(file, offset, end))
         return block.rest(skip) if skip else block
