@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from hepcat import __version__
+from hepcat.batch.drops import Drop
 from hepcat.pipeline.counters import Snapshot, SourceCounts
 
 
@@ -64,13 +65,22 @@ def _plain(counts: SourceCounts) -> dict[str, Any]:
         "messages": counts.messages,
         "in_flight": counts.in_flight,
         "connections": counts.connections,
-        "dropped": {drop.name.lower(): count for drop, count in counts.drops.items()},
+        "dropped": _named(counts.drops),
+        **(
+            {"stages": {stage: _named(drops) for stage, drops in counts.stages.items()}}
+            if counts.stages
+            else {}
+        ),
     }
+
+
+def _named(drops: Mapping[Drop, int]) -> dict[str, int]:
+    return {drop.name.lower(): count for drop, count in drops.items()}
 
 
 def _target(counts: Any) -> dict[str, Any]:
     plain = {name: getattr(counts, name) for name in counts.__slots__ if name != "drops"}
-    return {**plain, "dropped": {drop.name.lower(): count for drop, count in counts.drops.items()}}
+    return {**plain, "dropped": _named(counts.drops)}
 
 
 #: name -> method

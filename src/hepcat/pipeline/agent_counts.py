@@ -77,9 +77,9 @@ def _add_worker(counts: SourceCounts, tally: AgentTally) -> None:
     counts.carried += tally.carried
     counts.messages += tally.messages
     counts.forwarded += tally.forwarded
-    _add_drops(counts.drops, tally.drops + tally.frame_drops)
-    if tally.kernel:
-        counts.drops[Drop.KERNEL] = counts.drops.get(Drop.KERNEL, 0) + tally.kernel
+    packets = tally.frame_drops.copy()
+    packets[Drop.KERNEL] += tally.kernel
+    _add_stages(counts, packets=packets, parts=tally.part_drops, messages=tally.drops)
 
 
 def _add_relay(counts: SourceCounts, tally: Tally, after: AgentTally) -> None:
@@ -90,7 +90,13 @@ def _add_relay(counts: SourceCounts, tally: Tally, after: AgentTally) -> None:
     counts.carried += after.messages
     counts.forwarded += after.forwarded
     counts.in_flight += tally.pending
-    _add_drops(counts.drops, tally.drops + after.drops)
+    _add_stages(counts, packets=tally.drops, messages=after.drops)
+
+
+def _add_stages(counts: SourceCounts, **stages: Any) -> None:
+    for name, drops in stages.items():
+        _add_drops(counts.drops, drops)
+        _add_drops(counts.stages.setdefault(name, {}), drops)
 
 
 def _add_drops(drops: dict[Drop, int], more: Any) -> None:

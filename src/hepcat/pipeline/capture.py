@@ -8,6 +8,7 @@ messages found = messages forwarded + messages dropped.
 """
 
 import threading
+import time
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ from hepcat.wire.dissect import END_OF_TIME, Dissector, Found, take_packets
 ROWS: Final = 2048
 #: Seconds a worker waits for packets before it looks at what it holds.
 IDLE_SECONDS: Final = 0.5
+#: Seconds a worker that was told to stop goes on reading what had arrived.
+DRAIN_SECONDS: Final = 5.0
 
 log = structlog.get_logger("hepcat.capture")
 
@@ -36,7 +39,8 @@ class AgentTally:
 
     packets: read from the source; octets of those; kernel: dropped by the kernel. carried: packets that gave
     a message, a part of one, or a part of a stream. messages: found. forwarded: taken by a target.
-    frame_drops, drops: int64, indexed by Drop: packets while frames were read; messages and parts after.
+    int64, indexed by Drop: frame_drops: packets dropped while frames were read; part_drops: what was lost
+    while parts were put together, in the unit of the stage that counts it; drops: messages.
     """
 
     __slots__ = (
@@ -48,6 +52,7 @@ class AgentTally:
         "messages",
         "octets",
         "packets",
+        "part_drops",
         "source",
     )
 
@@ -56,6 +61,7 @@ class AgentTally:
         self.packets = self.octets = self.kernel = 0
         self.carried = self.messages = self.forwarded = 0
         self.frame_drops: Array = np.zeros(len(Drop), dtype=np.int64)
+        self.part_drops: Array = np.zeros(len(Drop), dtype=np.int64)
         self.drops: Array = np.zeros(len(Drop), dtype=np.int64)
 
 
@@ -113,7 +119,7 @@ class Reader:
         whole = profile.filter() if settings.reassemble else None
         raw = whole.raw() if whole is not None else None
         self._dissector = Dissector(
-            profile.dissect, tally.drops, tally.frame_drops, secrets=secrets, keep=_program(raw)
+            profile.dissect, tally.part_drops, tally.frame_drops, secrets=secrets, keep=_program(raw)
         )
         self._by_link: dict[int, Any] = {}
         self._options = replace(options, other_type=settings.hep_type or 0)
@@ -196,6 +202,7 @@ class CaptureWorker:
         self._clock = clock
         self._writer = writer
         self._skipped: Array = np.zeros(len(Drop), dtype=np.int64)
+        self._ends_itself = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"capture {source.name}", daemon=True)
 
@@ -204,7 +211,7 @@ class CaptureWorker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask to end; what the ring holds already is still read."""
+        """Ask to end; what has arrived already is still read."""
         self._stop.set()
 
     def join(self) -> None:
@@ -213,25 +220,39 @@ class CaptureWorker:
 
     def _run(self) -> None:
         source, reader = self.source, self.reader
-        while not source.ended:
+        looked, give_up = time.monotonic(), float("inf")
+        while not source.ended and time.monotonic() < give_up:
             stopping = self._stop.is_set()
-            window = source.next_window(0.0 if stopping else IDLE_SECONDS)
+            if stopping and give_up == float("inf"):
+                give_up = time.monotonic() + DRAIN_SECONDS
+                self._finish()
+            window = source.next_window(0.0 if stopping and not self._ends_itself else IDLE_SECONDS)
             if window is not None:
                 if self._writer is not None:
                     self._writer.write(window.data, window.packets)
                 reader.take(window)
                 source.release(window)
-            elif stopping:
+            elif stopping and not self._ends_itself:
                 break
-            else:
+            # Also where packets never cease: what waits may be of another kind than what comes.
+            if window is None or time.monotonic() - looked >= IDLE_SECONDS:
+                looked = time.monotonic()
                 reader.expire(self._clock())
-            reader.tally.kernel += source.kernel_drops()
             self._count_skipped()
         reader.expire(END_OF_TIME)
         source.close()
+        self._count_skipped()
+
+    def _finish(self) -> None:
+        """Let a ring take nothing more but hand out the block that is being filled, then end by itself."""
+        finish: Any = getattr(self.source, "finish", None)
+        if finish is not None:
+            finish()
+            self._ends_itself = True
 
     def _count_skipped(self) -> None:
-        """Count what the source itself passed over, such as the second sight of loopback's packets."""
+        """Count what the kernel dropped, and what the source passed over (loopback's second sight)."""
+        self.reader.tally.kernel += self.source.kernel_drops()
         drops: Any = getattr(self.source, "drops", None)
         if drops is not None:
             tally, fresh = self.reader.tally, drops - self._skipped

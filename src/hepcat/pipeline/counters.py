@@ -21,7 +21,9 @@ from hepcat.sources.source import Tally
 class SourceCounts:
     """Counts since the start of one source, or of all.
 
-    Of captured packets: carried: those that gave a message or a part of one; messages: found in them.
+    Of captured packets: carried: those that gave a message or a part of one; messages: found in them;
+    stages: the drops apart: "packets" (received = carried + these), "parts" (segments, fragments, records
+    that made no message, in units of their own), "messages" (messages = forwarded + these).
     """
 
     received: int = 0
@@ -33,6 +35,7 @@ class SourceCounts:
     in_flight: int = 0
     connections: int = 0
     drops: dict[Drop, int] = field(default_factory=dict)
+    stages: dict[str, dict[Drop, int]] = field(default_factory=dict)
 
     @property
     def dropped(self) -> int:
