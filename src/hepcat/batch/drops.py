@@ -65,16 +65,15 @@ class Drop(IntEnum):
     SCTP_CONTROL = 51
     SCTP_DUPLICATE = 52
     SCTP_PARTIAL = 53
-    JOIN_PARTIAL = 54
-    OUTGOING = 55
-    SHED = 56
-    RATE_LIMIT = 57
-    SAMPLED = 58
-    SINK_FULL = 59
-    SINK_FAILED = 60
-    HEP_INEXPRESSIBLE = 61
-    SPOOL_DAMAGED = 62
-    NO_TARGET = 63
+    OUTGOING = 54
+    SHED = 55
+    RATE_LIMIT = 56
+    SAMPLED = 57
+    SINK_FULL = 58
+    SINK_FAILED = 59
+    HEP_INEXPRESSIBLE = 60
+    SPOOL_DAMAGED = 61
+    NO_TARGET = 62
 
 
 #: One line a reason, for people.
@@ -133,7 +132,6 @@ DROP_DOCS: Final[dict[Drop, str]] = {
     Drop.SCTP_CONTROL: "SCTP chunks without user data",
     Drop.SCTP_DUPLICATE: "SCTP DATA chunks seen twice",
     Drop.SCTP_PARTIAL: "SCTP DATA chunks whose message did not become whole in time or within the bounds",
-    Drop.JOIN_PARTIAL: "SIP spread over UDP datagrams whose rest did not come in time",
     Drop.OUTGOING: "the second sight of a packet that loopback shows on its way out and in",
     Drop.SHED: "left out because the CPU ceiling was reached",
     Drop.RATE_LIMIT: "over the rate limit of the capture plan",

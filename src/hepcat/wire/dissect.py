@@ -159,6 +159,8 @@ class Dissector:
         nothing = np.zeros(0, dtype=np.uint8)
         if self._fragments is not None:
             self._fragments.expire(now_us, self.drops)
+        if self._chunks is not None:
+            self._chunks.expire(now_us, self.drops)
         if self._streams is not None:
             self._streams.expire(now_us, nothing, self.arena, self._more, self.drops)
         if self._joiner is not None:
@@ -273,7 +275,7 @@ class Dissector:
         udp = np.flatnonzero((rows.kind[: rows.n] == KIND_DATAGRAM) & (rows.ip_proto[: rows.n] == 17))
         before = self._more.n
         self._joiner.feed(data, rows, udp, self.arena, self._more, self.drops)
-        if self._more.n - before == len(udp):  # all of them passed as they are
+        if not self._joiner.changed:
             self._more.n = before
             return True
         rows.kind[udp] = KIND_FRAGMENT  # what stands in `more` now stands for them
