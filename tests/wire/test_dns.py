@@ -3,6 +3,7 @@
 import shutil
 import struct
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hepcat.sources.pcap_file import read_batches
 from hepcat.wire.dns import MAX_JUMPS, MAX_RECORDS, TYPES, dns_mask, dns_to_json
 from tests.support import SHARED
 from tests.wire.make_batch import Datagram, make_batch, octets_in, read_json
+from tests.wire.make_capture import ethernet, ipv4, make_pcap, udp
 
 SHORT = b"\xc0\x0c"  # a pointer to the first question
 
@@ -294,3 +296,28 @@ def test_recorded_messages_against_tshark() -> None:
 
 
 KINDS = {"query": 0, "response": 1}
+
+
+@pytest.mark.peer
+def test_routing_records_against_tshark(tmp_path: Path) -> None:
+    """SRV and NAPTR as the tests write them are what Wireshark reads."""
+    if shutil.which("tshark") is None:
+        pytest.skip("needs tshark")
+    data = {kind: octets for kind, octets, told_of in DATA if "srv" in told_of or "naptr" in told_of}
+    octets = message(
+        question("example.com", 255),
+        *(record(kind, value) for kind, value in data.items()),
+        counts=(1, 2, 0, 0),
+        flags=0x8180,
+    )
+    path = tmp_path / "dns.pcap"
+    path.write_bytes(make_pcap([(1_700_000_000, 0, ethernet(0x0800, ipv4(udp(octets, 53, 40000))), None)]))
+    names = ["srv.priority", "srv.weight", "srv.port", "srv.target"]
+    names += ["naptr.order", "naptr.preference", "naptr.flags", "naptr.service", "naptr.regex"]
+    columns = [argument for name in names for argument in ("-e", f"dns.{name}")]
+    said = subprocess.run(
+        ["tshark", "-r", str(path), "-T", "fields", *columns], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    srv, naptr = (told(octets)["answers"][i] for i in (0, 1))
+    ours = [*srv["srv"].values(), *list(naptr["naptr"].values())[:5]]
+    assert said.split("\t") == [str(v) for v in ours]

@@ -3,6 +3,7 @@
 import shutil
 import struct
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hepcat.wire.isup_names import MESSAGES
 from hepcat.wire.m3ua import read_mtp3
 from tests.support import SHARED
 from tests.wire.make_batch import Datagram, make_batch, octets_in, read_json
+from tests.wire.make_capture import ethernet, ipv4, make_pcap
 
 
 def parameter(tag: int, value: bytes) -> bytes:
@@ -250,3 +252,37 @@ def test_a_recorded_call_against_tshark() -> None:
 
 def test_a_message_without_a_carrier() -> None:
     assert read_mtp3(IAM) is None
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(("carrier", "identifier"), [("m3ua", 3), ("m2ua", 2), ("m2pa", 5)])
+def test_carriers_against_tshark(carrier: str, identifier: int, tmp_path: Path) -> None:
+    """What the tests write as M3UA, M2UA and M2PA is what Wireshark reads."""
+    if shutil.which("tshark") is None:
+        pytest.skip("needs tshark")
+    octets = CARRIERS[carrier](IAM)
+    data = struct.pack("!BBHIHHI", 0, 3, 16 + len(octets), 1, 0, 0, identifier) + octets
+    sctp = struct.pack("!HHII", 2905, 2905, 1, 0) + data + bytes(-len(data) % 4)
+    path = tmp_path / "isup.pcap"
+    path.write_bytes(make_pcap([(1_700_000_000, 0, ethernet(0x0800, ipv4(sctp, protocol=132)), None)]))
+    opc, dpc = (f"{'m3ua.protocol_data' if carrier == 'm3ua' else 'mtp3'}_{end}" for end in ("opc", "dpc"))
+    names = [
+        opc.replace("mtp3_", "mtp3."),
+        dpc.replace("mtp3_", "mtp3."),
+        "isup.cic",
+        "isup.called",
+        "isup.calling",
+    ]
+    columns = [argument for name in names for argument in ("-e", name)]
+    said = subprocess.run(
+        ["tshark", "-r", str(path), "-T", "fields", *columns], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    value = told(octets)
+    ours = [
+        value["opc"],
+        value["dpc"],
+        value["cic"],
+        value["called_number"]["num"],
+        value["calling_number"]["num"],
+    ]
+    assert said.split("\t") == [str(v) for v in ours]

@@ -19,6 +19,7 @@ from hepcat.wire.rtcp import rtcp_mask, rtcp_to_json, rtp_or_rtcp_mask
 from tests.support import SHARED
 from tests.wire import make_rtcp as make
 from tests.wire.make_batch import make_batch, octets_in, read_json
+from tests.wire.make_capture import ethernet, ipv4, make_pcap, udp
 
 CAPTURES = SHARED / "captures"
 BLOCK = make.block(0x1234, 7, -5, 48834, 17, 3245362529, 263452)
@@ -346,3 +347,50 @@ def test_a_recorded_stream_against_tshark() -> None:
             if value:
                 expected = str(int(value, 16)) if value.startswith("0x") else value
                 assert str(flat[name]) == expected, name
+
+
+#: The fields of a VoIP metrics block that Wireshark shows as the numbers they are.
+XR_FIELDS = {
+    "burstdensity": "burst_density",
+    "gapdensity": "gap_density",
+    "burstduration": "burst_duration",
+    "gapduration": "gap_duration",
+    "rtdelay": "round_trip_delay",
+    "esdelay": "end_system_delay",
+    "signallevel": "signal_level",
+    "noiselevel": "noise_level",
+    "rerl": "rerl",
+    "gmin": "gmin",
+    "rfactor": "r_factor",
+    "jbnominal": "jb_nominal",
+    "jbmax": "jb_maximum",
+    "jbabsmax": "jb_abs_max",
+}
+
+
+@pytest.mark.peer
+def test_an_extended_report_against_tshark(tmp_path: Path) -> None:
+    """What make_rtcp writes is what Wireshark reads, so the vectors are no private agreement."""
+    if shutil.which("tshark") is None:
+        pytest.skip("needs tshark")
+    octets = SR + SDES + make.xr(1, METRICS) + BYE
+    path = tmp_path / "xr.pcap"
+    frame = ethernet(0x0800, ipv4(udp(octets, 4001, 5005)))
+    path.write_bytes(make_pcap([(1_700_000_000, 0, frame, None)]))
+    names = [f"rtcp.xr.voipmetrics.{name}" for name in XR_FIELDS]
+    columns = [
+        argument for name in (*names, "rtcp.sdes.text", "rtcp.length_check") for argument in ("-e", name)
+    ]
+    said = subprocess.run(
+        ["tshark", "-r", str(path), "-d", "udp.port==5005,rtcp", "-T", "fields", *columns],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.rstrip("\n")
+    (value,) = to_json(octets)
+    assert value is not None
+    *numbers, text, length_ok = said.split("\t")
+    ours = [value["report_blocks_xr"][name] for name in XR_FIELDS.values()]
+    assert [int(number) for number in numbers] == ours
+    assert "alice@host" in text
+    assert length_ok in ("1", "True")
