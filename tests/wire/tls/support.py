@@ -169,7 +169,7 @@ class Reader:
     def expire(self, now_us: int) -> None:
         """Let time pass."""
         arena, out = Arena(64), Stretches.empty(1)
-        self.tls.expire(now_us, arena, out, self.drops)
+        self.tls.expire(now_us, arena, self.flows, out, self.drops)
         self._collect(arena, out)
 
     def _collect(self, arena: Arena, out: Stretches) -> None:

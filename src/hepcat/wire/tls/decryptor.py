@@ -133,10 +133,10 @@ class TlsDecryptor:
                 self._shrink()
         return self._finish(arena, out, drops)
 
-    def expire(self, now_us: int, arena: Arena, out: Stretches, drops: Array) -> int:
+    def expire(self, now_us: int, arena: Arena, flows: Flows, out: Stretches, drops: Array) -> int:
         """Give up what has waited too long, and read what has got its secret; call it once in a while.
 
-        now_us: capture time. arena, out, drops, the result: as in `feed`.
+        now_us: capture time. The others and the result: as in `feed` (flows is not looked at).
         """
         self._begin(0)
         for connection, since in list(self._waiting.items()):
