@@ -64,6 +64,7 @@ cdef class Scrambler:
     cdef int sdp_line(self, Py_ssize_t lo, Py_ssize_t hi) except -1 nogil
     cdef bint begins(self, Py_ssize_t lo, Py_ssize_t hi, Py_ssize_t name) except -1 nogil
     cdef int addresses(self, Py_ssize_t lo, Py_ssize_t hi) except -1 nogil
+    cdef Py_ssize_t last_octet(self, Py_ssize_t lo, Py_ssize_t hi) except -1 nogil
     cdef bint ipv4(self, Py_ssize_t lo, Py_ssize_t hi) except -1 nogil
     cdef int put_ipv4(self) except -1 nogil
     cdef int new_ipv4(self) except -1 nogil

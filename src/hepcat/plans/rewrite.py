@@ -475,7 +475,10 @@ class Scrambler:
         end: cython.Py_ssize_t = at + 1
         while end < hi and self.data[end] != 34:
             end += 2 if self.data[end] == 92 else 1
-        end = min(end, hi)
+        if end >= hi:  # it does not end: some escape the quotes themselves
+            end = _find(self.data, 34, at + 1, hi)
+            if end == hi:
+                return at + 1
         self.scramble(at + 1, end)
         return end + 1
 
@@ -664,12 +667,23 @@ class Scrambler:
                 if before == 46 and pos - 1 > lo and self.is_digit(self.data[pos - 2]):
                     pos += 1
                     continue
-                if self.ipv4(pos, hi):
+                if self.ipv4(self.last_octet(pos, hi), hi):
                     self.put_ipv4()
                     pos = self.after
                     continue
             pos += 1
         return 0
+
+    def last_octet(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Where an address can begin in a run of digits: some hang it behind another number."""
+        end: cython.Py_ssize_t = lo
+        while end < hi and self.is_digit(self.data[end]):
+            end += 1
+        if end - lo <= 3:
+            return lo
+        if (self.data[end - 3] - 48) * 100 + (self.data[end - 2] - 48) * 10 + self.data[end - 1] - 48 <= 255:
+            return end - 3
+        return end - 2
 
     def ipv4(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.bint:
         """Read a dotted address into groups and octets; `after` is behind it."""
