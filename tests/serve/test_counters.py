@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Batch
-from hepcat.control import serving
+from hepcat.control import broken, serving
 from hepcat.pipeline import storing
 from hepcat.stores.store import StoreUnavailable
 from tests.serve.peers import Running, hep3, invite, recorded, running
@@ -186,7 +186,7 @@ def test_a_bug_ends_the_server_and_loses_nothing_stored(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     events: queue.SimpleQueue[int] = queue.SimpleQueue()
-    monkeypatch.setattr(threading, "excepthook", lambda args: serving._broken(args, events))
+    monkeypatch.setattr(threading, "excepthook", lambda args: broken._broken(args, events))
     with running("udp") as run:
         send(run, hep3(invite("good")))
         run.settle(1)
@@ -197,7 +197,7 @@ def test_a_bug_ends_the_server_and_loses_nothing_stored(
         monkeypatch.setattr(run.server.sources[0]._intake, "add", broken)  # type: ignore[attr-defined]
         send(run, hep3(invite("bad")))
         why = events.get(timeout=10)
-        assert why == serving.BROKEN
+        assert why == broken.BROKEN
         assert serving._stop(run.server, run.store, events, why) == 1
         assert run.store.call_ids == [b"good"]
     said = capsys.readouterr()
