@@ -1,7 +1,7 @@
 # C types of the framer; framing.py holds the code and runs without this file.
 cimport cython
 
-from hepcat.wire.lines cimport FIRST_LINE, LineReader, SKIP, START
+from hepcat.wire.lines cimport BEHIND_HOLE, FIRST_LINE, LineReader, SKIP, START
 from hepcat.wire.messages cimport PREFIX
 from hepcat.wire.websocket cimport FRAME_LOST, MORE, NO, YES
 

@@ -49,6 +49,7 @@ if not cython.compiled:  # framing.pxd cimports them
     NO, YES, MORE = range(3)
     FRAME_LOST = 4
     START, SKIP, FIRST_LINE = 0, 1, 4
+    BEHIND_HOLE = 2
     DIAMETER_HEAD, DIAMETER_BODY, DIAMETER_SKIP, DIAMETER_LOST = range(4)
 
 STREAM_PARTIAL = cython.declare(cython.int, int(Drop.STREAM_PARTIAL))
@@ -354,6 +355,7 @@ class FlowReader(LineReader):
         """Octets are missing: what was begun is over, and what the flow carries may be unknown."""
         carries: cython.int = self.carries[flow]
         self.give_up(flow)
+        self.skipping_of[flow] = BEHIND_HOLE
         self.prefix_size[flow] = 0
         if carries == WEBSOCKET:
             self.frame[flow] = FRAME_LOST

@@ -24,6 +24,9 @@ cdef enum:
     IS_SIP = 0
     IS_GET = 1
     IS_HTTP = 2
+    IN_SYNC = 0
+    SKIPPING = 1
+    BEHIND_HOLE = 2
 
 cdef class LineReader(WebSocketFrames):
     # flows
@@ -39,6 +42,7 @@ cdef class LineReader(WebSocketFrames):
     cdef long long[::1] number_of
     # words
     cdef const unsigned char[::1] token
+    cdef const long long[::1] methods
     cdef const unsigned char[::1] content_length
     cdef const unsigned char[::1] upgrade_name
     cdef const unsigned char[::1] websocket_word
@@ -62,8 +66,10 @@ cdef class LineReader(WebSocketFrames):
     cdef int give_up_line(self) except -1 nogil
     cdef Py_ssize_t read_start(self, long long pos, long long end) except -1 nogil
     cdef Py_ssize_t read_first_line(self, long long pos, long long end) except -1 nogil
+    cdef int begin_sip(self) except -1 nogil
     cdef bint ends_with_version(self) except -1 nogil
     cdef Py_ssize_t read_method(self, long long pos, long long end) except -1 nogil
+    cdef bint is_method(self) except -1 nogil
     cdef bint is_unknown(self) except -1 nogil
     cdef Py_ssize_t read_version(self, long long pos, long long end) except -1 nogil
     cdef Py_ssize_t read_no_message(self, long long pos, long long end) except -1 nogil

@@ -10,7 +10,7 @@ cut changes nothing. Most of a header is one memchr to its line end; only lines 
 compared with Content-Length, and only the end of a request's first line with SIP/2.0.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import cython
 import numpy as np
@@ -34,6 +34,7 @@ if not cython.compiled:  # lines.pxd cimports them
      AFTER, BODY) = range(15)
     # fmt: on
     IS_SIP, IS_GET, IS_HTTP = range(3)
+    IN_SYNC, SKIPPING, BEHIND_HOLE = range(3)
 
 KEEPALIVE = cython.declare(cython.int, int(Drop.KEEPALIVE))
 STREAM_PARTIAL = cython.declare(cython.int, int(Drop.STREAM_PARTIAL))
@@ -54,11 +55,18 @@ TAB = cython.declare(cython.int, 9)
 LF = cython.declare(cython.int, 10)
 CR = cython.declare(cython.int, 13)
 SPACE = cython.declare(cython.int, 32)
+DOT = cython.declare(cython.int, 46)
 SLASH = cython.declare(cython.int, 47)
 COLON_SIGN = cython.declare(cython.int, 58)
 LETTER_C = cython.declare(cython.int, 99)
 LETTER_L = cython.declare(cython.int, 108)
 
+#: `match` in a first line: octets of its last word, this bit where the word has ended; and a word that is
+#: too long, or the only one.
+WORD_END = cython.declare(cython.int, 64)
+NOT_LAST_WORD = cython.declare(cython.int, 30)
+#: Octets of a first line's end that are looked at: the version, CR, and a stray blank.
+LONGEST_END = cython.declare(cython.longlong, 10)
 #: Octets looked through for a start line in a stream that was joined in the middle.
 SKIP_BUDGET = cython.declare(cython.longlong, 64 << 10)
 #: Longest method, as in sip.py.
@@ -75,6 +83,12 @@ GET = cython.declare(cython.longlong, int.from_bytes(b"get", "big"))
 SIP_NAME = cython.declare(cython.longlong, int.from_bytes(b"sip", "big"))
 HTTP_NAME = cython.declare(cython.longlong, int.from_bytes(b"http", "big"))
 
+#: Registered methods (RFC 3261 section 27.4 and since); below, length and last seven octets of each.
+METHODS: Final = (
+    *(b"INVITE", b"ACK", b"BYE", b"CANCEL", b"REGISTER", b"OPTIONS", b"PRACK", b"SUBSCRIBE", b"NOTIFY"),
+    *(b"PUBLISH", b"INFO", b"REFER", b"MESSAGE", b"UPDATE", b"GET"),
+)
+_METHODS = np.array([len(m) << 56 | int.from_bytes(m.lower()[-7:], "big") for m in METHODS], dtype=np.int64)
 _CONTENT_LENGTH = np.frombuffer(b"content-length", dtype=np.uint8)
 _UPGRADE = np.frombuffer(b"upgrade:", dtype=np.uint8)
 _WEBSOCKET = np.frombuffer(b"websocket", dtype=np.uint8)
@@ -89,7 +103,7 @@ class LineReader(WebSocketFrames):
     state: START to BODY. kind: IS_SIP, or the two of HTTP. match: octets of what is being compared.
     recent: the last octets of the first line. content: Content-Length, -1 while there is none. number: the
     value being read; of a body, the octets that are missing. mark: where the message, as far as it lies in
-    this stretch, begins.
+    this stretch, begins. skipping_of: whether what comes belongs to a message.
     """
 
     def __init__(self, flows: int, octets: int, longest: int) -> None:
@@ -106,6 +120,7 @@ class LineReader(WebSocketFrames):
         self.content_of = view(np.zeros(flows, dtype=np.int64))
         self.number_of = view(np.zeros(flows, dtype=np.int64))
         self.token = view(sip_names.TOKEN)
+        self.methods = view(_METHODS)
         self.content_length = view(_CONTENT_LENGTH)
         self.upgrade_name, self.websocket_word = view(_UPGRADE), view(_WEBSOCKET)
         self.extensions_name = view(_EXTENSIONS)
@@ -120,9 +135,9 @@ class LineReader(WebSocketFrames):
 
     def skip(self, flow: cython.int) -> cython.int:
         """Count a run of octets that belong to nothing, once."""
-        if not self.skipping_of[flow]:
+        if self.skipping_of[flow] != SKIPPING:
             self.drops[STREAM_SKIPPED] += 1
-            self.skipping_of[flow] = 1
+            self.skipping_of[flow] = SKIPPING
         return 0
 
     def find_lf(self, lo: cython.longlong, hi: cython.longlong) -> cython.Py_ssize_t:
@@ -171,7 +186,7 @@ class LineReader(WebSocketFrames):
             self.kind_of[flow], self.match_of[flow] = self.kind, self.match
             self.recent_of[flow], self.content_of[flow] = self.recent, self.content
             self.number_of[flow] = self.number
-        if self.skipping_of[flow] and self.carries[flow] == UNKNOWN:
+        if self.skipping_of[flow] == SKIPPING and self.carries[flow] == UNKNOWN:
             self.budget[flow] -= pos - begun
             if self.budget[flow] < 0:
                 self.discard(flow)
@@ -197,7 +212,7 @@ class LineReader(WebSocketFrames):
             self.skip(self.flow)
         else:
             self.drops[STREAM_PARTIAL] += 1
-            self.skipping_of[self.flow] = 1
+            self.skipping_of[self.flow] = SKIPPING
         self.discard(self.flow)
         self.state = SKIP
         return 0
@@ -236,21 +251,42 @@ class LineReader(WebSocketFrames):
         lf: cython.longlong = self.find_lf(pos, end)
         octet: cython.int
         at: cython.longlong
-        for at in range(max(pos, lf - 10), lf):
+        for at in range(max(pos, lf - LONGEST_END), lf):
             octet = self.buf[at]
-            if octet != CR and octet != SPACE and octet != TAB:
+            if octet in (CR, SPACE, TAB):
+                self.match |= WORD_END
+            else:
+                self.match = 1 if self.match & WORD_END else min(self.match + 1, NOT_LAST_WORD)
                 self.recent = ((self.recent << 8) | octet) & TAIL_MASK
+        if self.skipping_of[self.flow]:
+            for at in range(pos, lf):
+                self.number += self.buf[at] == SPACE
         if lf == end:
             return end
         if self.kind != IS_HTTP and not self.ends_with_version():
             return self.read_no_message(lf, end)
         self.state = LINE
+        self.begin_sip()
         return lf + 1
 
+    def begin_sip(self) -> cython.int:
+        """A start line of SIP has been read: that is what the flow carries."""
+        if self.kind == IS_SIP and self.carries[self.flow] != SIP:
+            self.set_carries(self.flow, SIP)
+        return 0
+
     def ends_with_version(self) -> cython.bint:
-        """Tell whether the first line ends with SIP-Version, or a GET's with HTTP's."""
+        """Tell whether the last word of the first line is SIP-Version, or a GET's that of HTTP.
+
+        Where sync is lost, no other word may stand before it but the URI: the text of a body that ends
+        without a line end runs into the start line behind it.
+        """
         name: cython.longlong = (self.recent >> 24) | FOLD
-        return (self.recent >> 8) & 0xFF == 46 and name == (SIP_SLASH if self.kind == IS_SIP else TTP_SLASH)
+        if (self.recent >> 8) & 0xFF != DOT or (self.skipping_of[self.flow] and self.number != 1):
+            return False
+        if self.kind == IS_SIP:
+            return name == SIP_SLASH and self.match & ~WORD_END == 7
+        return name == TTP_SLASH
 
     def read_method(self, pos: cython.longlong, end: cython.longlong) -> cython.Py_ssize_t:
         """The first word: a method, `SIP` or `HTTP`."""
@@ -265,9 +301,13 @@ class LineReader(WebSocketFrames):
                 pos += 1
                 continue
             if octet == SPACE and self.match > 0:
+                if self.skipping_of[self.flow] == BEHIND_HOLE and not self.is_method():
+                    return self.read_no_message(pos, end)
                 if self.match == 3 and self.recent == GET and self.is_unknown():
                     self.kind = IS_GET
                 self.state = FIRST_LINE
+                self.match = NOT_LAST_WORD
+                self.number = 0
                 return pos + 1
             if octet == SLASH and self.match == 3 and self.recent == SIP_NAME:
                 self.state = STATUS
@@ -280,6 +320,15 @@ class LineReader(WebSocketFrames):
             return self.read_no_message(pos, end)
         return end
 
+    def is_method(self) -> cython.bint:
+        """Tell whether a registered method has been read: `S` may be what a hole left of OPTIONS."""
+        i: cython.Py_ssize_t
+        word: cython.longlong = self.recent | (cython.cast(cython.longlong, self.match) << 56)
+        for i in range(self.methods.shape[0]):  # noqa: SIM110 (a closure would need the GIL)
+            if self.methods[i] == word:
+                return True
+        return False
+
     def is_unknown(self) -> cython.bint:
         """Tell whether HTTP would be believed here."""
         return self.carries[self.flow] == UNKNOWN
@@ -290,12 +339,13 @@ class LineReader(WebSocketFrames):
         while pos < end:
             octet = self.buf[pos]
             if self.match == 1:
-                if octet != 46:
+                if octet != DOT:
                     return self.read_no_message(pos, end)
             elif self.match == 3:
                 if octet != SPACE:
                     return self.read_no_message(pos, end)
                 self.state = REST
+                self.begin_sip()
                 return pos + 1
             elif octet < 48 or octet > 57:
                 return self.read_no_message(pos, end)
@@ -425,8 +475,6 @@ class LineReader(WebSocketFrames):
         self.mark = pos
         self.state = START
         self.skipping_of[flow] = 0
-        if self.carries[flow] != SIP:
-            self.set_carries(flow, SIP)
         return pos
 
     # ---- HTTP

@@ -53,7 +53,9 @@ cdef class WebSocketFrames(Messages):
     cdef int begin_frames(self, int flow, int marks) except -1 nogil
     cdef int lose_frames(self, int flow) except -1 nogil
     cdef int looks_like_frame(self, long long lo, long long hi, bint known) except -1 nogil
-    cdef int looks_like_sip(self, long long lo, long long hi, long long size, long long key) except -1 nogil
+    cdef int looks_like_sip(
+        self, long long lo, long long hi, long long size, long long key, bint whole
+    ) except -1 nogil
     cdef inline Py_ssize_t header_size(self, int second) noexcept nogil
     cdef Py_ssize_t payload_size(self, int second, long long at) except -2 nogil
     cdef Py_ssize_t prefix_payload_size(self, Py_ssize_t at) except -2 nogil

@@ -120,10 +120,16 @@ class WebSocketFrames(Messages):
             return YES
         if (kind != 1 and kind != 2) or first & 0x40:
             return NO
-        return self.looks_like_sip(lo + header, hi, size, lo + header - 4 if self.buf[lo + 1] & 0x80 else -1)
+        key: cython.longlong = lo + header - 4 if self.buf[lo + 1] & 0x80 else -1
+        return self.looks_like_sip(lo + header, hi, size, key, first & 0x80 != 0)
 
     def looks_like_sip(
-        self, lo: cython.longlong, hi: cython.longlong, size: cython.longlong, key: cython.longlong
+        self,
+        lo: cython.longlong,
+        hi: cython.longlong,
+        size: cython.longlong,
+        key: cython.longlong,
+        whole: cython.bint,
     ) -> cython.int:
         """Tell whether a payload at lo of `size` octets, masked by the key at `key`, begins as SIP does."""
         word: cython.longlong = 0
@@ -138,8 +144,8 @@ class WebSocketFrames(Messages):
                 if key >= 0:
                     octet ^= self.buf[key + i]
             word = (word << 8) | octet
-        if word >> 16 == 0x0D0A:  # a keep-alive (RFC 7118 section 6)
-            return YES
+        if word >> 16 == 0x0D0A:  # a keep-alive, which nobody would cut in two
+            return YES if whole else NO
         for i in range(self.beginnings.shape[0]):
             if self.beginnings[i] == word:
                 return YES
