@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hepcat.errors import HepcatError
+from hepcat.sources import keylog
 from hepcat.sources.keylog import KeyLogFollower
 
 A, B, C = (b"CLIENT_RANDOM " + letter * 64 + b" " + letter * 96 + b"\n" for letter in (b"a", b"b", b"c"))
@@ -97,11 +98,12 @@ def test_it_is_removed_and_made_again(log: Path) -> None:
     assert follower.poll() == B
 
 
-def test_a_large_log_comes_in_parts(log: Path) -> None:
-    lines = b"".join(b"CLIENT_RANDOM %064x %096x\n" % (i, i) for i in range(30_000))
+def test_a_large_log_comes_in_parts(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keylog, "_MOST", 100_000)
+    lines = b"".join(b"CLIENT_RANDOM %064x %096x\n" % (i, i) for i in range(2_000))
     log.write_bytes(lines)
     follower = KeyLogFollower(log)
-    parts = [follower.poll() for _ in range(4)]
+    parts = [follower.poll() for _ in range(5)]
     assert len(parts[0]) < len(lines)
     assert b"".join(parts) == lines
     log.rename(log.with_suffix(".1"))
@@ -109,14 +111,15 @@ def test_a_large_log_comes_in_parts(log: Path) -> None:
     assert follower.poll() == A
 
 
-def test_a_large_log_renamed_away_is_read_to_its_end(log: Path) -> None:
-    lines = b"".join(b"CLIENT_RANDOM %064x %096x\n" % (i, i) for i in range(30_000))
+def test_a_large_log_renamed_away_is_read_to_its_end(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keylog, "_MOST", 100_000)
+    lines = b"".join(b"CLIENT_RANDOM %064x %096x\n" % (i, i) for i in range(2_000))
     log.write_bytes(lines)
     follower = KeyLogFollower(log)
     first = follower.poll()
     log.rename(log.with_suffix(".1"))
     log.write_bytes(A)
-    rest = b"".join(follower.poll() for _ in range(4))
+    rest = b"".join(follower.poll() for _ in range(6))
     assert first + rest == lines + A
 
 

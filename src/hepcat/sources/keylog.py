@@ -17,7 +17,7 @@ from typing import Final
 from hepcat.errors import HepcatError
 
 #: Octets read in one look at most, so that a large old log does not stop the capture; the rest comes next.
-_MOST: Final = 4 << 20
+_MOST = 16 << 20
 #: A line of a key log has some 200 octets; what is longer is none.
 _LONGEST_LINE: Final = 1 << 16
 #: Octets before the position that tell a file that grew from one that was written anew.

@@ -105,3 +105,30 @@ def test_sip_over_tls(version: ssl.TLSVersion, late: bool, size: int) -> None:
         for port in (40000, 5061):
             assert [m for m in found if m[0] == port] == [m for m in want if m[0] == port]
     assert drops[Drop.TLS_NO_KEY] == drops[Drop.TLS_MALFORMED] == drops[Drop.STREAM_PARTIAL] == 0
+
+
+def frame(octets: bytes, key: bytes = b"") -> bytes:
+    """Return a WebSocket text frame (RFC 6455 section 5.2), masked where there is a key."""
+    size = bytes([len(octets)]) if len(octets) < 126 else b"\x7e" + struct.pack(">H", len(octets))
+    first = size[0] | (0x80 if key else 0)
+    if key:
+        octets = bytes(octet ^ key[at % 4] for at, octet in enumerate(octets))
+    return b"\x81" + bytes([first]) + size[1:] + key + octets
+
+
+def test_websocket_over_tls() -> None:
+    """RFC 7118 behind TLS: the handshake and the frames are within the records."""
+    client, server, log = contexts(TLS13)
+    one = Talk(client, server)
+    upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    one.say(CLIENT, upgrade + b"Sec-WebSocket-Key: x\r\nSec-WebSocket-Protocol: sip\r\n\r\n")
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    one.say(SERVER, switch + b"Sec-WebSocket-Accept: y\r\nSec-WebSocket-Protocol: sip\r\n\r\n")
+    one.say(CLIENT, frame(sip(1, 300), b"abcd"))
+    one.say(SERVER, frame(sip(2)) + frame(sip(3)))
+    secrets = Secrets()
+    secrets.add_keylog(log.read_bytes())
+    drops = np.zeros(len(Drop), dtype=np.int64)
+    reader = Dissector(DissectOptions(), drops, np.zeros(len(Drop), dtype=np.int64), secrets)
+    found = read(reader, packets_of(one, 500), 0)
+    assert found == [(40000, sip(1, 300)), (5061, sip(2)), (5061, sip(3))]

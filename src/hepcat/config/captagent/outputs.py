@@ -44,7 +44,7 @@ def read_json(params: Params) -> dict[str, Any]:
         del fields["key"]
         params.unmet("capture-password", "JSON lines carry no key; use ssl, and a firewall at the receiver")
     for name in ("version", "capture-version"):
-        params.inform(name, "JSON lines have one form; docs/agents.md describes it")
+        params.inform(name, "JSON lines have one form; docs/agent.md describes it")
     params.rest()
     return fields
 
