@@ -191,10 +191,10 @@ def test_a_bug_ends_the_server_and_loses_nothing_stored(
         send(run, hep3(invite("good")))
         run.settle(1)
 
-        def broken(*_: object) -> None:
+        def raise_bug(*_: object) -> None:
             raise ZeroDivisionError("a bug of ours")
 
-        monkeypatch.setattr(run.server.sources[0]._intake, "add", broken)  # type: ignore[attr-defined]
+        monkeypatch.setattr(run.server.sources[0]._intake, "add", raise_bug)  # type: ignore[attr-defined]
         send(run, hep3(invite("bad")))
         why = events.get(timeout=10)
         assert why == broken.BROKEN
