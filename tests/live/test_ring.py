@@ -422,6 +422,39 @@ def test_an_interface_vanishes_and_comes_back(pair: Pair, workers: int) -> None:
     assert b.promiscuity() == 0
 
 
+def test_an_interface_goes_down_and_then_vanishes(pair: Pair) -> None:
+    a, b = pair
+    source = opened(b, filter=compile_filter("port 5060"))
+    b.ip("link set vb down")
+    assert source.next_window(0.05) is None
+    b.ip("link delete vb")
+    net.run("ip", "link", "add", "va", "netns", a.name, "type", "veth", "peer", "name", "vb", "netns", b.name)
+    a.ip("link set va up")
+    b.ip("link set vb up")
+    with b.entered():
+        assert eventually(lambda: source.next_window(0.05) is None and b.promiscuity() == 1)
+    net.send_frames(a, frames(5))
+    assert len(drain(source)) == 5
+    source.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interface_that_is_still_down(pair: Pair, workers: int) -> None:
+    a, b = pair
+    b.ip("link set vb down")
+    with b.entered():
+        sources = open_rings("vb", workers, compile_filter("port 5060"), 2**19)
+        assert all(source.next_window(0.05) is None for source in sources)
+    b.ip("link set vb up")
+    assert eventually(lambda: "LOWER_UP" in b.ip("link show dev vb"))
+    with b.entered():
+        assert all(source.next_window(0.7) is None for source in sources)
+    net.send_frames(a, frames(20))
+    assert sum(len(drain(source)) for source in sources) == 20
+    for source in sources:
+        source.close()
+
+
 def test_finish_hands_out_all_that_came_before(pair: Pair) -> None:
     a, b = pair
     source = opened(b, timeout_ms=200)

@@ -360,6 +360,9 @@ class RingSource:
             self._block = (self._block + 1) % self._geometry.blocks
         window = RingWindow(self._ring, packets, int(packets.ts[n - 1]) if n else 0, at, last)
         if n:
+            if self._down:
+                self._down = False
+                log.info("interface is up again", dev=self.name)
             return window
         self.release(window)
         return None
@@ -372,7 +375,10 @@ class RingSource:
             if self._gone:
                 time.sleep(min(seconds, self._timeout_ms / 1000 if self._walker is not None else _RETRY))
                 return
-        if self._down:  # an interface that is down gives no event when it comes up; packets tell
+        if self._down:  # nothing tells that it is up again but packets, nor that it vanished meanwhile
+            if not self._exists():
+                self._vanished()
+                return
             seconds = min(seconds, _RETRY)
         for _, events in self._poll.poll(seconds * 1000):
             if events & ~select.POLLIN:
@@ -385,11 +391,12 @@ class RingSource:
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code == 0:
             return
-        if self.name != ANY and not self._exists():
+        if not self._exists():
             self._vanished()
         elif code == errno.ENETDOWN:
+            if not self._down:
+                log.warning("interface is down", dev=self.name)
             self._down = True
-            log.warning("interface is down", dev=self.name)
         else:
             log.warning("interface reports an error", dev=self.name, error=os.strerror(code))
 
@@ -400,6 +407,8 @@ class RingSource:
         self._retry_at = time.monotonic() + max(_RETRY, 2 * self._timeout_ms / 1000)
 
     def _exists(self) -> bool:
+        if self.name == ANY:
+            return True
         try:
             return socket.if_nametoindex(self.name) == self._index
         except OSError:
@@ -514,4 +523,4 @@ def _open_error(dev: str, error: OSError, shape: Geometry | None = None) -> Hepc
         )
     if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
         return HepcatError("this kernel has no packet sockets", "Load them: modprobe af_packet.")
-    return HepcatError(f"cannot capture on {dev}: {error.strerror or error}", "`hepcat doctor` looks why.")
+    return HepcatError(f"cannot capture on {dev}: {error.strerror or error}", f"`hepcat doctor --dev {dev}` looks why.")
