@@ -138,15 +138,14 @@ def _statistics(fields: dict[str, Any], params: Params) -> None:
 
 
 def _type(fields: dict[str, Any], params: Params, name: str) -> None:
-    """The HEP protocol type, a number or a name."""
+    """The HEP protocol type, a number or a name. SIP is told by its octets, and nothing else is called so."""
     param = params.last(name)
     if param is None or not param.value:
         return
-    if param.value.lower() in _TYPES:
-        fields["hep_type"] = _TYPES[param.value.lower()]
-        return
-    number = params.number(name, 0, 255)
-    if number is not None:
+    number = _TYPES.get(param.value.lower())
+    if number is None:
+        number = params.number(name, 0, 255)
+    if number is not None and number != _TYPES["sip"]:
         fields["hep_type"] = number
 
 

@@ -139,9 +139,11 @@ class TlsDecryptor:
         now_us: capture time. The others and the result: as in `feed` (flows is not looked at).
         """
         self._begin(0)
-        for connection, since in list(self._waiting.items()):
-            if now_us - since >= self._wait_us:
-                self._give_up(connection, Drop.TLS_NO_KEY)
+        while self._waiting:
+            connection, since = next(iter(self._waiting.items()))
+            if now_us - since < self._wait_us:
+                break  # those behind began to wait later
+            self._give_up(connection, Drop.TLS_NO_KEY)
         return self._finish(arena, out, drops)
 
     # One call
@@ -356,6 +358,7 @@ class TlsDecryptor:
         connection.given_up = True
         for lane in connection.lanes:
             self._release(lane, reason)
+        self._waiting.pop(connection, None)
         self._advance(connection)
 
     def _cut(self, lane: _Lane, reason: Drop) -> None:
