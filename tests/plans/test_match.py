@@ -86,13 +86,20 @@ def test_networks(rows: list[ipaddress.IPv4Address | ipaddress.IPv6Address], of:
     found = match.in_ranges(column, low, high, np.ones(len(rows), dtype=np.bool_))
     for address, true in zip(rows, found.tolist(), strict=True):
         if address.version == network.version:
-            assert true == (address in network)
-        elif network.prefixlen > 0 and address.version == 4:
-            assert (
-                not true
-                or int(network.network_address) >> 32 == 0
-                or ipaddress.ip_address(octets_of(str(address))) in network
-            )
+            assert true == (address in network and getattr(address, "ipv4_mapped", None) is None)
+
+
+def test_a_network_of_all_ipv6_is_not_ipv4() -> None:
+    column = np.frombuffer(
+        octets_of("10.0.0.1") + octets_of("2001:db8::1") + octets_of("::1"), dtype=np.uint8
+    )
+    every = np.ones(3, dtype=np.bool_)
+    assert match.in_ranges(column.reshape(3, 16), *ranges_of("::/0"), every).tolist() == [False, True, True]
+    assert match.in_ranges(column.reshape(3, 16), *ranges_of("0.0.0.0/0"), every).tolist() == [
+        True,
+        False,
+        False,
+    ]
 
 
 @given(st.integers(0, 2**32 - 1).map(ipaddress.IPv4Address), st.integers(1, 15))

@@ -15,6 +15,7 @@ from hepcat.batch.drops import DROP_DOCS, Drop
 from hepcat.batch.schema import COMMON_COLUMNS, MALFORMED, SIP_COLUMNS, Column
 from hepcat.cli.main import make_app
 from hepcat.config.reference import settings_reference
+from hepcat.plans.registry import functions_reference
 from hepcat.search.reference import columns_table, fields_table, states_table
 
 BLOCK: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
@@ -95,6 +96,7 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "schema-common": schema_common,
     "malformed": malformed,
     "settings": settings_reference,
+    "plan-functions": functions_reference,
     "search-fields": fields_table,
     "search-columns": columns_table,
     "search-states": states_table,

@@ -87,8 +87,12 @@ def _range_of(text: str) -> list[tuple[int, int]]:
             network = ipaddress.ip_network(text, strict=False)
         except ValueError:
             return []
-        base = _MAPPED if network.version == 4 else 0
-        return [(base + int(network.network_address), base + int(network.broadcast_address))]
+        low, high = int(network.network_address), int(network.broadcast_address)
+        if network.version == 4:
+            return [(_MAPPED + low, _MAPPED + high)]
+        if low < _MAPPED and high > _MAPPED + 0xFFFFFFFF:  # ::/0 means IPv6, not the IPv4 in its midst
+            return [(low, _MAPPED - 1), (_MAPPED + (1 << 32), high)]
+        return [(low, high)]
     # "2001:db8::" would be the address of a network's routers (RFC 4291 section 2.6.1), which sends
     # nothing: whoever writes it means what begins so
     if text.endswith("::") and len(text) > 2:
