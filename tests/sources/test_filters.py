@@ -276,6 +276,13 @@ def test_raw_is_for_whole_packets() -> None:
     assert raw is not None
     assert run(raw.instructions, PACKETS["udp"])
     assert not run(raw.instructions, PACKETS["later fragment"])
+    tagged = compile_filter("vlan 5 and vlan && (port 5060 or icmp)", 1).raw()
+    assert tagged is not None
+    assert [name for name, packet in PACKETS.items() if run(tagged.instructions, packet)] == [
+        name
+        for name, packet in PACKETS.items()
+        if judged_by_libpcap("port 5060 or icmp", ethernet(packet, kind_of(packet)))
+    ]
 
 
 def test_snap_len_is_what_a_match_returns() -> None:

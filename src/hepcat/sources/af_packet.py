@@ -523,4 +523,6 @@ def _open_error(dev: str, error: OSError, shape: Geometry | None = None) -> Hepc
         )
     if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
         return HepcatError("this kernel has no packet sockets", "Load them: modprobe af_packet.")
-    return HepcatError(f"cannot capture on {dev}: {error.strerror or error}", f"`hepcat doctor --dev {dev}` looks why.")
+    return HepcatError(
+        f"cannot capture on {dev}: {error.strerror or error}", f"`hepcat doctor --dev {dev}` looks why."
+    )

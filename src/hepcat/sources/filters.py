@@ -55,6 +55,7 @@ _FAMILY_OCTETS: Final = 4
 _OWN_OFFSETS: Final = re.compile(r"\b(vlan|mpls|pppoes|pppoed)\b|\b(ether|link)\s*\[|\bether\s+proto\b")
 #: Instructions of an expression before it is optimized, which takes time that grows with their cube.
 _LONGEST: Final = 10_000
+_LINK_TESTS: Final = re.compile(r"\b(vlan|mpls|pppoes)(\s+\d+)?\s+(and|&&)\s+")
 _VLAN: Final = re.compile(r"\bvlan\b")
 _HINT: Final = "The language is that of tcpdump (man pcap-filter); `tcpdump -d 'EXPRESSION'` tries one."
 
@@ -81,11 +82,14 @@ class Filter:
     note: str = ""
 
     def raw(self) -> "Filter | None":
-        """Return the same expression for whole raw IP packets; None where it needs a link header."""
-        try:
-            return compile_filter(self.expression, "raw", False, self.snap_len, where=self.where)
-        except HepcatError:
-            return None
+        """Return the same expression for whole raw IP packets; None where it needs a link header.
+
+        Packets that were put together have no tags any more, so "vlan 5 and" and its like are left out.
+        """
+        for expression in (self.expression, _LINK_TESTS.sub("", self.expression)):
+            with contextlib.suppress(HepcatError):
+                return compile_filter(expression, "raw", False, self.snap_len, where=self.where)
+        return None
 
     def for_link(self, link: Link) -> "Filter":
         """Return the same filter for another link. Raises HepcatError where it needs Ethernet's header."""
