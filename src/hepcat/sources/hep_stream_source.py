@@ -9,6 +9,7 @@ Nothing here blocks on one peer. All connections share one buffer to receive int
 only the beginning of a message whose rest has not arrived, 64 KiB at most.
 """
 
+import contextlib
 import errno
 import os
 import selectors
@@ -38,6 +39,8 @@ LOOK_SECONDS: Final = 0.5
 PAUSE_SECONDS: Final = 0.5
 #: Seconds between two lines about failed TLS handshakes.
 TELL_SECONDS: Final = 10.0
+#: Seconds of silence in which an agent that was told to stop may still send what it had begun.
+FAREWELL_SECONDS: Final = 0.3
 #: A connection idle for longer than this is given up for a new one when all places are taken.
 SPARE_SECONDS: Final = 60.0
 
@@ -142,11 +145,21 @@ class HepStreamListener:
         return self._tally.octets != before or bool(self._more)
 
     def _drain(self) -> None:
-        """Read what had arrived when the stop came; a sender that never pauses cannot hold us."""
+        """Read what had arrived when the stop came; a sender that never pauses cannot hold us.
+
+        Nobody is accepted any more, and each agent is told so by a FIN: one that looks for it stops sending
+        and keeps what comes, so that nothing is acknowledged which nobody reads.
+        """
         if self._sock in self._selector.get_map():
             self._selector.unregister(self._sock)
-        while self._round(0.0) and time.monotonic() < self._drain_until:
-            pass
+        self._sock.close()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection.sock, socket.SHUT_WR)  # of TLS too, without its goodbye
+        quiet = time.monotonic() + FAREWELL_SECONDS
+        while self._connections and time.monotonic() < min(quiet, self._drain_until):
+            if self._round(0.02):
+                quiet = time.monotonic() + FAREWELL_SECONDS
         for connection in list(self._connections):
             self._close(connection)
 
