@@ -1,6 +1,8 @@
 """Filters: libpcap's own judgement where it has one, and our packets behind tags, labels and PPPoE."""
 
+import ctypes
 import itertools
+import socket
 import struct
 from collections.abc import Callable
 
@@ -333,6 +335,27 @@ def test_long_expressions_do_without_tags(monkeypatch: pytest.MonkeyPatch) -> No
     assert "VLAN" in made.note
     assert judged(made, ethernet(ipv4(SIP)))
     assert not compile_filter("ip").note
+
+
+@pytest.mark.parametrize(
+    "expression", [*EXPRESSIONS, "vlan 5 and port 5060", "mpls and port 5060", "ether host 2:0:0:0:0:1"]
+)
+@pytest.mark.parametrize("link", ["ethernet", "cooked"])
+def test_the_kernel_takes_the_programs(expression: str, link: str) -> None:
+    """It checks jumps, lengths, and that registers are written before they are read."""
+    try:
+        made = compile_filter(expression, link, pass_fragments=True)
+    except HepcatError as error:
+        if "right to capture" in str(error):
+            pytest.skip(str(error))
+        assert link == "cooked"
+        assert "ether" in expression
+        return
+    octets = b"".join(struct.pack("=HBBI", *instruction) for instruction in made.instructions)
+    buffer = ctypes.create_string_buffer(octets)
+    program = struct.pack("HP", len(made.instructions), ctypes.addressof(buffer))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
 
 
 def test_long_jumps() -> None:
