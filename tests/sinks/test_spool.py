@@ -91,6 +91,20 @@ def test_another_process_goes_on_where_this_one_ended(tmp_path, politely):
     assert again.take_damage() == (0, 0)
 
 
+def test_a_file_that_is_full_while_it_is_read_remembers_what_was_delivered(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FILE_OCTETS", 150)
+    spool = Spool(tmp_path, MANY)
+    for i in range(0, 10, 5):
+        spool.append(block(i))
+    one = spool.read()
+    for i in range(10, 60, 5):
+        spool.append(block(i))
+    spool.done(one)
+    os.close(spool._lock)
+    assert sum(file.fd >= 0 for file in spool._files) <= 2
+    assert read_all(Spool(tmp_path, MANY)) == list(range(5, 60))
+
+
 def test_one_agent_has_it(tmp_path):
     spool = Spool(tmp_path, MANY)
     with pytest.raises(BlockingIOError):

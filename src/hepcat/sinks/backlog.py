@@ -180,11 +180,7 @@ class Backlog:
     def counts(self) -> SinkTally:
         """Return a copy of the tally, of one moment."""
         with self._changed:
-            copy = SinkTally(self.tally.name)
-            for name in SinkTally.__slots__:
-                setattr(copy, name, getattr(self.tally, name))
-            copy.drops = self.tally.drops.copy()
-        return copy
+            return self.tally.copy()
 
     @property
     def waiting(self) -> int:
@@ -260,7 +256,8 @@ class Backlog:
                 log.error("cannot spool", target=self.tally.name, error=error.strerror)
             self._spool.close()
         with self._changed:
-            lost = sum(block.records for block in (*self._again, *self._queue))
+            left = [*self._again, *self._queue]
+            lost = sum(block.records for block in left if block.place is None)
             self._again.clear()
             self._queue.clear()
             self.tally.drops[Drop.SINK_FAILED] += lost

@@ -108,7 +108,8 @@ class BatchSink:
 
     def tallies(self) -> list[SinkTally]:
         """Return the counts."""
-        return [self.tally]
+        with self._changed:
+            return [self.tally.copy()]
 
     def _run(self) -> None:
         while True:

@@ -39,6 +39,14 @@ class SinkTally:
         self.reconnects = 0
         self.drops: npt.NDArray[np.int64] = np.zeros(len(Drop), dtype=np.int64)
 
+    def copy(self) -> "SinkTally":
+        """Return the counts of this moment."""
+        copy = SinkTally(self.name)
+        for name in self.__slots__:
+            setattr(copy, name, getattr(self, name))
+        copy.drops = self.drops.copy()
+        return copy
+
 
 class Outlet(Protocol):
     """One worker's way into a sink."""

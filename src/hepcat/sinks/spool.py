@@ -91,6 +91,7 @@ class Spool:
             file.records = sum(counts) - file.skip
         except (OSError, ValueError, struct.error):
             self._set_aside(file)
+        self._release(file)
         self.records += file.records
 
     def _set_aside(self, file: _File) -> None:
@@ -100,8 +101,6 @@ class Spool:
         self._files.remove(file)
         self.octets -= file.size
         file.records = 0
-        if file.fd >= 0:
-            os.close(file.fd)
         with contextlib.suppress(OSError):
             file.path.rename(file.path.with_suffix(".damaged"))
 
@@ -155,6 +154,7 @@ class Spool:
         for block in blocks:
             self._write(file, _pack(block), block.records)
         os.fsync(file.fd)
+        self._release(file)
         return True
 
     def _create(self, number: int) -> _File:
@@ -188,7 +188,15 @@ class Spool:
     def _seal(self, file: _File) -> None:
         with contextlib.suppress(OSError):
             os.fsync(file.fd)
+        self._release(file)
         self._tail = None
+
+    @staticmethod
+    def _release(file: _File) -> None:
+        """Close a file until it is read: a large spool has more files than a process may have open."""
+        if file.fd >= 0:
+            os.close(file.fd)
+            file.fd = -1
 
     # -- reading
 
@@ -230,11 +238,15 @@ class Spool:
         block = Block(body[4 * count :], ends, SpoolPlace(file, offset, end))
         return block.rest(skip) if skip else block
 
+    @staticmethod
+    def _fd(file: _File) -> int:
+        if file.fd < 0:
+            file.fd = os.open(file.path, os.O_RDWR | os.O_CLOEXEC)
+        return file.fd
+
     def _pread(self, file: _File, octets: int, at: int) -> bytes:
         try:
-            if file.fd < 0:
-                file.fd = os.open(file.path, os.O_RDWR | os.O_CLOEXEC)
-            return os.pread(file.fd, octets, at)
+            return os.pread(self._fd(file), octets, at)
         except OSError:
             return b""
 
@@ -254,7 +266,7 @@ class Spool:
 
     def _progress(self, file: _File, offset: int, done: int) -> None:
         with contextlib.suppress(OSError):
-            os.pwrite(file.fd, struct.pack("<QQ", offset, done), len(_MAGIC))
+            os.pwrite(self._fd(file), struct.pack("<QQ", offset, done), len(_MAGIC))
 
     def _drop_if_done(self, file: _File) -> None:
         if file.lent or file.read_at < file.size:
@@ -263,8 +275,7 @@ class Spool:
             self._tail = None
         self.octets -= file.size
         self._files.remove(file)
-        if file.fd >= 0:
-            os.close(file.fd)
+        self._release(file)
         with contextlib.suppress(OSError):
             file.path.unlink()
 
@@ -274,7 +285,7 @@ class Spool:
             if file.fd >= 0:
                 with contextlib.suppress(OSError):
                     os.fsync(file.fd)
-                os.close(file.fd)
+                self._release(file)
         self._files.clear()
         with contextlib.suppress(OSError):
             fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

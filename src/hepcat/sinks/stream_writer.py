@@ -156,7 +156,7 @@ class StreamWriter:
             waiting = self.backlog.waiting
             log.info("sending", target=self.backlog.tally.name, url=str(self._places[at]), waiting=waiting)
         self._away = False
-        if at and self._prober is None:
+        if at and (self._prober is None or not self._prober.is_alive()):
             self._prober = threading.Thread(target=self._probe, args=(at,), name="sink-probe", daemon=True)
             self._prober.start()
 
@@ -190,7 +190,7 @@ class StreamWriter:
         if not connection.is_open():
             raise _Lost("the target closed the connection")
         self._collect(connection)
-        if self._better is not None and self._block is None:
+        if self._block is None and self._is_better_back():
             raise _Lost("a target before it is back")
         for _ in range(64):
             if self._block is None:
@@ -208,6 +208,15 @@ class StreamWriter:
             elif size == 0:
                 connection.wait_writable(0.05)
                 return
+
+    def _is_better_back(self) -> bool:
+        """Whether the prober reached a place before the one in use."""
+        better = self._better
+        if better is None or better[0] < self._at:
+            return better is not None
+        self._better = None
+        better[1].close()
+        return False
 
     def _collect(self, connection: Connection) -> None:
         """Let go of the blocks that have arrived whole."""
@@ -228,7 +237,7 @@ class StreamWriter:
         self._hand_back(connection, SETTLE_SECONDS)
         self.backlog.tally.reconnects += 1
         self._connection = None
-        better, self._better, self._prober = self._better, None, None
+        better, self._better = self._better, None
         if better is not None:
             self._take_over(*better)
             return
