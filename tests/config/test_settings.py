@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from hepcat.config.agent import ProfileSettings, TargetSettings
 from hepcat.config.loader import Setting, load_settings, walk_settings
 from hepcat.config.reference import settings_reference
 from hepcat.config.settings import HepKey
@@ -30,6 +31,7 @@ EXAMPLES = {
     "queue.memory": "64MiB",
     "lake.query_threads": "1",
     "lake.retention_days": "30",
+    "agent.shed": "media",
 }
 
 
@@ -38,6 +40,8 @@ def example(setting: Setting) -> str:
     if setting.name in EXAMPLES:
         return EXAMPLES[setting.name]
     default = setting.field.default
+    if isinstance(default, bool):
+        return "false" if default else "true"
     if isinstance(default, float):
         return str(default + 1)
     if isinstance(default, int):
@@ -63,7 +67,8 @@ def test_each_setting_can_be_changed_by_its_variable(setting: Setting) -> None:
 def test_variables_are_unique() -> None:
     variables = [s.variable for s in SETTINGS if s.variable]
     assert len(set(variables)) == len(variables)
-    assert {s.path[-1] for s in SETTINGS if not s.variable} == set(HepKey.model_fields)
+    arrays = (HepKey, ProfileSettings, TargetSettings)
+    assert {s.model for s in SETTINGS if not s.variable} == set(arrays)
 
 
 def test_the_page_is_up_to_date() -> None:

@@ -114,7 +114,7 @@ def agent(
     quick = _Quick(dev, to, filter, plan, rtcp, bool(read))
 
     def settings() -> "Settings":
-        return quick.complete(_load(config, captagent, flags))
+        return quick.complete(_load(config, captagent, flags, dry_run))
 
     first = settings()
     if dry_run:
@@ -184,7 +184,7 @@ class _Quick:
         return [sip, {**common, "name": "rtcp", "filter": "udp", "capture_filter": ("rtcp",)}]
 
 
-def _load(config: Path | None, captagent: Path | None, flags: dict[str, Any]) -> "Settings":
+def _load(config: Path | None, captagent: Path | None, flags: dict[str, Any], dry_run: bool) -> "Settings":
     from hepcat.config.loader import load_settings
 
     if config is not None and captagent is not None:
@@ -195,8 +195,17 @@ def _load(config: Path | None, captagent: Path | None, flags: dict[str, Any]) ->
     from hepcat.config.captagent.reader import read_captagent
 
     converted = read_captagent(captagent)
+    quiet = 0
     for warning in converted.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        if warning.level == "warning" or dry_run:
+            typer.echo(f"{warning.level}: {warning}", err=True)
+        else:
+            quiet += 1
+    if quiet:
+        typer.echo(
+            f"{quiet} parameters are taken otherwise, and nothing is lost by it: --dry-run lists them",
+            err=True,
+        )
     given = {name.partition(".")[2]: value for name, value in flags.items() if name.startswith("agent.")}
     changes = {name: value for name, value in given.items() if value is not None and "." not in name}
     return settings.model_copy(update={"agent": converted.settings.model_copy(update=changes)})

@@ -156,7 +156,6 @@ class MediaSettings(Section):
     timeout: float = Field(80.0, gt=0, description="Seconds an address learnt from SDP is kept unused.")
     entries: int = Field(100_000, ge=16, description="Addresses held at most.")
     nat: bool = Field(True, description="Also learn the address that a call's media really comes from.")
-    redis: str | None = Field(None, description="Address of a Redis server that shares the table.")
 
 
 class LimitSettings(Section):

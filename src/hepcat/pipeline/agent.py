@@ -189,7 +189,9 @@ class Agent:
         tally = AgentTally(f"{profile.name}:{profile.settings.collect}")
         self.counters.add(tally)
         planner = self._planner(profile, tally)
-        collector = SipCollector(profile.settings.collect, planner, tally, self.settings.extra_headers)
+        collector = SipCollector(
+            profile.settings.collect, planner, tally, self.settings.extra_headers, profile.settings.reply
+        )
         planner.env.replier = collector
         self.collectors.append(collector)
 

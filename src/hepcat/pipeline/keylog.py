@@ -40,13 +40,11 @@ class KeyLogThread:
 
     def poll(self) -> None:
         """Look once."""
-        try:
-            octets = self._follower.poll()
-        except OSError as error:
-            if str(error) != self._told:
-                self._told = str(error)
-                log.warning("cannot read the key log", path=str(self._path), error=error.strerror)
-            return
+        octets = self._follower.poll()
+        error = self._follower.error
+        if error and error != self._told:
+            log.warning("cannot read the key log", path=str(self._path), error=error)
+        self._told = error or ""
         if octets:
             self._secrets.add_keylog(octets)
 

@@ -52,11 +52,15 @@ class SipCollector:
     One datagram costs some Python: reports are few, and a flood of them ends in the socket's buffer.
     """
 
-    def __init__(self, listen: str, planner: Planner, tally: AgentTally, extra: tuple[str, ...]) -> None:
-        """Bind ADDRESS:PORT. Raises HepcatError."""
+    def __init__(
+        self, listen: str, planner: Planner, tally: AgentTally, extra: tuple[str, ...], answer: bool
+    ) -> None:
+        """Bind ADDRESS:PORT. answer: requests that the plan leaves unanswered get 200. Raises HepcatError."""
         self.url = f"sip+udp://{listen}"
         self.planner = planner
         self._tally = tally
+        self._answer = answer
+        self._answered: set[int] = set()  # rows of the batch that the plan has answered
         host, port = split_host_port(listen)
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._sock = socket.socket(self._family, socket.SOCK_DGRAM)
@@ -88,6 +92,7 @@ class SipCollector:
     def reply(self, batch: Batch, rows: Array, code: int, text: str) -> int:
         """Answer requests (RFC 3261 section 8.2.6); return how many answers were sent."""
         sent = 0
+        self._answered.update(rows.tolist())
         for row in rows.tolist():
             answer = make_response(batch.text(row, "payload") or b"", code, text)
             if answer and batch.flags[row] & 1:
@@ -151,7 +156,12 @@ class SipCollector:
             sip_mask(batch.buffer, batch.start[:n], np.diff(batch.start[: n + 1]), mask)
             batch.hep_type[:n] = mask * np.uint8(HEP_SIP)
             index_sip(batch)
-            self.planner.run(batch.trim())
+            whole = batch.trim()
+            self.planner.run(whole)
+            if self._answer:
+                left = sorted(set(range(n)) - self._answered)
+                self.reply(whole, np.array(left, dtype=np.int64), 200, "OK")
+            self._answered.clear()
         clear(batch)
 
 

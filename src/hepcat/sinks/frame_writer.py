@@ -90,7 +90,9 @@ class FrameWriter:
         if self._file is not None:
             self._file.close()
         path = self._next_path()
-        file: IO[bytes] = gzip.open(path, "wb", compresslevel=1) if self._gzip else open(path, "wb")  # type: ignore[assignment]
+        file: Any = open(path, "wb")  # noqa: SIM115 - closed when the next one is opened
+        if self._gzip:
+            file = _GzipFile(file)
         file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, _SNAP, _ETHERNET))
         self._file, self._written, self._begun = file, 24, time.monotonic()
         self.files.append(path)
@@ -107,6 +109,19 @@ class FrameWriter:
                 self._number += 1
                 path = Path(f"{text.removesuffix(suffix)}-{self._number:05d}{suffix}")
         return path
+
+
+class _GzipFile(gzip.GzipFile):
+    """A gzip stream that closes the file below it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(fileobj=file, mode="wb", compresslevel=1)
+        self._below = file
+
+    def close(self) -> None:
+        """Write the end of the stream, then close the file."""
+        super().close()
+        self._below.close()
 
 
 def encode_records(data: Array, packets: Packets) -> Array:
