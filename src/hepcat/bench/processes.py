@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -36,12 +37,20 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 class Child:
     """A hepcat that runs. Use as a context: it is ended at the end, by SIGKILL if need be."""
 
-    def __init__(self, *args: str, log: Path | None = None) -> None:
-        """Start `hepcat args`; what it logs goes to a file."""
+    def __init__(
+        self, *args: str, log: Path | None = None, within: Sequence[str] = (), cpu: int | None = None
+    ) -> None:
+        """Start `hepcat args`; what it logs goes to a file.
+
+        within: words in front of the command, which must become it. cpu: the only core that it may use.
+        """
         if not Path("/proc/self/stat").exists():
             raise Skipped("CPU and memory of processes are read from Linux's /proc")
         self._log: IO[bytes] | int = open(log, "wb") if log else subprocess.DEVNULL  # noqa: SIM115
-        self.process = subprocess.Popen(hepcat(*args), stdout=subprocess.PIPE, stderr=self._log)
+        pinned = [] if cpu is None else ["taskset", "-c", str(cpu)]
+        self.process = subprocess.Popen(
+            [*within, *pinned, *hepcat(*args)], stdout=subprocess.PIPE, stderr=self._log
+        )
 
     def line(self) -> dict[str, Any]:
         """Read a line of JSON from its standard output. Raises RuntimeError where there is none."""
@@ -130,9 +139,9 @@ class Watch:
         return self.memory
 
 
-def run_json(*args: str, seconds: float = 3600) -> dict[str, Any]:
+def run_json(*args: str, seconds: float = 3600, within: Sequence[str] = ()) -> dict[str, Any]:
     """Run `hepcat args` to its end; return the JSON that it prints. Raises RuntimeError with its words."""
-    done = subprocess.run(hepcat(*args), capture_output=True, text=True, timeout=seconds)
+    done = subprocess.run([*within, *hepcat(*args)], capture_output=True, text=True, timeout=seconds)
     if done.returncode:
         raise RuntimeError(f"hepcat {' '.join(args[:2])}: {done.stderr.strip()[-300:]}")
     return dict(json.loads(done.stdout))

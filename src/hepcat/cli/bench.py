@@ -107,6 +107,22 @@ def sink(
     run_sink(host, port, buffer)
 
 
+@app.command("frames", hidden=True)
+def frames(
+    dev: Annotated[str, typer.Option("--dev")],
+    rate: Annotated[float, typer.Option("--rate", min=0)] = 0,
+    packets: Annotated[int, typer.Option("--packets", min=1)] = 200_000,
+    calls: Annotated[int, typer.Option("--calls", min=1, help="Calls that are sent again and again.")] = 2000,
+    noise: Annotated[int, typer.Option("--noise", min=0, help="RTP, one SIP in so many packets.")] = 0,
+) -> None:
+    """Send whole calls as Ethernet frames on an interface: the load of the agent's measurements."""
+    from hepcat.bench.blast import send_frames
+    from hepcat.bench.calls import call_frames, noise_frames
+
+    made = noise_frames(6 * calls, noise) if noise else call_frames(calls)
+    typer.echo(json.dumps(send_frames(dev, made, rate, packets)))
+
+
 @app.command("query", hidden=True)
 def query(
     data: Annotated[Path, typer.Option("--data")],
