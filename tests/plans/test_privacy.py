@@ -4,6 +4,7 @@
 import ipaddress
 import os
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -437,3 +438,30 @@ def test_any_octets_are_survived(octets: bytes) -> None:
         assert size[0] < len(message)
     out, at, size = rewrite.edit_headers(data, *spans, "x", "", b"X: new\r\n")
     assert at[0] < 0 or b"X: new\r\n" in out[at[0] : at[0] + size[0]].tobytes()
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b'From: "' + b'\\"' * 30000,
+        b"From: " + b"sip:" * 15000,
+        b"From: <" + b"sip:" * 15000,
+        b'Authorization: x="' + b'="' * 30000,
+        b"X: " + b"1" * 60000,
+        b"X: " + b"1." * 30000,
+        b"X: " + b":1" * 30000,
+        b"X: " + b"tel:1;" * 10000,
+        b"\r\n" + b"v=0\n" * 15000,
+        b"From: " + b"<" * 60000,
+        b"From:\r\n " * 6000,
+    ],
+    ids=lambda o: repr(o[:12]),
+)
+def test_hostile_messages_take_linear_time(octets: bytes) -> None:
+    """Twice the octets, twice the time: 64 KiB in a hundredth of a second, not in minutes."""
+    if os.environ.get("HEPCAT_PURE") == "1":
+        octets = octets[:3000]
+    message = b"INVITE sip:a@b SIP/2.0\r\n" + octets
+    start = time.process_time()
+    scrambled(message)
+    assert time.process_time() - start < 0.5

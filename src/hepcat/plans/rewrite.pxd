@@ -32,6 +32,7 @@ cdef class Scrambler:
     cdef long long[::1] group_at, group_digits, group_value
     cdef unsigned char[::1] octets
     cdef Py_ssize_t after
+    cdef bint loose
     cpdef int run(
         self, const long long[::1] at, const long long[::1] size, const unsigned char[::1] mask, int what
     ) except -1

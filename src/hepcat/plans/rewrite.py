@@ -202,6 +202,7 @@ class Scrambler:
         self.group_value = _view(np.zeros(10, dtype=np.int64))
         self.octets = _view(np.zeros(16, dtype=np.uint8))
         self.after = 0
+        self.loose = False  # quotes of this header do not pair when escapes are minded
 
     def run(self, at: Any, size: Any, mask: Any, what: cython.int) -> cython.int:
         """Write over SIP messages. what: bits NUMBERS, ADDRESSES, SDP."""
@@ -455,6 +456,7 @@ class Scrambler:
         """Names in front of <, and whatever stands in quotes (RFC 3261 section 25.1: name-addr)."""
         first: cython.Py_ssize_t = lo  # of the piece that may be a name
         c: cython.int
+        self.loose = False
         while lo < hi:
             c = self.data[lo]
             if c == 34:  # "
@@ -473,9 +475,11 @@ class Scrambler:
     def quoted(self, at: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """Write over a quoted string; return the octet after it."""
         end: cython.Py_ssize_t = at + 1
-        while end < hi and self.data[end] != 34:
-            end += 2 if self.data[end] == 92 else 1
-        if end >= hi:  # it does not end: some escape the quotes themselves
+        if not self.loose:
+            while end < hi and self.data[end] != 34:
+                end += 2 if self.data[end] == 92 else 1
+            self.loose = end >= hi  # it does not end: some escape the quotes themselves
+        if self.loose:
             end = _find(self.data, 34, at + 1, hi)
             if end == hi:
                 return at + 1
@@ -490,10 +494,10 @@ class Scrambler:
             if lo + 1 >= hi or self.data[lo + 1] != 34:
                 lo += 1
                 continue
-            end = min(_find(self.data, 34, lo + 2, hi), _find(self.data, 64, lo + 2, hi))
+            end = _find(self.data, 34, lo + 2, hi)
             if lo >= 8 and _named_before(self.data, lo, self.username):
-                self.scramble(lo + 2, end)
-            lo = min(_find(self.data, 34, lo + 2, hi) + 1, hi)
+                self.scramble(lo + 2, _find(self.data, 64, lo + 2, end))
+            lo = min(end + 1, hi)
         return 0
 
     def uris(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t, whole: cython.bint) -> cython.int:
@@ -540,6 +544,7 @@ class Scrambler:
     ) -> cython.Py_ssize_t:
         """Write over the user of a SIP URI (RFC 3261 section 19.1.1); return where to go on."""
         end: cython.Py_ssize_t = at
+        whole: cython.Py_ssize_t
         user: cython.Py_ssize_t = -1  # where the @ stands
         c: cython.int
         hi = min(hi, at + MAX_URI)
@@ -554,15 +559,17 @@ class Scrambler:
                 break
             end += 1
         if user < 0:  # a host alone; some write a number there
+            whole = end
             end = at
             while end < hi and (
                 self.is_digit(self.data[end]) or self.data[end] == 43 or self.data[end] == 45
             ):
                 end += 1
-            if end < hi and (self.data[end] == 46 or self.data[end] == 91 or self.is_alnum(self.data[end])):
-                return end
-            self.scramble(at, end)
-            return end
+            if end == hi or not (
+                self.data[end] == 46 or self.data[end] == 91 or self.is_alnum(self.data[end])
+            ):
+                self.scramble(at, end)
+            return whole
         end = at
         while end < user and self.data[end] != 58 and self.data[end] != 59:
             end += 1
