@@ -142,6 +142,15 @@ def test_a_torn_end_costs_the_last_block(tmp_path):
     assert not list(tmp_path.glob("*.spool"))
 
 
+def test_a_file_whose_blocks_were_all_delivered_goes(tmp_path):
+    path = written(tmp_path, 1)
+    octets = path.read_bytes()
+    path.write_bytes(octets[:16] + len(octets).to_bytes(8, "little") + octets[24:])
+    spool = Spool(tmp_path, MANY)
+    assert (spool.records, spool.octets, spool.take_damage()) == (0, 0, (0, 0))
+    assert not list(tmp_path.glob("*.spool"))
+
+
 @pytest.mark.parametrize("octets", [b"", b"x" * 31, b"y" * 500, b"hepcat-spool-1\n\0" + b"\xff" * 16])
 def test_a_file_that_is_none_is_set_aside(tmp_path, octets):
     written(tmp_path)

@@ -87,12 +87,16 @@ class Spool:
                 raise ValueError("not a spool file")
             file.read_at = read_at
             counts = self._walk(file)
+            if not counts and read_at < file.size:
+                raise ValueError("nothing in it can be read")
             file.skip = skip if counts and skip < counts[0] else 0
             file.records = sum(counts) - file.skip
         except (OSError, ValueError, struct.error):
             self._set_aside(file)
         self._release(file)
         self.records += file.records
+        if file in self._files:
+            self._drop_if_done(file)
 
     def _set_aside(self, file: _File) -> None:
         """Keep a file that is no spool file under another name; at least one record was in it."""
