@@ -6,6 +6,7 @@ wrong: no right, no `ip` command, a kernel without namespaces; `reason()` says s
 
 import contextlib
 import ctypes
+import fcntl
 import functools
 import itertools
 import os
@@ -99,10 +100,12 @@ class Namespace:
         self.ip("link delete hepcat0")
         return True
 
-    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_DGRAM) -> socket.socket:
+    def socket(
+        self, family: int = socket.AF_INET, kind: int = socket.SOCK_DGRAM, protocol: int = 0
+    ) -> socket.socket:
         """Return a socket of it."""
         with self.entered():
-            return socket.socket(family, kind)
+            return socket.socket(family, kind, protocol)
 
     def promiscuity(self, dev: str = "") -> int:
         """Return how many ask for promiscuous mode of an interface."""
@@ -190,3 +193,28 @@ def ipv4(payload: bytes, protocol: int = 17, fragment: int = 0, ident: int = 1) 
 def udp(payload: bytes, source: int = 5060, target: int = 5060) -> bytes:
     """Return a UDP datagram without a checksum."""
     return struct.pack(">HHHH", source, target, 8 + len(payload), 0) + payload
+
+
+def enable_ipv6(a: Namespace, b: Namespace) -> None:
+    """Give a pair fd09::1 and fd09::2, without neighbour discovery."""
+    for end, number in ((a, 1), (b, 2)):
+        end.run("sysctl", "-qw", f"net.ipv6.conf.{end.dev}.disable_ipv6=0")
+        end.run("sysctl", "-qw", "net.ipv6.conf.lo.disable_ipv6=0")
+        end.ip(f"-6 address add fd09::{number}/64 dev {end.dev} nodad")
+    a.ip(f"-6 neighbour add fd09::2 lladdr {mac(b)} dev {a.dev} nud permanent")
+    b.ip(f"-6 neighbour add fd09::1 lladdr {mac(a)} dev {b.dev} nud permanent")
+
+
+def tun(where: Namespace, name: str, tap: bool = False) -> int:
+    """Make a TUN (or TAP) interface in a namespace; return its descriptor: packets of it are read and
+    written there, without a header of their own.
+    """
+    with where.entered():  # the interface is made where the device was opened
+        fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        # TUNSETIFF with IFF_TUN or IFF_TAP, IFF_NO_PI: linux/if_tun.h
+        fcntl.ioctl(fd, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x1000 | (2 if tap else 1)))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

@@ -16,6 +16,11 @@ PEERS = {
     "sngrep": "sngrep",
     "tshark": "tshark",
     "ip": "iproute2",
+    "ss": "iproute2",
+    "sysctl": "procps",
+    "tcpreplay": "tcpreplay",
+    "ethtool": "ethtool",
+    "openssl": "openssl",
     "unshare": "util-linux",
 }
 
@@ -23,7 +28,8 @@ PEERS = {
 def missing() -> list[str]:
     """Return the packages of the peers that are not on this machine."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    return [package for program, package in PEERS.items() if shutil.which(program, path=path) is None]
+    wanted = [package for program, package in PEERS.items() if shutil.which(program, path=path) is None]
+    return list(dict.fromkeys(wanted))
 
 
 def main() -> int:
