@@ -437,7 +437,9 @@ class RingSource:
         except OSError as error:
             if self.group is not None:
                 self._close_socket()
-            log.warning("interface is back, but cannot be opened", dev=self.name, error=error.strerror)
+            # A group that other workers are about to leave refuses the new interface; soon it will be gone.
+            if self.group is None or error.errno != errno.EINVAL:
+                log.warning("interface is back, but cannot be opened", dev=self.name, error=error.strerror)
             return
         self._gone = self._down = False
         log.info("interface is back", dev=self.name)
