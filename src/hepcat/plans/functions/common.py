@@ -21,6 +21,7 @@ CALL_ID = FIELD_INDEX["call_id"]
 CORRELATION_ID = FIELD_INDEX["correlation_id"]
 BODY = FIELD_INDEX["body"]
 METHOD = FIELD_INDEX["method"]
+CONTENT_TYPE = FIELD_INDEX["content_type"]
 
 
 def rows_of(mask: Mask) -> npt.NDArray[np.int64]:

@@ -15,12 +15,23 @@ from hepcat.batch.schema import HEP_LOG, HEP_RTCP
 from hepcat.plans import match
 from hepcat.plans.ast import Call
 from hepcat.plans.function import Context, Function
-from hepcat.plans.functions.common import PAYLOAD, is_sip, nothing, only, rows_of, set_type, to_mask
+from hepcat.plans.functions.common import (
+    BODY,
+    CONTENT_TYPE,
+    PAYLOAD,
+    is_sip,
+    nothing,
+    only,
+    rows_of,
+    set_type,
+    to_mask,
+)
 from hepcat.plans.plan import Mask, Step, Work
 
 HEP_DNS: Final = 0x35
 HEP_ISUP: Final = 0x36
 HEP_DIAMETER: Final = 0x38
+_REPORT_TYPE: Final = b"application/vq-rtcpxr"  # RFC 6035 section 4.3
 HEP_REPORT: Final = 0x23  # MOS short report: voice quality reports in SIP
 
 #: Syslog's port (RFC 5426 section 3.3).
@@ -67,11 +78,22 @@ def _is_rtcpxr(call: Call, context: Context) -> Step:
     return step
 
 
+def _likely_reports(work: Work, mask: Mask) -> Mask:
+    """Return the SIP that may hold a voice quality report; those are read a row at a time."""
+    batch = work.batch
+    bodies: Mask = is_sip(work, mask) & (batch.fields[: batch.n, BODY, 1] > 0)
+    if not np.count_nonzero(bodies):
+        return bodies
+    found = match.compare_field(batch, CONTENT_TYPE, _REPORT_TYPE, match.BEGINS, bodies, fold=True)
+    found |= match.compare_field(batch, BODY, b"VQ", match.BEGINS, bodies)
+    return found
+
+
 def _is_vq_report(call: Call, context: Context) -> Step:
     from hepcat.wire.rtcpxr import is_vq_report
 
     def step(work: Work, mask: Mask) -> Mask:
-        rows = rows_of(is_sip(work, mask))
+        rows = rows_of(_likely_reports(work, mask))
         return to_mask(work, rows, is_vq_report(work.batch, rows)) if len(rows) else nothing(mask)
 
     return step
@@ -81,7 +103,7 @@ def _rtcpxr(call: Call, context: Context) -> Step:
     from hepcat.wire.rtcpxr import rtcpxr_to_json
 
     def step(work: Work, mask: Mask) -> Mask:
-        rows = rows_of(mask)
+        rows = rows_of(mask & ~is_sip(work, mask) | _likely_reports(work, mask))
         if not len(rows):
             return nothing(mask)
         payload, correlation = rtcpxr_to_json(work.batch, rows)

@@ -17,7 +17,16 @@ from hepcat.plans import match, values
 from hepcat.plans.ast import Argument, Call
 from hepcat.plans.errors import nearest
 from hepcat.plans.function import Context, Function, Parameter
-from hepcat.plans.functions.common import BODY, METHOD, is_sip, nothing, payload_spans, rows_of, to_mask
+from hepcat.plans.functions.common import (
+    BODY,
+    CONTENT_TYPE,
+    METHOD,
+    is_sip,
+    nothing,
+    payload_spans,
+    rows_of,
+    to_mask,
+)
 from hepcat.plans.functions.patterns import compile_pattern
 from hepcat.plans.plan import Mask, Step, Work
 from hepcat.wire.sip_names import COMPACT, full_name
@@ -158,12 +167,11 @@ def has_sdp(work: Work, mask: Mask) -> Mask:
     """Return where the body is SDP, or holds it: by its Content-Type, else by its first line."""
     batch = work.batch
     bodies = is_sip(work, mask) & (batch.fields[: batch.n, BODY, 1] > 0)
-    kind = FIELD_INDEX["content_type"]
-    found = match.compare_field(batch, kind, b"application/sdp", match.BEGINS, bodies, fold=True)
-    parts = match.compare_field(batch, kind, b"multipart/", match.BEGINS, bodies & ~found, fold=True)
+    found = match.compare_field(batch, CONTENT_TYPE, b"application/sdp", match.BEGINS, bodies, fold=True)
+    parts = match.compare_field(batch, CONTENT_TYPE, b"multipart/", match.BEGINS, bodies & ~found, fold=True)
     if np.count_nonzero(parts):  # rare: SIP-I, or a body with a picture
         found |= _search(work, parts, _SDP_PART.search, *body_spans(work, parts), MAX_MESSAGE)
-    untyped = bodies & ~found & (batch.fields[: batch.n, kind, 1] == 0)
+    untyped = bodies & ~found & (batch.fields[: batch.n, CONTENT_TYPE, 1] == 0)
     found |= match.compare_field(batch, BODY, b"v=0", match.BEGINS, untyped)
     return found
 
