@@ -25,6 +25,8 @@ from hepcat.sinks.spool import Spool
 
 #: Seconds until a full or failing disk is tried again.
 DISK_WAIT: Final = 0.5
+#: Octets moved to the spool at once, about: each write costs a wait for the GIL too.
+MOVE_OCTETS: Final = 2**20
 
 log = structlog.get_logger("hepcat.sink")
 
@@ -206,32 +208,36 @@ class Backlog:
     # -- the thread that spools
 
     def _move(self) -> None:
+        at_once = MOVE_OCTETS
         while True:
             with self._changed:
                 while not self._closed and not self._is_pressed():
                     self._pressed.wait()
                 if self._closed:
                     return
-                block = self._queue.popleft()
+                blocks = [self._queue.popleft()]
+                while self._queue and sum(len(block.data) for block in blocks) < at_once:
+                    blocks.append(self._queue.popleft())
                 self._moving = True
-            moved = self._append(block)
+            moved = self._append(blocks)
+            at_once = MOVE_OCTETS if moved else 0
             with self._changed:
                 self._moving = False
                 if moved:
-                    self._octets -= block.memory
-                    self.tally.spooled += block.records
+                    self._octets -= sum(block.memory for block in blocks)
+                    self.tally.spooled += sum(block.records for block in blocks)
                 else:
-                    self._queue.appendleft(block)
+                    self._queue.extendleft(reversed(blocks))
                 self._changed.notify()
                 if not moved and not self._closed:
                     self._pressed.wait_for(lambda: self._closed, DISK_WAIT)
 
-    def _append(self, block: Block) -> bool:
+    def _append(self, blocks: Sequence[Block]) -> bool:
         assert self._spool is not None
         trouble = ""
         try:
             with self._disk:
-                if not self._spool.append(block):
+                if not self._spool.append(*blocks):
                     trouble = "it has reached its limit"
         except OSError as error:
             trouble = error.strerror or str(error)

@@ -189,7 +189,7 @@ class NetworkSink:
         """Return the counts, one or more entries."""
         own = [path.tally for outlet in self._outlets for path in outlet.paths if hasattr(path, "tally")]
         return [
-            *(outlet.tally for outlet in self._outlets),
+            *(outlet.tally for outlet in self._outlets if outlet.tally.taken),
             *own,
             *(writer.backlog.counts() for writer in self._writers),
         ]

@@ -133,9 +133,12 @@ class Spool:
 
     # -- writing
 
-    def append(self, block: Block) -> bool:
-        """Put a block behind all others; False where the limit is reached. Raises OSError."""
-        octets = _pack(block)
+    def append(self, *blocks: Block) -> bool:
+        """Put blocks behind all others, all of them in one write; False where the limit is reached.
+
+        Raises OSError, with none of them written.
+        """
+        octets = b"".join(_pack(block) for block in blocks)
         if self.octets + len(octets) + _HEAD.size > self.limit:
             return False
         tail = self._tail
@@ -146,7 +149,7 @@ class Spool:
             number = self._files[-1].number + 1 if self._files else _FIRST
             tail = self._tail = self._create(number)
             self._files.append(tail)
-        self._write(tail, octets, block.records)
+        self._write(tail, octets, sum(block.records for block in blocks))
         return True
 
     def prepend(self, blocks: Sequence[Block]) -> bool:
