@@ -2,11 +2,11 @@
 
 import errno
 import mmap
+import os
 
 import pytest
 
-from hepcat.sources import af_packet
-from hepcat.sources.af_packet import Geometry
+from hepcat.sources.packet_socket import Geometry, open_error
 
 
 @pytest.mark.parametrize("ring", [2**16, 2**18, 2**20, 12 * 2**20, 2**28])
@@ -32,8 +32,6 @@ def test_geometry(ring: int, snap_len: int) -> None:
     ],
 )
 def test_errors_say_what_to_do(code: int, words: str) -> None:
-    import os
-
-    error = af_packet._open_error("eth9", OSError(code, os.strerror(code)), Geometry.of(12 * 2**20, 65535))
+    error = open_error("eth9", OSError(code, os.strerror(code)), Geometry.of(12 * 2**20, 65535))
     assert words in str(error)
     assert error.hint

@@ -22,9 +22,7 @@ drops[FRAME_MALFORMED] (0, unless the kernel's headers lie).
 """
 
 import contextlib
-import ctypes
 import errno
-import fcntl
 import mmap
 import os
 import select
@@ -32,7 +30,7 @@ import socket
 import struct
 import time
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import structlog
@@ -42,36 +40,31 @@ from hepcat.errors import HepcatError
 from hepcat.sources.filter_program import Instruction
 from hepcat.sources.filters import Filter, accept_nothing, compile_filter
 from hepcat.sources.frame_source import Window
+from hepcat.sources.packet_socket import (
+    ANY,
+    ETH_P_ALL,
+    FANOUT_HASH,
+    FANOUT_UNIQUE,
+    PACKET_ADD_MEMBERSHIP,
+    PACKET_DROP_MEMBERSHIP,
+    PACKET_FANOUT,
+    PACKET_MR_PROMISC,
+    PACKET_RX_RING,
+    PACKET_STATISTICS,
+    PACKET_VERSION,
+    SOL_PACKET,
+    TPACKET_V3,
+    Geometry,
+    attach,
+    bind_any,
+    is_cooked,
+    open_error,
+)
 from hepcat.wire.columns import Packets
-from hepcat.wire.tpacket import BLOCK_OVERHEAD, PACKET_OVERHEAD, BlockWalker
+from hepcat.wire.tpacket import BlockWalker
 
 log = structlog.get_logger("hepcat.capture")
 
-ANY: Final = "any"
-#: Whether this system has packet sockets.
-AVAILABLE: Final = hasattr(socket, "AF_PACKET")
-
-SOL_PACKET: Final = 263
-PACKET_ADD_MEMBERSHIP: Final = 1
-PACKET_DROP_MEMBERSHIP: Final = 2
-PACKET_RX_RING: Final = 5
-PACKET_STATISTICS: Final = 6
-PACKET_VERSION: Final = 10
-PACKET_FANOUT: Final = 18
-PACKET_MR_PROMISC: Final = 1
-TPACKET_V3: Final = 2
-FANOUT_HASH: Final = 0
-FANOUT_UNIQUE: Final = 0x2000  # PACKET_FANOUT_FLAG_UNIQUEID
-SO_ATTACH_FILTER: Final = 26
-ETH_P_ALL: Final = 3
-SIOCGIFHWADDR: Final = 0x8927  # netdevice(7)
-
-#: Hardware types whose frames begin with an Ethernet header: ARPHRD_ETHER, ARPHRD_LOOPBACK.
-_ETHERNET_TYPES: Final = (1, 772)
-#: Blocks are of this size, or of the next power of two that holds a packet of the snap length.
-_BLOCK: Final = 1 << 18
-_SMALLEST_BLOCK: Final = 1 << 14
-_FEWEST_BLOCKS: Final = 4
 #: Rows of a window; a block of the smallest packets has more, and then makes several windows.
 _ROWS: Final = 2048
 #: Seconds between two attempts to find an interface that has vanished.
@@ -89,46 +82,6 @@ class RingWindow(Window):
 
     block: int = -1
     last: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """Blocks of a ring: octets of one, and how many."""
-
-    block_octets: int
-    blocks: int
-
-    @classmethod
-    def of(cls, ring_octets: int, snap_len: int) -> "Geometry":
-        """Choose blocks that hold any packet, and at least a few of them."""
-        longest = BLOCK_OVERHEAD + PACKET_OVERHEAD + snap_len
-        block = max(_SMALLEST_BLOCK, mmap.PAGESIZE)
-        while block < longest or (block < _BLOCK and block * 2 * 16 <= ring_octets):
-            block *= 2
-        return cls(block, max(_FEWEST_BLOCKS, ring_octets // block))
-
-    @property
-    def octets(self) -> int:
-        """Octets of the ring."""
-        return self.block_octets * self.blocks
-
-
-def link_type(dev: str) -> int:
-    """Return an interface's hardware type (ARPHRD_*). Raises HepcatError where there is no such interface."""
-    octets = dev.encode()
-    if not 0 < len(octets) < 16:
-        raise _no_interface(dev)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            answer = fcntl.ioctl(sock.fileno(), SIOCGIFHWADDR, struct.pack("16s24x", octets))
-        except OSError as error:
-            raise _open_error(dev, error) from None
-    return int(struct.unpack_from("=H", answer, 16)[0])
-
-
-def is_cooked(dev: str) -> bool:
-    """Whether frames of this interface are read behind their link header. Raises HepcatError."""
-    return dev == ANY or link_type(dev) not in _ETHERNET_TYPES
 
 
 class RingSource:
@@ -226,7 +179,7 @@ class RingSource:
         """Take no more packets; what the ring holds is still handed out. `ended` is set when that is done."""
         self._filter = accept_nothing()
         if self._walker is not None:
-            _attach(self._sock, self._filter)
+            attach(self._sock, self._filter)
         # The block that is being filled is handed over at the latest when its time is up.
         self._finish_at = time.monotonic() + 2 * self._timeout_ms / 1000 + 0.01
 
@@ -238,7 +191,7 @@ class RingSource:
         """Put another filter in the place of this one; not a packet is seen without either."""
         self._filter = _for_socket(filter, self.cooked, snap_len)
         if self._walker is not None:
-            _attach(self._sock, self._filter)
+            attach(self._sock, self._filter)
 
     # ---- socket and ring
 
@@ -247,12 +200,12 @@ class RingSource:
         try:
             self._sock = self._make_socket()
         except OSError as error:
-            raise _open_error(self.name, error) from None
+            raise open_error(self.name, error) from None
         try:
             self._start()
         except OSError as error:
             self._sock.close()
-            raise _open_error(self.name, error, self._geometry) from None
+            raise open_error(self.name, error, self._geometry) from None
         except BaseException:
             self._sock.close()
             raise
@@ -272,7 +225,7 @@ class RingSource:
         sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
         # In a group, the socket must be bound before it may join; until then the group's packets are not
         # its own, and it takes none.
-        _attach(sock, self._filter if self.group is None else accept_nothing())
+        attach(sock, self._filter if self.group is None else accept_nothing())
         frame = 2048
         request = (shape.block_octets, shape.blocks, frame, shape.octets // frame, self._timeout_ms, 0, 0)
         sock.setsockopt(SOL_PACKET, PACKET_RX_RING, struct.pack("=7I", *request))
@@ -287,7 +240,7 @@ class RingSource:
         self._bind()
         if self.group is not None:
             self._join()
-            _attach(sock, self._filter)
+            attach(sock, self._filter)
         self._poll = select.poll()
         self._poll.register(sock.fileno(), select.POLLIN | select.POLLERR)
 
@@ -295,7 +248,7 @@ class RingSource:
         """Bind to the interface; from here on packets come."""
         if self.name == ANY:
             self._index = 0
-            _bind_any(self._sock)
+            bind_any(self._sock)
             return
         self._index = socket.if_nametoindex(self.name)
         if self._promisc:
@@ -323,7 +276,7 @@ class RingSource:
             with contextlib.suppress(OSError):
                 self._membership(PACKET_DROP_MEMBERSHIP)
         with contextlib.suppress(OSError):
-            _attach(self._sock, accept_nothing())
+            attach(self._sock, accept_nothing())
         self._sock.close()
         self._walker = None
         self._ring = np.empty(0, dtype=np.uint8)
@@ -484,47 +437,3 @@ def _for_socket(filter: Filter | None, cooked: bool, snap_len: int) -> tuple[Ins
             filter.expression, filter.link, filter.pass_fragments, snap_len, where=filter.where
         )
     return filter.for_link("cooked" if cooked else "ethernet").instructions
-
-
-def _attach(sock: socket.socket, program: tuple[Instruction, ...]) -> None:
-    """Attach a filter in the place of any before it (struct sock_fprog: a count and a pointer)."""
-    octets = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
-    buffer = ctypes.create_string_buffer(octets)
-    sock.setsockopt(
-        socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(program), ctypes.addressof(buffer))
-    )
-
-
-def _bind_any(sock: socket.socket) -> None:
-    """Bind to every interface, those to come too (ifindex 0, which Python's bind has no word for)."""
-    address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(ETH_P_ALL), 0, 0, 0, 0, b"")
-    libc: Any = ctypes.CDLL(None, use_errno=True)
-    if libc.bind(sock.fileno(), address, len(address)) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-
-
-def _no_interface(dev: str) -> HepcatError:
-    there = ", ".join(sorted(name for _, name in socket.if_nameindex()))
-    return HepcatError(f"there is no interface {dev or '(empty)'}", f'There are: {there}; or "any".')
-
-
-def _open_error(dev: str, error: OSError, shape: Geometry | None = None) -> HepcatError:
-    """What to tell of a failure to open, and what to do."""
-    if error.errno == errno.ENODEV:
-        return _no_interface(dev)
-    if error.errno in (errno.EPERM, errno.EACCES):
-        return HepcatError(
-            f"no right to capture on {dev}",
-            "Start as root (with `user` set, it becomes that user at once), or give the right: "
-            "AmbientCapabilities=CAP_NET_RAW in the systemd unit.",
-        )
-    if error.errno == errno.ENOMEM and shape is not None:
-        return HepcatError(
-            f"no memory for a ring of {shape.octets >> 20} MiB on {dev}", "Set a smaller ring_buffer."
-        )
-    if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
-        return HepcatError("this kernel has no packet sockets", "Load them: modprobe af_packet.")
-    return HepcatError(
-        f"cannot capture on {dev}: {error.strerror or error}", f"`hepcat doctor --dev {dev}` looks why."
-    )
