@@ -73,8 +73,7 @@ def run_agent(
         door = HttpDoor(settings.http.listen, agent)
     if not options.files:
         agent.open()
-    if settings.user is not None:
-        privileges.become(settings.user)
+    privileges.settle(settings.user)
     if door is not None:
         door.start()
     try:
