@@ -1,5 +1,7 @@
 """recvmmsg and sendmmsg on loopback: what is sent arrives whole, in order, and is accounted for."""
 
+import ctypes
+import errno
 import socket
 from collections.abc import Iterator
 
@@ -115,3 +117,36 @@ def test_offsets_outside_are_refused(
 def test_a_slot_outside_is_refused(pair: tuple[socket.socket, socket.socket]) -> None:
     with pytest.raises(ValueError, match="slot"):
         mmsg.Receiver(pair[0], slots=2).receive(start_slot=2)
+
+
+def test_a_sender_tells_what_the_kernel_took_and_where_it_stopped():
+    """Nobody listens: each datagram's refusal stops the kernel at the next one, but all are sent."""
+    with socket.socket(type=socket.SOCK_DGRAM) as nobody, socket.socket(type=socket.SOCK_DGRAM) as sock:
+        nobody.bind(("127.0.0.1", 0))
+        sock.connect(nobody.getsockname())
+        nobody.close()
+        sender = mmsg.Sender(sock)
+        assert sender.send(np.zeros(50, dtype=np.uint8), np.arange(51), 0, 50) == 50
+        assert sender.done == 50
+        assert sender.stops + sender.icmp_errors == 49
+        sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        with pytest.raises(OSError, match="long"):
+            sender.send(np.zeros(70_002, dtype=np.uint8), np.array([0, 1, 2, 70_002]), 0, 3)
+        assert sender.done == 2
+
+
+def test_an_error_that_stays_ends_the_sending():
+    """No route, or a firewall that always refuses: not a loop without end."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.connect(("127.0.0.1", 9))
+        sender = mmsg.Sender(sock)
+
+        def refuse(*_):
+            ctypes.set_errno(errno.ENETUNREACH)
+            return -1
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("hepcat.mmsg._sendmmsg", refuse)
+            with pytest.raises(OSError, match="unreachable"):
+                sender.send(np.zeros(5, dtype=np.uint8), np.arange(6), 0, 5)
+        assert sender.done == 0

@@ -1,5 +1,7 @@
 """HEP over UDP: what arrives is what was taken, in each version, and what a target that is away costs."""
 
+import socket
+import threading
 import time
 
 import numpy as np
@@ -8,9 +10,11 @@ import pytest
 from hepcat.batch.edits import Edits, Patch
 from hepcat.errors import HepcatError
 from hepcat.sinks.network import choose
+from hepcat.wire.sip import index_sip
 from tests.lake.make import NOON, build
+from tests.serve.peers import recorded
 from tests.sinks.peers import Udp, balanced, decode, numbered, rows, sink
-from tests.support import free_port
+from tests.support import free_port, wait_for
 
 
 @pytest.fixture
@@ -213,6 +217,54 @@ def test_a_name_is_looked_up(peer):
     out = sent(sink(f"udp://localhost:{peer.port}", bind="127.0.0.1"), numbered(0, 5))
     assert len(peer.take(5)) == 5
     out.stop(1)
+
+
+def test_a_name_that_is_unknown_at_first(peer, monkeypatch):
+    monkeypatch.setattr("hepcat.sinks.udp_path.PROBE_SECONDS", 0.05)
+    real, known = socket.getaddrinfo, threading.Event()
+
+    def look_up(host, *arguments, **options):
+        if host != "collector.example":
+            return real(host, *arguments, **options)
+        if not known.is_set():
+            raise socket.gaierror(-2, "Name or service not known")
+        return real("127.0.0.1", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    out = sent(sink(f"udp://collector.example:{peer.port}"), numbered(0, 5))
+    assert balanced(out)["SINK_FAILED"] == 5
+    known.set()
+    wait_for(lambda: out._targets[0].address, 5, "the name is known")
+    out.open_outlet().send(numbered(0, 5), rows(numbered(0, 5)))
+    assert len(peer.take(5)) == 5
+    out.stop(1)
+
+
+def test_ipv6():
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.bind(("::1", 0))
+        sock.settimeout(5)
+        out = sent(sink(f"udp://[::1]:{sock.getsockname()[1]}"), numbered(0, 1))
+        assert decode([sock.recv(65536)]).n == 1
+        out.stop(1)
+
+
+@pytest.mark.parametrize("name", ["siptrace-hep3-corr-auth-log.bin", "siptrace-hep2.bin"])
+def test_what_a_real_proxy_sent_is_the_same_behind_a_relay(peer, name):
+    datagrams = recorded(name)
+    if not datagrams:
+        pytest.skip("the recorded HEP is not here (HEPCAT_SHARED)")
+    before = decode(datagrams)
+    index_sip(before)
+    sent(sink(peer.url), before).stop(1)
+    after = decode(peer.take(before.n))
+    index_sip(after)
+    assert after.n == before.n
+    for column in ("ts", "family", "src_port", "dst_port", "hep_type", "node_id", "status"):
+        assert getattr(after, column)[: after.n].tolist() == getattr(before, column)[: before.n].tolist()
+    for i in range(before.n):
+        for field in ("payload", "correlation_id", "call_id"):
+            assert after.text(i, field) == before.text(i, field)
 
 
 def test_workers_have_sockets_of_their_own(peer):
