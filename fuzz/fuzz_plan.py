@@ -27,7 +27,7 @@ import numpy as np  # noqa: E402
 import hepcat  # noqa: E402, F401 - installs the finder of plain kernels
 
 with atheris.instrument_imports(include=["hepcat.plans"]):
-    from hepcat.plans import match, rewrite
+    from hepcat.plans import header_edit, match, rewrite
     from hepcat.plans.compiler import compile_plan
     from hepcat.plans.errors import PlanError
     from hepcat.plans.plan import Environment
@@ -88,20 +88,23 @@ def extension(name: str) -> ModuleType | None:
     return module
 
 
-def fast_rewrite() -> ModuleType | None:
-    """Load the compiled rewriting kernel beside the plain one; it calls the compiled matching kernel."""
-    plain = sys.modules["hepcat.plans.match"]
-    compiled = extension("match")
-    if compiled is None:
-        return None
-    sys.modules["hepcat.plans.match"] = compiled
+def fast_kernels() -> tuple[Any, Any]:
+    """Load the compiled kernels that rewrite messages beside the plain ones, with those that they call."""
+    names = ("match", "pseudonyms", "header_edit", "rewrite")
+    plain = {name: sys.modules[f"hepcat.plans.{name}"] for name in names}
+    loaded: dict[str, Any] = {}
     try:
-        return extension("rewrite")
+        for name in names:
+            module = extension(name)
+            if module is None:
+                return plain["header_edit"], plain["rewrite"]
+            loaded[name] = sys.modules[f"hepcat.plans.{name}"] = module
     finally:
-        sys.modules["hepcat.plans.match"] = plain
+        sys.modules.update({f"hepcat.plans.{name}": module for name, module in plain.items()})
+    return loaded["header_edit"], loaded["rewrite"]
 
 
-FAST = fast_rewrite()
+FAST_EDIT, FAST_REWRITE = fast_kernels()
 
 
 class Target:
@@ -147,7 +150,7 @@ def rewrite_message(octets: bytes) -> None:
     spans = (np.array([0]), np.array([len(octets)]), np.ones(1, dtype=np.bool_))
     for what in (1, 2, 4, 7):
         after = [before.copy() for _ in range(2)]
-        for module, data in zip((rewrite, FAST or rewrite), after, strict=True):
+        for module, data in zip((rewrite, FAST_REWRITE), after, strict=True):
             module.scramble_messages(data, *spans, what, KEY)
         assert (after[0] == after[1]).all()
         ends = (before == 10) | (before == 13)
@@ -157,12 +160,12 @@ def rewrite_message(octets: bytes) -> None:
             assert second.flags[0] & 3 == first.flags[0] & 3
     for line in (b"", b"X-New: value\r\n"):
         name = "x-new" if line else "via"
-        found = [m.edit_headers(before, *spans, name, "v", line) for m in (rewrite, FAST or rewrite)]
+        found = [m.edit_headers(before, *spans, name, "v", line) for m in (header_edit, FAST_EDIT)]
         pieces = [out[at[0] : at[0] + size[0]].tobytes() if at[0] >= 0 else None for out, at, size in found]
         assert pieces[0] == pieces[1]
         if pieces[0] is not None and not line:
             again = np.frombuffer(pieces[0], dtype=np.uint8)
-            _, at, _ = rewrite.edit_headers(
+            _, at, _ = header_edit.edit_headers(
                 again, np.array([0]), np.array([len(again)]), spans[2], name, "v", b""
             )
             assert at[0] < 0, "it was taken out already"

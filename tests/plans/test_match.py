@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hepcat.batch.edits import Patch
 from hepcat.batch.schema import FIELD_INDEX
-from hepcat.plans import match
+from hepcat.plans import match, tables
 from hepcat.plans.ast import Argument, Position
 from hepcat.plans.function import Context
 from hepcat.plans.values import addresses
@@ -199,7 +199,7 @@ def test_find_headers_in_anything(octets: bytes) -> None:
 
 
 def test_seen_remembers_for_a_window() -> None:
-    seen = match.Seen(64)
+    seen = tables.Seen(64)
     every = np.ones(1, dtype=np.bool_)
 
     def new(value: int, ts: int) -> bool:
@@ -212,7 +212,7 @@ def test_seen_remembers_for_a_window() -> None:
 
 
 def test_a_flood_only_makes_it_forget() -> None:
-    seen = match.Seen(16)
+    seen = tables.Seen(16)
     value = np.arange(1, 400, dtype=np.uint64)
     out = seen.new_ones(value, np.arange(len(value)), 1000, np.ones(len(value), dtype=np.bool_))
     assert out.all(), "what is new is never held back"
@@ -220,7 +220,7 @@ def test_a_flood_only_makes_it_forget() -> None:
 
 
 def test_buckets_let_through_the_rate_and_one_second_at_once() -> None:
-    buckets = match.Buckets(10.0)
+    buckets = tables.Buckets(10.0)
     ts = np.arange(0, 10_000_000, 10_000)  # 100 a second for 10 seconds
     keys = np.zeros(len(ts), dtype=np.uint64)
     out = buckets.take(keys, ts, np.ones(len(ts), dtype=np.bool_))
@@ -231,7 +231,7 @@ def test_buckets_let_through_the_rate_and_one_second_at_once() -> None:
 
 
 def test_buckets_are_apart_and_slow_rates_work() -> None:
-    buckets = match.Buckets(0.5)
+    buckets = tables.Buckets(0.5)
     keys = np.array([1, 2, 1, 1, 2, 1], dtype=np.uint64)
     ts = np.array([0, 0, 1_000_000, 2_000_001, 2_000_001, 1_000_000])
     out = buckets.take(keys, ts, np.ones(6, dtype=np.bool_))
@@ -239,7 +239,7 @@ def test_buckets_are_apart_and_slow_rates_work() -> None:
 
 
 def test_buckets_of_a_flood_of_keys_stay_bounded() -> None:
-    buckets = match.Buckets(1.0, 16)
+    buckets = tables.Buckets(1.0, 16)
     keys = np.arange(1000, dtype=np.uint64)
     assert buckets.take(keys, np.zeros(1000, dtype=np.int64), np.ones(1000, dtype=np.bool_)).all()
     assert len(buckets.keys) == 16

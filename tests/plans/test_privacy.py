@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hepcat.batch.layout import Batch
 from hepcat.batch.schema import FIELDS
-from hepcat.plans import rewrite
+from hepcat.plans import header_edit, pseudonyms, rewrite
 from hepcat.sources.pcap_file import read_batches
 from tests.plans.support import SDP, bench, sip
 from tests.support import SHARED
@@ -41,7 +41,7 @@ def line(text: str, what: int = EVERYTHING) -> str:
 def address(text: str, key: bytes = KEY) -> str:
     """The pseudonym of a binary address."""
     column = np.frombuffer(octets_of(text), dtype=np.uint8).reshape(1, 16).copy()
-    rewrite.scramble_columns(column, np.ones(1, dtype=np.bool_), key)
+    pseudonyms.scramble_columns(column, np.ones(1, dtype=np.bool_), key)
     found = ipaddress.IPv6Address(column.tobytes())
     return str(found.ipv4_mapped or found)
 
@@ -432,11 +432,11 @@ def test_any_octets_are_survived(octets: bytes) -> None:
     assert len(scrambled(message)) == len(message)
     data = np.frombuffer(message, dtype=np.uint8)
     spans = (np.array([0]), np.array([len(message)]), np.ones(1, dtype=np.bool_))
-    out, at, size = rewrite.edit_headers(data, *spans, "x", "", b"")
+    out, at, size = header_edit.edit_headers(data, *spans, "x", "", b"")
     if at[0] >= 0:
         assert b"X: 1" in message
         assert size[0] < len(message)
-    out, at, size = rewrite.edit_headers(data, *spans, "x", "", b"X: new\r\n")
+    out, at, size = header_edit.edit_headers(data, *spans, "x", "", b"X: new\r\n")
     assert at[0] < 0 or b"X: new\r\n" in out[at[0] : at[0] + size[0]].tobytes()
 
 

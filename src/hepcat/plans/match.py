@@ -3,10 +3,6 @@
 In: a batch's columns, a mask of the rows to look at (bool), and what to compare with. Out: a new bool
 mask, true only within the given one; or hashes of slices. What can go wrong: IndexError for a slice
 outside the buffer (a bug of ours); hostile octets only ever make a mask true or false.
-
-`Seen` and `Buckets` remember over batches. Both are tables of a fixed size that forget the oldest entry
-when they are full: a flood can make them forget, so that a copy or a message over its limit passes, but
-never makes them take more memory or hold back what is new.
 """
 
 import sys
@@ -33,8 +29,6 @@ if not cython.compiled:
 #: Odd constants that spread bits (the fractions of the golden ratio and of the square root of 3).
 SPREAD = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
 MIX = cython.declare(cython.ulonglong, 0xBB67AE8584CAA73B)
-#: Places of a table that are looked at for one key.
-PROBES = cython.declare(cython.int, 8)
 #: Header lines that are looked at in one message; the SIP index has the same bound.
 MAX_LINES = cython.declare(cython.int, 1024)
 
@@ -430,148 +424,3 @@ def find_headers(
             _view(out_size),
         )
     return out_at, out_size
-
-
-# ---- what came before
-
-
-def _new_ones(
-    value: Any, ts: Any, window: cython.longlong, mask: Any, seen: Any, seen_at: Any, out: Any
-) -> cython.int:
-    """Mark the rows whose value was not seen within the window, and remember them."""
-    row: cython.Py_ssize_t
-    slot: cython.Py_ssize_t
-    oldest: cython.Py_ssize_t
-    known: cython.Py_ssize_t
-    probe: cython.int
-    places: cython.Py_ssize_t = seen.shape[0] - 1
-    with cython.nogil:
-        for row in range(mask.shape[0]):
-            out[row] = 0
-            if mask[row] == 0:
-                continue
-            slot = cython.cast(cython.Py_ssize_t, value[row] & cython.cast(cython.ulonglong, places))
-            oldest = slot
-            known = -1
-            for probe in range(PROBES):  # noqa: B007
-                if seen[slot] == value[row]:
-                    known = slot
-                    break
-                if seen_at[slot] < seen_at[oldest]:
-                    oldest = slot
-                slot = (slot + 1) & places
-            if known >= 0 and -window <= ts[row] - seen_at[known] <= window:
-                continue  # a copy; the window counts from the first one, so it does not move on
-            if known < 0:
-                known = oldest
-            seen[known] = value[row]
-            seen_at[known] = ts[row]
-            out[row] = 1
-    return 0
-
-
-class Seen:
-    """Hashes of records and when they were first seen. Not for two threads at once."""
-
-    def __init__(self, places: int = 1 << 17) -> None:
-        """Make a table; `places` is a power of two. It takes 16 octets a place."""
-        self.value = np.zeros(places, dtype=np.uint64)
-        self.at = np.full(places, -(1 << 62), dtype=np.int64)
-
-    def new_ones(self, value: Array, ts: Array, window: int, mask: Mask) -> Mask:
-        """Return where a value was not seen in the `window` microseconds before.
-
-        value: (n,) uint64. ts: (n,) int64, capture time. Rows are taken in order.
-        """
-        out = np.empty(len(mask), dtype=np.bool_)
-        if len(mask):
-            _new_ones(
-                _view(value), _view(ts), window, _view(mask), _view(self.value), _view(self.at), _view(out)
-            )
-        return out
-
-
-def _bucket(
-    value: cython.ulonglong,
-    keys: Any,
-    tokens: Any,
-    last: Any,
-    burst: cython.double,
-    now: cython.longlong,
-) -> cython.Py_ssize_t:
-    """Find the bucket of a key; a new key takes the place of the one that was used longest ago."""
-    places: cython.Py_ssize_t = keys.shape[0] - 1
-    slot: cython.Py_ssize_t = cython.cast(cython.Py_ssize_t, value & cython.cast(cython.ulonglong, places))
-    oldest: cython.Py_ssize_t = slot
-    probe: cython.int
-    for probe in range(PROBES if places + 1 >= PROBES else 1):  # noqa: B007
-        if keys[slot] == value and last[slot] >= 0:
-            return slot
-        if last[slot] < last[oldest]:
-            oldest = slot
-        slot = (slot + 1) & places
-    keys[oldest] = value
-    tokens[oldest] = burst
-    last[oldest] = now
-    return oldest
-
-
-def _take(
-    value: Any,
-    ts: Any,
-    rate: cython.double,
-    burst: cython.double,
-    mask: Any,
-    keys: Any,
-    tokens: Any,
-    last: Any,
-    out: Any,
-) -> cython.int:
-    """Take a token for each row, where its bucket has one."""
-    row: cython.Py_ssize_t
-    slot: cython.Py_ssize_t
-    with cython.nogil:
-        for row in range(mask.shape[0]):
-            out[row] = 0
-            if mask[row] == 0:
-                continue
-            slot = _bucket(value[row], keys, tokens, last, burst, ts[row])
-            if ts[row] > last[slot]:
-                tokens[slot] = min(burst, tokens[slot] + (ts[row] - last[slot]) * rate)
-                last[slot] = ts[row]
-            if tokens[slot] >= 1.0:
-                tokens[slot] -= 1.0
-                out[row] = 1
-    return 0
-
-
-class Buckets:
-    """Token buckets by key. Not for two threads at once."""
-
-    def __init__(self, per_second: float, places: int = 1 << 14) -> None:
-        """per_second: tokens that flow in; a bucket holds those of one second, one at least."""
-        self.rate = per_second / 1e6
-        self.burst = max(per_second, 1.0)
-        self.keys = np.zeros(places, dtype=np.uint64)
-        self.tokens = np.zeros(places, dtype=np.float64)
-        self.last = np.full(places, -1, dtype=np.int64)
-
-    def take(self, value: Array, ts: Array, mask: Mask) -> Mask:
-        """Return where the bucket of a key had a token left.
-
-        value: (n,) uint64. ts: (n,) int64, microseconds. Time that goes backwards adds nothing.
-        """
-        out = np.empty(len(mask), dtype=np.bool_)
-        if len(mask):
-            _take(
-                _view(value),
-                _view(ts),
-                self.rate,
-                self.burst,
-                _view(mask),
-                _view(self.keys),
-                _view(self.tokens),
-                _view(self.last),
-                _view(out),
-            )
-        return out

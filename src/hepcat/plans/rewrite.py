@@ -1,14 +1,9 @@
-"""Kernel: SIP messages with other headers, or with pseudonyms for numbers, names, addresses and SDP.
+"""Kernel: SIP messages with pseudonyms for numbers, names, addresses and SDP.
 
-In: octets of messages and the rows to change. Out: new octets; for pseudonyms the same octets, written
-over, for a pseudonym is as long as what it stands for: Content-Length, offsets and the syntax stay right.
-What can go wrong: nothing; whatever does not look like a message, a URI or an address stays as it is.
-
-A pseudonym is drawn from SipHash-2-4 under a secret key (128 bits), so that it is the same for the same
-value everywhere and at all times under one key, and cannot be turned back without it. A digit becomes a
-digit and a letter a letter of the same case; an octet of an IPv4 address keeps its number of digits, a
-group of an IPv6 address its number of hexadecimal digits, so that text and binary addresses agree. The
-names of hosts are left alone, and so are anonymous, 0.0.0.0, ::, and loopback addresses.
+In: octets of messages, which are written over, and the rows to change. Out: the same octets: a pseudonym is
+as long as what it stands for (pseudonyms.py), so that Content-Length, offsets and the syntax stay right. What
+can go wrong: nothing; whatever does not look like a message, a URI or an address stays as it is. The names
+of hosts are left alone. Every step goes forward: no message takes more than a time in proportion to it.
 """
 
 from typing import Any, Final
@@ -17,8 +12,12 @@ import cython
 import numpy as np
 import numpy.typing as npt
 
+from hepcat.plans.pseudonyms import halves, octets_view, view
+
 if not cython.compiled:  # compiled, rewrite.pxd cimports them
     from hepcat.plans.match import _find, _named
+    from hepcat.plans.octets import is_alnum, is_digit
+    from hepcat.plans.pseudonyms import Pseudonyms
 
 Array = npt.NDArray[Any]
 
@@ -30,20 +29,9 @@ SDP: Final = 4
 _NUMBERS = cython.declare(cython.int, 1)
 _ADDRESSES = cython.declare(cython.int, 2)
 _SDP = cython.declare(cython.int, 4)
-ALL = cython.declare(cython.ulonglong, 0xFFFFFFFFFFFFFFFF)
-GOLDEN = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
-#: Constants of SipHash, and of splitmix64.
-SIP0 = cython.declare(cython.ulonglong, 0x736F6D6570736575)
-SIP1 = cython.declare(cython.ulonglong, 0x646F72616E646F6D)
-SIP2 = cython.declare(cython.ulonglong, 0x6C7967656E657261)
-SIP3 = cython.declare(cython.ulonglong, 0x7465646279746573)
-DRAW0 = cython.declare(cython.ulonglong, 0xBF58476D1CE4E5B9)
-DRAW1 = cython.declare(cython.ulonglong, 0x94D049BB133111EB)
 #: The longest URI that is looked at; one that is longer is no address of a person.
 MAX_URI = cython.declare(cython.Py_ssize_t, 2048)
 
-#: Users that are no names (RFC 3323 section 4.1.1.3, and what gateways write).
-KEPT: Final = b"anonymous\0unavailable\0unknown\0restricted\0"
 #: Headers with an address in front of which a display name may stand; then those that are text.
 ADDRESS_HEADERS: Final = (
     b"from f to t contact m p-asserted-identity p-preferred-identity remote-party-id diversion referred-by b "
@@ -61,147 +49,14 @@ _SECRETS_FROM = cython.declare(cython.Py_ssize_t, len(ADDRESS_HEADERS) + len(TEX
 _ALL_NAMES = cython.declare(cython.Py_ssize_t, len(_NAMES))
 
 
-def _view(array: Array) -> Any:
-    """Return what the loops index: the array, or uncompiled a view that gives plain integers."""
-    array = np.ascontiguousarray(array)
-    if array.dtype == np.bool_:
-        array = array.view(np.uint8)
-    return array if cython.compiled else memoryview(array)  # type: ignore[arg-type]
-
-
-def _octets(text: bytes) -> Any:
-    return _view(np.frombuffer(text, dtype=np.uint8))
-
-
-# ---- headers
-
-
-class HeaderEditor:
-    """One run over messages: takes out a header, or sets it."""
-
-    def __init__(self, data: Any, name: Any, compact: Any, line: Any, out: Any) -> None:
-        self.data = data
-        self.name = name
-        self.compact = compact
-        self.line = line
-        self.out = out
-        self.used = 0
-        self.placed = self.found = False
-
-    def run(self, at: Any, size: Any, mask: Any, out_at: Any, out_size: Any) -> cython.int:
-        """Edit the messages; out_at stays -1 where a message has nothing to edit."""
-        row: cython.Py_ssize_t
-        before: cython.Py_ssize_t
-        lo: cython.Py_ssize_t
-        with cython.nogil:
-            for row in range(mask.shape[0]):
-                if mask[row] == 0:
-                    continue
-                before = self.used
-                lo = cython.cast(cython.Py_ssize_t, at[row])
-                self.edit(lo, lo + cython.cast(cython.Py_ssize_t, size[row]))
-                if self.found or self.placed:
-                    out_at[row] = before
-                    out_size[row] = self.used - before
-                else:
-                    self.used = before
-        return 0
-
-    def copy(self, source: Any, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.int:
-        """Append octets, after checking both ranges."""
-        if hi <= lo:
-            return 0
-        if lo < 0 or hi > source.shape[0] or self.used + (hi - lo) > self.out.shape[0]:
-            with cython.gil:
-                raise IndexError("slice outside its buffer")
-        if cython.compiled:
-            memcpy(  # type: ignore[name-defined]  # noqa: F821 (rewrite.pxd)
-                cython.address(self.out[self.used]),
-                cython.address(source[lo]),
-                cython.cast(cython.size_t, hi - lo),
-            )
-        else:
-            self.out[self.used : self.used + hi - lo] = bytes(source[lo:hi])
-        self.used += hi - lo
-        return 0
-
-    def edit(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.int:
-        """Copy a message without the header; the new line goes where it stood first, else at the end."""
-        pos: cython.Py_ssize_t = min(_find(self.data, 10, lo, hi) + 1, hi)  # behind the start line
-        end: cython.Py_ssize_t
-        named: cython.bint
-        self.placed = self.found = False
-        self.copy(self.data, lo, pos)
-        while pos < hi:
-            end = min(_find(self.data, 10, pos, hi) + 1, hi)
-            if self.data[pos] == 10 or (self.data[pos] == 13 and end == pos + 2):
-                if not self.placed and self.line.shape[0] > 0:
-                    self.copy(self.line, 0, self.line.shape[0])
-                    self.placed = True
-                self.copy(self.data, pos, hi)
-                return 0
-            while end < hi and (self.data[end] == 32 or self.data[end] == 9):  # folded lines
-                end = min(_find(self.data, 10, end, hi) + 1, hi)
-            named = _named(self.data, pos, end, self.name) > 0
-            if not named:
-                named = _named(self.data, pos, end, self.compact) > 0
-            if not named:
-                self.copy(self.data, pos, end)
-            else:
-                self.found = True
-                if not self.placed and self.line.shape[0] > 0:
-                    self.copy(self.line, 0, self.line.shape[0])
-                    self.placed = True
-            pos = end
-        return 0
-
-
-def edit_headers(
-    data: Array, at: Array, size: Array, mask: Array, name: str, compact: str, line: bytes
-) -> tuple[Array, Array, Array]:
-    """Take a header out of messages, every line of it; or, with `line` (its CRLF included), set it.
-
-    data[at:at + size]: messages, int64. name, compact: the header's long and one-letter form. Returns
-    (octets, offset, length); offset -1 where nothing changed: the header was not there to be taken out, or
-    the message's headers do not end.
-    """
-    out_at = np.full(len(mask), -1, dtype=np.int64)
-    out_size = np.zeros(len(mask), dtype=np.int64)
-    count = int(np.count_nonzero(mask))
-    if not count:
-        return np.empty(0, dtype=np.uint8), out_at, out_size
-    out = np.empty(int(size[mask].sum()) + count * len(line), dtype=np.uint8)
-    editor = HeaderEditor(
-        _view(data),
-        _octets(name.lower().encode()),
-        _octets(compact.lower().encode()),
-        _octets(line),
-        _view(out),
-    )
-    editor.run(_view(at), _view(size), _view(mask), _view(out_at), _view(out_size))
-    return out, out_at, out_size
-
-
-# ---- pseudonyms
-
-
-class Scrambler:
+class Scrambler(Pseudonyms):
     """One run over messages, which are written over."""
 
     def __init__(self, data: Any, key0: int, key1: int) -> None:
-        self.data = data
-        self.key0 = key0
-        self.key1 = key1
-        self.v0 = self.v1 = self.v2 = self.v3 = self.state = 0
-        self.kept = _octets(KEPT)
-        self.names = _octets(b"".join(_NAMES))
-        self.name_at = _view(np.cumsum([0, *(len(name) for name in _NAMES)]).astype(np.int64))
-        self.username = _octets(b"username")
-        self.group_at = _view(np.zeros(10, dtype=np.int64))
-        self.group_digits = _view(np.zeros(10, dtype=np.int64))
-        self.group_value = _view(np.zeros(10, dtype=np.int64))
-        self.octets = _view(np.zeros(16, dtype=np.uint8))
-        self.after = 0
+        super().__init__(data, key0, key1)
+        self.names = octets_view(b"".join(_NAMES))
+        self.name_at = view(np.cumsum([0, *(len(name) for name in _NAMES)]).astype(np.int64))
+        self.username = octets_view(b"username")
         self.loose = False  # quotes of this header do not pair when escapes are minded
 
     def run(self, at: Any, size: Any, mask: Any, what: cython.int) -> cython.int:
@@ -213,43 +68,6 @@ class Scrambler:
                 if mask[row] and size[row] > 0:
                     lo = cython.cast(cython.Py_ssize_t, at[row])
                     self.message(lo, lo + cython.cast(cython.Py_ssize_t, size[row]), what)
-        return 0
-
-    def run_text(self, at: Any, size: Any, mask: Any) -> cython.int:
-        """Write over the addresses in any text."""
-        row: cython.Py_ssize_t
-        lo: cython.Py_ssize_t
-        with cython.nogil:
-            for row in range(mask.shape[0]):
-                if mask[row] and size[row] > 0:
-                    lo = cython.cast(cython.Py_ssize_t, at[row])
-                    self.addresses(lo, lo + cython.cast(cython.Py_ssize_t, size[row]))
-        return 0
-
-    def run_columns(self, address: Any, mask: Any) -> cython.int:
-        """Write over binary addresses, (n, 16), IPv4 as ::ffff:a.b.c.d."""
-        row: cython.Py_ssize_t
-        i: cython.Py_ssize_t
-        mapped: cython.bint
-        with cython.nogil:
-            for row in range(mask.shape[0]):
-                if mask[row] == 0:
-                    continue
-                mapped = address[row, 10] == 0xFF and address[row, 11] == 0xFF
-                for i in range(10):
-                    mapped = mapped and address[row, i] == 0
-                if mapped:
-                    for i in range(4):
-                        self.octets[i] = address[row, 12 + i]
-                    self.new_ipv4()
-                    for i in range(4):
-                        address[row, 12 + i] = self.octets[i]
-                else:
-                    for i in range(16):
-                        self.octets[i] = address[row, i]
-                    self.new_ipv6()
-                    for i in range(16):
-                        address[row, i] = self.octets[i]
         return 0
 
     def message(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t, what: cython.int) -> cython.int:
@@ -274,147 +92,6 @@ class Scrambler:
             if lo + 1 < hi and self.data[lo] == 13 and self.data[lo + 1] == 10:
                 return lo + 2
         return hi
-
-    # ---- SipHash-2-4 (Aumasson and Bernstein, 2012), and draws from it
-
-    def hash_round(self) -> cython.int:
-        self.v0 = (self.v0 + self.v1) & ALL
-        self.v1 = ((self.v1 << 13) | (self.v1 >> 51)) & ALL
-        self.v1 ^= self.v0
-        self.v0 = ((self.v0 << 32) | (self.v0 >> 32)) & ALL
-        self.v2 = (self.v2 + self.v3) & ALL
-        self.v3 = ((self.v3 << 16) | (self.v3 >> 48)) & ALL
-        self.v3 ^= self.v2
-        self.v0 = (self.v0 + self.v3) & ALL
-        self.v3 = ((self.v3 << 21) | (self.v3 >> 43)) & ALL
-        self.v3 ^= self.v0
-        self.v2 = (self.v2 + self.v1) & ALL
-        self.v1 = ((self.v1 << 17) | (self.v1 >> 47)) & ALL
-        self.v1 ^= self.v2
-        self.v2 = ((self.v2 << 32) | (self.v2 >> 32)) & ALL
-        return 0
-
-    def hash_begin(self) -> cython.int:
-        self.v0 = self.key0 ^ SIP0
-        self.v1 = self.key1 ^ SIP1
-        self.v2 = self.key0 ^ SIP2
-        self.v3 = self.key1 ^ SIP3
-        return 0
-
-    def hash_word(self, word: cython.ulonglong) -> cython.int:
-        self.v3 ^= word
-        self.hash_round()
-        self.hash_round()
-        self.v0 ^= word
-        return 0
-
-    def hash_end(self, word: cython.ulonglong) -> cython.int:
-        """Take in the last word, which holds the length, and set `state` that draws come from."""
-        self.hash_word(word)
-        self.v2 ^= 0xFF
-        self.hash_round()
-        self.hash_round()
-        self.hash_round()
-        self.hash_round()
-        self.state = self.v0 ^ self.v1 ^ self.v2 ^ self.v3
-        return 0
-
-    def hash_token(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.int:
-        """Hash the letters and digits of a token, in small letters: +49 30 and 4930 are one number."""
-        word: cython.ulonglong = 0
-        count: cython.ulonglong = 0
-        c: cython.int
-        i: cython.Py_ssize_t
-        self.hash_begin()
-        for i in range(lo, hi):
-            c = self.data[i]
-            if 65 <= c <= 90:
-                c += 32
-            if not self.is_alnum(c) and c < 0x80:
-                continue
-            word |= cython.cast(cython.ulonglong, c) << ((count & 7) * 8)
-            count += 1
-            if count & 7 == 0:
-                self.hash_word(word)
-                word = 0
-        self.hash_end(word | ((count & 0xFF) << 56))
-        return 0
-
-    def hash_octets(self, count: cython.Py_ssize_t) -> cython.int:
-        """Hash octets[:count]; count: a multiple of four."""
-        word: cython.ulonglong = 0
-        i: cython.Py_ssize_t
-        self.hash_begin()
-        for i in range(count):
-            word |= cython.cast(cython.ulonglong, self.octets[i]) << ((i & 7) * 8)
-            if i & 7 == 7:
-                self.hash_word(word)
-                word = 0
-        self.hash_end(word | (cython.cast(cython.ulonglong, count) << 56))
-        return 0
-
-    def draw(self, bound: cython.ulonglong) -> cython.ulonglong:
-        """The next number below bound. (splitmix64: the stream tells nothing of the key)."""
-        self.state = (self.state + GOLDEN) & ALL
-        value: cython.ulonglong = self.state
-        value = ((value ^ (value >> 30)) * DRAW0) & ALL
-        value = ((value ^ (value >> 27)) * DRAW1) & ALL
-        return (value ^ (value >> 31)) % bound
-
-    # ---- tokens
-
-    def is_digit(self, octet: cython.int) -> cython.bint:
-        return 48 <= octet <= 57
-
-    def is_alnum(self, octet: cython.int) -> cython.bint:
-        return 48 <= octet <= 57 or 65 <= octet <= 90 or 97 <= octet <= 122
-
-    def is_kept(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.bint:
-        """Whether a token is one of the words that name nobody."""
-        i: cython.Py_ssize_t = 0
-        k: cython.Py_ssize_t
-        while i < self.kept.shape[0]:
-            k = 0
-            while self.kept[i + k] != 0 and lo + k < hi and (self.data[lo + k] | 0x20) == self.kept[i + k]:
-                k += 1
-            if self.kept[i + k] == 0 and lo + k == hi:
-                return True
-            while self.kept[i] != 0:
-                i += 1
-            i += 1
-        return False
-
-    def scramble(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.int:
-        """Write a pseudonym over a token. Escapes (%2B) and everything but letters and digits stays."""
-        c: cython.int
-        if lo >= hi or self.is_kept(lo, hi):
-            return 0
-        self.hash_token(lo, hi)
-        while lo < hi:
-            c = self.data[lo]
-            if c == 37:  # %
-                lo += 3
-                continue
-            if self.is_digit(c):
-                self.data[lo] = cython.cast(cython.uchar, 48 + self.draw(10))
-            elif c >= 0x80 or 97 <= c <= 122:
-                self.data[lo] = cython.cast(cython.uchar, 97 + self.draw(26))
-            elif 65 <= c <= 90:
-                self.data[lo] = cython.cast(cython.uchar, 65 + self.draw(26))
-            lo += 1
-        return 0
-
-    def digit_runs(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.int:
-        """Write over what looks like a number: three digits and more."""
-        end: cython.Py_ssize_t
-        while lo < hi:
-            end = lo
-            while end < hi and self.is_digit(self.data[end]):
-                end += 1
-            if end - lo >= 3:
-                self.scramble(lo, end)
-            lo = end + 1
-        return 0
 
     # ---- numbers and names
 
@@ -528,7 +205,7 @@ class Scrambler:
         b: cython.int
         c: cython.int
         for size in range(3, 5):
-            if colon - size < lo or (colon - size > lo and self.is_alnum(self.data[colon - size - 1])):
+            if colon - size < lo or (colon - size > lo and is_alnum(self.data[colon - size - 1])):
                 continue
             a = self.data[colon - size] | 0x20
             b = self.data[colon - size + 1] | 0x20
@@ -561,13 +238,9 @@ class Scrambler:
         if user < 0:  # a host alone; some write a number there
             whole = end
             end = at
-            while end < hi and (
-                self.is_digit(self.data[end]) or self.data[end] == 43 or self.data[end] == 45
-            ):
+            while end < hi and (is_digit(self.data[end]) or self.data[end] == 43 or self.data[end] == 45):
                 end += 1
-            if end == hi or not (
-                self.data[end] == 46 or self.data[end] == 91 or self.is_alnum(self.data[end])
-            ):
+            if end == hi or not (self.data[end] == 46 or self.data[end] == 91 or is_alnum(self.data[end])):
                 self.scramble(at, end)
             return whole
         end = at
@@ -650,225 +323,6 @@ class Scrambler:
                     return 0
         return 0
 
-    # ---- addresses
-
-    def addresses(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.int:
-        """Every address that stands as text."""
-        pos: cython.Py_ssize_t = lo
-        c: cython.int
-        before: cython.int
-        while pos < hi:
-            c = self.data[pos]
-            if c != 58 and not self.is_alnum(c):
-                pos += 1
-                continue
-            before = self.data[pos - 1] if pos > lo else 32
-            if self.is_alnum(before):
-                if self.is_digit(before) or not self.is_digit(c):
-                    pos += 1  # within a word
-                    continue
-            elif before != 58 and (c == 58 or self.hex_value(c) >= 0) and self.ipv6(pos, hi):
-                pos = self.after
-                continue
-            if self.is_digit(c):
-                if before == 46 and pos - 1 > lo and self.is_digit(self.data[pos - 2]):
-                    pos += 1
-                    continue
-                if self.ipv4(self.last_octet(pos, hi), hi):
-                    self.put_ipv4()
-                    pos = self.after
-                    continue
-            pos += 1
-        return 0
-
-    def last_octet(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.Py_ssize_t:
-        """Where an address can begin in a run of digits: some hang it behind another number."""
-        end: cython.Py_ssize_t = lo
-        while end < hi and self.is_digit(self.data[end]):
-            end += 1
-        if end - lo <= 3:
-            return lo
-        if (self.data[end - 3] - 48) * 100 + (self.data[end - 2] - 48) * 10 + self.data[end - 1] - 48 <= 255:
-            return end - 3
-        return end - 2
-
-    def ipv4(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.bint:
-        """Read a dotted address into groups and octets; `after` is behind it."""
-        i: cython.Py_ssize_t
-        value: cython.int
-        first: cython.Py_ssize_t
-        for i in range(4):
-            first = lo
-            value = 0
-            while lo < hi and lo - first < 3 and self.is_digit(self.data[lo]):
-                value = value * 10 + self.data[lo] - 48
-                lo += 1
-            if lo == first or value > 255:
-                return False
-            self.group_at[i] = first
-            self.group_digits[i] = lo - first
-            self.octets[i] = cython.cast(cython.uchar, value)
-            if i < 3:
-                if lo >= hi or self.data[lo] != 46:
-                    return False
-                lo += 1
-        if lo < hi and self.is_digit(self.data[lo]):
-            return False
-        if lo + 1 < hi and self.data[lo] == 46 and self.is_digit(self.data[lo + 1]):
-            return False  # 1.2.3.4.5 is a version
-        self.after = lo
-        return True
-
-    def put_ipv4(self) -> cython.int:
-        """Write the pseudonym of octets[:4] over the groups."""
-        i: cython.Py_ssize_t
-        at: cython.Py_ssize_t
-        value: cython.int
-        self.new_ipv4()
-        for i in range(4):
-            value = self.octets[i]
-            at = cython.cast(cython.Py_ssize_t, self.group_at[i] + self.group_digits[i])
-            while at > self.group_at[i]:
-                at -= 1
-                self.data[at] = cython.cast(cython.uchar, 48 + value % 10)
-                value //= 10
-        return 0
-
-    def new_ipv4(self) -> cython.int:
-        """The pseudonym of octets[:4]: each octet keeps its number of digits, the whole stays unicast."""
-        i: cython.Py_ssize_t
-        value: cython.int
-        bound: cython.int
-        if self.octets[0] == 0 or self.octets[0] == 127:
-            return 0
-        self.hash_octets(4)
-        for i in range(4):
-            value = self.octets[i]
-            if value < 10:
-                value = (
-                    cython.cast(cython.int, self.draw(9) + 1)
-                    if i == 0
-                    else cython.cast(cython.int, self.draw(10))
-                )
-            elif value < 100:
-                value = cython.cast(cython.int, self.draw(90)) + 10
-            else:
-                bound = 124 if i == 0 else 156  # below 224: no multicast
-                value = cython.cast(cython.int, self.draw(bound)) + 100
-                if i == 0 and value == 127:
-                    value = 128
-            self.octets[i] = cython.cast(cython.uchar, value)
-        return 0
-
-    def hex_value(self, octet: cython.int) -> cython.int:
-        """The value of a hexadecimal digit, -1 where it is none."""
-        if 48 <= octet <= 57:
-            return octet - 48
-        octet |= 0x20
-        return octet - 87 if 97 <= octet <= 102 else -1
-
-    def ipv6(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.bint:
-        """Read an address (RFC 4291 section 2.2) and write its pseudonym over it; `after` is behind it."""
-        count: cython.Py_ssize_t = 0
-        gap: cython.Py_ssize_t = -1
-        value: cython.int
-        first: cython.Py_ssize_t
-        dotted: cython.bint = False
-        if lo + 1 < hi and self.data[lo] == 58:
-            if self.data[lo + 1] != 58:
-                return False
-            gap = 0
-            lo += 2
-        while count < 8 and lo < hi and self.hex_value(self.data[lo]) >= 0:
-            first = lo
-            value = 0
-            while lo < hi and lo - first < 4 and self.hex_value(self.data[lo]) >= 0:
-                value = value * 16 + self.hex_value(self.data[lo])
-                lo += 1
-            if lo < hi and self.data[lo] == 46 and count > 0 and count <= 6:
-                dotted = True  # the last 32 bits as an IPv4 address
-                lo = first
-                break
-            self.group_at[count] = first
-            self.group_digits[count] = lo - first
-            self.group_value[count] = value
-            count += 1
-            if lo + 1 < hi and self.data[lo] == 58 and self.data[lo + 1] == 58:
-                if gap >= 0:
-                    return False
-                gap = count
-                lo += 2
-            elif lo + 1 < hi and self.data[lo] == 58 and self.hex_value(self.data[lo + 1]) >= 0:
-                lo += 1
-            else:
-                break
-        if dotted:
-            return self.mapped_address(lo, hi, count, gap)
-        if (count != 8 if gap < 0 else count >= 8) or count == 0:
-            return False
-        if lo < hi and (self.is_alnum(self.data[lo]) or self.data[lo] == 58):
-            return False
-        self.after = lo
-        self.put_ipv6(count, gap)
-        return True
-
-    def put_ipv6(self, count: cython.Py_ssize_t, gap: cython.Py_ssize_t) -> cython.int:
-        """Write the pseudonym of the groups over them."""
-        i: cython.Py_ssize_t
-        at: cython.Py_ssize_t
-        place: cython.Py_ssize_t
-        value: cython.int
-        for i in range(16):
-            self.octets[i] = 0
-        for i in range(count):
-            place = i if gap < 0 or i < gap else i + 8 - count
-            self.octets[2 * place] = cython.cast(cython.uchar, self.group_value[i] >> 8)
-            self.octets[2 * place + 1] = cython.cast(cython.uchar, self.group_value[i] & 0xFF)
-        self.new_ipv6()
-        for i in range(count):
-            place = i if gap < 0 or i < gap else i + 8 - count
-            value = (self.octets[2 * place] << 8) | self.octets[2 * place + 1]
-            at = cython.cast(cython.Py_ssize_t, self.group_at[i] + self.group_digits[i])
-            while at > self.group_at[i]:
-                at -= 1
-                self.data[at] = cython.cast(
-                    cython.uchar, 48 + value % 16 if value % 16 < 10 else 87 + value % 16
-                )
-                value //= 16
-        return 0
-
-    def new_ipv6(self) -> cython.int:
-        """The pseudonym of octets: each group keeps its number of digits, and zeros stay zeros."""
-        i: cython.Py_ssize_t
-        value: cython.int
-        low: cython.int
-        rest: cython.int = 0
-        for i in range(15):
-            rest |= self.octets[i]
-        if rest == 0 and self.octets[15] <= 1:  # :: and ::1
-            return 0
-        self.hash_octets(16)
-        for i in range(8):
-            value = (self.octets[2 * i] << 8) | self.octets[2 * i + 1]
-            if value == 0:
-                continue
-            low = 1
-            while low * 16 <= value:
-                low *= 16
-            value = low + cython.cast(cython.int, self.draw(cython.cast(cython.ulonglong, low * 15)))
-            self.octets[2 * i] = cython.cast(cython.uchar, value >> 8)
-            self.octets[2 * i + 1] = cython.cast(cython.uchar, value & 0xFF)
-        return 0
-
-    def mapped_address(
-        self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t, count: cython.Py_ssize_t, gap: cython.Py_ssize_t
-    ) -> cython.bint:
-        """An address whose last 32 bits are dotted: those become what the IPv4 address becomes."""
-        if (count != 6 if gap < 0 else count > 5) or not self.ipv4(lo, hi):
-            return False
-        self.put_ipv4()
-        return True
-
 
 def _named_before(data: Any, end: cython.Py_ssize_t, name: Any) -> cython.bint:
     """Whether the name (small letters) stands right before `end`, in any case."""
@@ -882,25 +336,7 @@ def _named_before(data: Any, end: cython.Py_ssize_t, name: Any) -> cython.bint:
     return True
 
 
-def _scrambler(data: Array, key: bytes) -> Scrambler:
-    if len(key) != 16:
-        raise ValueError("a key of pseudonyms has 16 octets")
-    return Scrambler(_view(data), int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little"))
-
-
 def scramble_messages(data: Array, at: Array, size: Array, mask: Array, what: int, key: bytes) -> None:
     """Write pseudonyms over SIP messages, in place. data: writable uint8; at, size: int64; what: bits."""
     if len(mask) and len(data):
-        _scrambler(data, key).run(_view(at), _view(size), _view(mask), what)
-
-
-def scramble_text(data: Array, at: Array, size: Array, mask: Array, key: bytes) -> None:
-    """Write pseudonyms over the addresses in texts, in place."""
-    if len(mask) and len(data):
-        _scrambler(data, key).run_text(_view(at), _view(size), _view(mask))
-
-
-def scramble_columns(address: Array, mask: Array, key: bytes) -> None:
-    """Write pseudonyms over binary addresses (n, 16), in place."""
-    if len(mask):
-        _scrambler(np.zeros(1, dtype=np.uint8), key).run_columns(_view(address), _view(mask))
+        Scrambler(view(data), *halves(key)).run(view(at), view(size), view(mask), what)

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from hepcat.batch.drops import Drop
-from hepcat.plans import match, values
+from hepcat.plans import match, tables, values
 from hepcat.plans.ast import Call
 from hepcat.plans.function import Context, Function, Parameter
 from hepcat.plans.functions.common import CALL_ID, METHOD, PAYLOAD, call_hash, leave_out, nothing
@@ -75,7 +75,7 @@ class _RateLimit:
     def __init__(self, per_second: float, key: Callable[[Work, Mask, int], Any]) -> None:
         self.key = key
         self.seed = secrets.randbits(64)
-        self.buckets = match.Buckets(per_second, 1 if key is _key_all else 1 << 14)
+        self.buckets = tables.Buckets(per_second, 1 if key is _key_all else 1 << 14)
         self.lock = threading.Lock()
 
     def __call__(self, work: Work, mask: Mask) -> Mask:
@@ -99,7 +99,7 @@ class _Dedup:
     def __init__(self, window_us: int) -> None:
         self.window = window_us
         self.seed = secrets.randbits(64)
-        self.seen = match.Seen()
+        self.seen = tables.Seen()
         self.lock = threading.Lock()
 
     def __call__(self, work: Work, mask: Mask) -> Mask:

@@ -18,7 +18,7 @@ import numpy as np
 
 from hepcat.batch.edits import Patch
 from hepcat.batch.schema import MAX_RECORD
-from hepcat.plans import match, rewrite, values
+from hepcat.plans import header_edit, match, pseudonyms, rewrite, values
 from hepcat.plans.ast import Argument, Call
 from hepcat.plans.function import Context, Function, Parameter
 from hepcat.plans.functions.common import CORRELATION_ID, copy_payloads, is_sip, only, payload_spans
@@ -58,7 +58,7 @@ def _edit(work: Work, messages: Mask, name: str, compact: str, line: bytes) -> M
     """Edit the headers of messages; return where something changed."""
     data, at, size = payload_spans(work, messages)
     fits = messages & (size + len(line) <= MAX_RECORD - SPARE)
-    patch = Patch(*rewrite.edit_headers(data, at, size, fits, name, compact, line))
+    patch = Patch(*header_edit.edit_headers(data, at, size, fits, name, compact, line))
     changed = np.asarray(patch.offset >= 0)
     if np.count_nonzero(changed):
         work.edits.put("payload", patch)
@@ -130,7 +130,7 @@ class _Anonymise:
         for name in ("src_ip", "dst_ip"):
             before: Any = getattr(edits, name)
             column = np.array(getattr(work.batch, name)[:n] if before is None else before)
-            rewrite.scramble_columns(column, messages, key)
+            pseudonyms.scramble_columns(column, messages, key)
             setattr(edits, name, column)
 
     def _correlation(self, work: Work, messages: Mask, key: bytes) -> None:
@@ -148,7 +148,7 @@ class _Anonymise:
             own = Patch(batch.buffer.copy(), np.where(there, at, -1), size)
             patch = patch.merge(own)
         if np.count_nonzero(patch.offset >= 0):
-            rewrite.scramble_text(patch.data, patch.offset, patch.length, patch.offset >= 0, key)
+            pseudonyms.scramble_text(patch.data, patch.offset, patch.length, patch.offset >= 0, key)
             edits.put("correlation_id", patch)
 
 
