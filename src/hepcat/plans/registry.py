@@ -10,7 +10,7 @@ from typing import Final
 
 from hepcat.plans.function import MODULE_OF_OURS, Function
 
-MODULES: Final = ("message", "sip", "send", "media", "json_", "beyond", "privacy")
+MODULES: Final = ("message", "sip", "marks", "send", "media", "json_", "beyond", "privacy")
 
 
 @functools.cache
