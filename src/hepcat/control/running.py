@@ -26,6 +26,7 @@ from hepcat.pipeline import privileges
 from hepcat.pipeline.agent import Agent
 from hepcat.pipeline.agent_counts import AgentCounters
 from hepcat.pipeline.logs import setup_logs
+from hepcat.pipeline.memory import give_back
 from hepcat.pipeline.reading import read_files
 from hepcat.sinks.frame_writer import FrameWriter
 
@@ -104,6 +105,7 @@ def _run_live(
     agent.start()
     started(agent)
     notify.notify("READY=1", "STATUS=capturing")
+    give_back()
     why = _wait(agent, events, reread, options.seconds)
     notify.notify("STOPPING=1")
     reason = "a thread broke" if why == BROKEN else "time is over" if why == 0 else signal.Signals(why).name

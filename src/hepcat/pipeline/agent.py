@@ -8,7 +8,7 @@ still root), `start`, `reload` any number of times, `stop`. What can go wrong: H
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -17,11 +17,7 @@ from hepcat.config.settings import Settings
 from hepcat.errors import HepcatError
 from hepcat.pipeline.agent_counts import AgentCounters
 from hepcat.pipeline.capture import AgentTally, CaptureWorker, Planner, Reader
-from hepcat.pipeline.intake import HepIntake, LiveOptions
-from hepcat.pipeline.listeners import open_listener
 from hepcat.pipeline.profiles import Prepared, prepare
-from hepcat.pipeline.relay import PlanQueue, SipCollector
-from hepcat.pipeline.server import intake_options
 from hepcat.pipeline.shed import Shedder
 from hepcat.plans.plan import Environment
 from hepcat.sinks.frame_writer import FrameWriter
@@ -32,6 +28,10 @@ from hepcat.sources.frame_source import FrameSource
 from hepcat.sources.source import Source, Tally
 from hepcat.wire.collect import IndexOptions
 from hepcat.wire.media import MediaTable
+
+if TYPE_CHECKING:  # else imported where it is used: most agents have no listener, and stay small without
+    from hepcat.pipeline.intake import HepIntake
+    from hepcat.pipeline.relay import SipCollector
 
 #: Seconds to read what sockets hold on stop, and to send what waits.
 DRAIN_SECONDS: Final = 2.0
@@ -162,12 +162,14 @@ class Agent:
 
     # -- parts
 
-    def _parts(self) -> list[CaptureWorker | Source | SipCollector]:
+    def _parts(self) -> "list[CaptureWorker | Source | SipCollector]":
         return [*self.workers, *self.listeners, *self.collectors]
 
     def _open_profile(self, profile: Prepared) -> None:
         settings = profile.settings
         if settings.hep:
+            from hepcat.pipeline.listeners import open_listener
+
             for url in settings.hep:
                 self.listeners += open_listener(url, self.settings.hep, lambda u: self._intake(profile, u))
         elif settings.collect:
@@ -177,8 +179,11 @@ class Agent:
 
             self._add_worker(TzspSource(settings.tzsp), profile)
         else:
+            compiled = profile.filter()
+            if compiled is not None and compiled.note:
+                log.warning(compiled.note, profile=profile.name)
             for dev in settings.dev:
-                for source in open_device(dev, profile.filter(), settings):
+                for source in open_device(dev, compiled, settings):
                     self._add_worker(source, profile)
 
     def _add_worker(self, source: FrameSource, profile: Prepared) -> None:
@@ -189,15 +194,21 @@ class Agent:
         tally = AgentTally(f"{profile.name}:{profile.settings.collect}")
         self.counters.add(tally)
         planner = self._planner(profile, tally)
+        from hepcat.pipeline.relay import SipCollector
+
         collector = SipCollector(
             profile.settings.collect, planner, tally, self.settings.extra_headers, profile.settings.reply
         )
         planner.env.replier = collector
         self.collectors.append(collector)
 
-    def _intake(self, profile: Prepared, url: str) -> tuple[Tally, HepIntake]:
+    def _intake(self, profile: Prepared, url: str) -> "tuple[Tally, HepIntake]":
         tally, after = Tally(url), AgentTally(f"{profile.name}:{url}")
         planner = self._planner(profile, after)
+        from hepcat.pipeline.intake import HepIntake, LiveOptions
+        from hepcat.pipeline.relay import PlanQueue
+        from hepcat.pipeline.server import intake_options
+
         queue: Any = PlanQueue(planner)
         intake = HepIntake(queue, tally, LiveOptions(intake_options(self.settings)))
         self.counters.add_relay(tally, after, intake)

@@ -6,16 +6,18 @@ that the log, /metrics and /stats show one kind of numbers.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hepcat.batch.drops import Drop
 from hepcat.pipeline.capture import AgentTally
 from hepcat.pipeline.counters import Snapshot, SourceCounts, count_agents
-from hepcat.pipeline.intake import HepIntake
 from hepcat.sinks.sink import Sink
 from hepcat.sources.source import Tally
+
+if TYPE_CHECKING:
+    from hepcat.pipeline.intake import HepIntake
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class AgentCounters:
         """Include a worker."""
         self._tallies.append(tally)
 
-    def add_relay(self, tally: Tally, after: AgentTally, intake: HepIntake) -> None:
+    def add_relay(self, tally: Tally, after: AgentTally, intake: "HepIntake") -> None:
         """Include a HEP listener's worker and what its plan did."""
         self._relays.append((tally, after, intake))
 

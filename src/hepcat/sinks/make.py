@@ -15,9 +15,7 @@ from hepcat.sinks.backlog import Backlog
 from hepcat.sinks.hep_out import HepEncoder
 from hepcat.sinks.network import Encode, NetworkSink
 from hepcat.sinks.sink import Sink
-from hepcat.sinks.stream_writer import StreamWriter
 from hepcat.sinks.target_url import Place, parse_place
-from hepcat.sinks.tls import client_context
 from hepcat.sinks.udp_path import UdpPath, UdpTarget
 
 #: With less memory than this, a socket's send buffer is bounded too.
@@ -44,7 +42,11 @@ def make_sink(settings: TargetSettings, agent: AgentSettings) -> Sink:
 def _network(settings: TargetSettings, encode: Encode) -> NetworkSink:
     places = [parse_place(url, settings.name) for url in settings.urls]
     _check(settings, places)
-    context = client_context(settings) if any(p.scheme in ("tls", "https") for p in places) else None
+    context: Any = None
+    if any(p.scheme in ("tls", "https") for p in places):
+        from hepcat.sinks.tls import client_context
+
+        context = client_context(settings)
     single = len(places) == 1
     groups = [[place] for place in places]
     if settings.mode == "failover" and all(place.scheme in ("tcp", "tls") for place in places):
@@ -67,6 +69,8 @@ def _network(settings: TargetSettings, encode: Encode) -> NetworkSink:
 
             writer: Any = HttpWriter(backlog, group[0], context)
         else:
+            from hepcat.sinks.stream_writer import StreamWriter  # ssl takes 5 MiB, which UDP needs not
+
             sndbuf = 0 if settings.memory >= _ROOMY else settings.memory // 4
             writer = StreamWriter(backlog, group, context, sndbuf)
         writers.append(writer)
