@@ -180,6 +180,26 @@ def one_input(octets: bytes) -> None:
     assert match.BEGINS == 0
 
 
-if __name__ == "__main__":
+def write_seeds(folder: Path) -> None:
+    """Begin with a message that has everything, and a plan."""
+    from tests.plans.support import SDP, sip
+
+    message = sip(body=SDP, headers='P-Asserted-Identity: "A" <tel:+49;ext=1>\r\nX-New: 10.0.0.1\r\n')
+    (folder / "seed-message").write_bytes(message)
+    (folder / "seed-plan").write_bytes(
+        b'capture { if (parse_sip()) send_hep("hepsocket"); }'
+    )
+
+
+def main() -> None:
+    """Run libFuzzer with its own arguments; the first folder among them gets the seeds."""
+    for argument in sys.argv[1:]:
+        if Path(argument).is_dir():
+            write_seeds(Path(argument))
+            break
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

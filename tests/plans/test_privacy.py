@@ -134,6 +134,15 @@ def test_a_user_has_one_pseudonym_everywhere() -> None:
         ("From: Anonymous <sip:anonymous@anonymous.invalid>", r"From: [A-Z][a-z]{8} <sip:anonymous@anonymous\.invalid>"),
         ('Proxy-Authorization: Digest username="alice@example.com", realm="example.com", uri="sip:example.com"', r'Proxy-Authorization: Digest username="[a-z]{5}@example\.com", realm="example\.com", uri="sip:example\.com"'),
         ("Subject: Meet at 5", r"Subject: [A-Z][a-z]{3} [a-z]{2} \d"),
+        (
+            "P-Access-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=26201a;x=1, y",
+            r"P-Access-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=\d{5}[a-z];x=\d, y",
+        ),
+        ("y: eyJhb.Gci9;info=<https://a>", r"y: [a-zA-Z]{5}\.[a-zA-Z]{3}\d;[a-z]{4}=<[a-z]{5}://[a-z]>"),
+        (
+            'm: <sip:a@b>;+sip.instance="<urn:gsma:imei:35>"',
+            r'm: <sip:[a-z]@b>;\+sip\.instance="<[a-z]{3}:[a-z]{4}:[a-z]{4}:\d\d>"',
+        ),
         ("Call-ID: abc@example.com", r"Call-ID: abc@example\.com"),
         ("Via: SIP/2.0/UDP example.com;branch=z9hG4bKabc", r"Via: SIP/2\.0/UDP example\.com;branch=z9hG4bKabc"),
         ('From: \\"arik\\" <sip:81@b>;tag=1', r'From: \\"[a-z]{4}\\" <sip:\d\d@b>;tag=1'),

@@ -19,6 +19,7 @@ cdef class Scrambler(Pseudonyms):
     cdef int numbers(self, Py_ssize_t lo, Py_ssize_t body, Py_ssize_t hi) except -1 nogil
     cdef int header(self, Py_ssize_t lo, Py_ssize_t hi) except -1 nogil
     cdef int display(self, Py_ssize_t lo, Py_ssize_t hi) except -1 nogil
+    cdef int values(self, Py_ssize_t lo, Py_ssize_t hi) except -1 nogil
     cdef Py_ssize_t quoted(self, Py_ssize_t at, Py_ssize_t hi) except -1 nogil
     cdef int credentials(self, Py_ssize_t lo, Py_ssize_t hi) except -1 nogil
     cdef int uris(self, Py_ssize_t lo, Py_ssize_t hi, bint whole) except -1 nogil

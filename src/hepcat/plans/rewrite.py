@@ -32,20 +32,24 @@ _SDP = cython.declare(cython.int, 4)
 #: The longest URI that is looked at; one that is longer is no address of a person.
 MAX_URI = cython.declare(cython.Py_ssize_t, 2048)
 
-#: Headers with an address in front of which a display name may stand; then those that are text.
+#: Headers with an address in front of which a display name may stand; then those that are text or a token
+#: which holds numbers (RFC 8224: the telephone numbers are in the Identity, as Base64), credentials, and
+#: parameters that say where a phone is (RFC 7315 section 5.4).
 ADDRESS_HEADERS: Final = (
     b"from f to t contact m p-asserted-identity p-preferred-identity remote-party-id diversion referred-by b "
     b"refer-to r history-info p-called-party-id reply-to p-associated-uri"
 ).split()
-TEXT_HEADERS: Final = b"subject s organization".split()
+TEXT_HEADERS: Final = b"subject s organization identity y user-to-user".split()
 CREDENTIALS: Final = b"authorization proxy-authorization".split()
+PLACES: Final = b"p-access-network-info cellular-network-info".split()
 #: SDP attributes that are secrets.
 SECRETS: Final = b"a=crypto: a=ice-pwd: a=key-mgmt:".split()
 
-_NAMES: Final = (*ADDRESS_HEADERS, *TEXT_HEADERS, *CREDENTIALS, *SECRETS)
+_NAMES: Final = (*ADDRESS_HEADERS, *TEXT_HEADERS, *CREDENTIALS, *PLACES, *SECRETS)
 _TEXT_FROM = cython.declare(cython.Py_ssize_t, len(ADDRESS_HEADERS))
 _CREDENTIALS_FROM = cython.declare(cython.Py_ssize_t, len(ADDRESS_HEADERS) + len(TEXT_HEADERS))
-_SECRETS_FROM = cython.declare(cython.Py_ssize_t, len(ADDRESS_HEADERS) + len(TEXT_HEADERS) + len(CREDENTIALS))
+_PLACES_FROM = cython.declare(cython.Py_ssize_t, len(_NAMES) - len(SECRETS) - len(PLACES))
+_SECRETS_FROM = cython.declare(cython.Py_ssize_t, len(_NAMES) - len(SECRETS))
 _ALL_NAMES = cython.declare(cython.Py_ssize_t, len(_NAMES))
 
 
@@ -125,9 +129,23 @@ class Scrambler(Pseudonyms):
             elif i < _CREDENTIALS_FROM:
                 self.scramble(value, hi)
                 return 0
-            else:
+            elif i < _PLACES_FROM:
                 self.credentials(value, hi)
+            else:
+                self.values(value, hi)
         return self.uris(lo, hi, False)
+
+    def values(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.int:
+        """The values of parameters, name=value, up to a semicolon or a comma."""
+        end: cython.Py_ssize_t
+        while lo < hi:
+            lo = _find(self.data, 61, lo, hi) + 1  # =
+            end = lo
+            while end < hi and self.data[end] != 59 and self.data[end] != 44:
+                end += 1
+            self.scramble(lo, end)
+            lo = end
+        return 0
 
     def display(self, lo: cython.Py_ssize_t, hi: cython.Py_ssize_t) -> cython.int:
         """Names in front of <, and whatever stands in quotes (RFC 3261 section 25.1: name-addr)."""
