@@ -97,6 +97,12 @@ def test_comments_and_strings() -> None:
     assert first.position == (4, 26)
 
 
+def test_files_of_other_systems_are_read() -> None:
+    made = bench('\ufeff# caf\xe9\r\ncapture {\r\n\tif (parse_sip())\r\n\t\tsend_hep("hepsocket");\r\n}\r\n')
+    made.run(sip())
+    assert made.sent == [0]
+
+
 def test_several_captures_are_chosen_by_name() -> None:
     text = 'capture[one] { send_hep("hepsocket"); } capture[two] { send_hep("other"); }'
     assert bench(text, name="two").plan.targets == {"other"}

@@ -68,6 +68,7 @@ def parse_plan(text: str, source: str) -> PlanFile:
     """Return the tree of a plan file. Raises PlanError."""
     from lark.exceptions import UnexpectedInput
 
+    text = text.removeprefix("\ufeff")  # what some editors put in front
     if len(text) > MAX_LENGTH:
         raise PlanError(source, Position(1, 1), f"the file is longer than {MAX_LENGTH} characters")
     plain = _without_comments(text, source)

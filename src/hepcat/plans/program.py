@@ -51,6 +51,10 @@ class Instruction:
 
 Program = tuple[Instruction, ...]
 
+# The members as plain numbers: looking them up in the class takes longer than the comparison.
+_CALL, _RUN, _NOTHING, _END, _IF, _SPLIT, _ELSE, _DONE, _AND, *_REST = map(int, Op)
+_OR_FIRST, _OR_NEXT, _OR_LAST, _NOT_FIRST, _NOT_LAST = _REST
+
 
 def run_program(program: Program, work: Work) -> None:
     """Run a program over all rows of a batch."""
@@ -62,39 +66,39 @@ def run_program(program: Program, work: Work) -> None:
         instruction = program[at]
         op = instruction.op
         at += 1
-        if op <= Op.RUN:
+        if op <= _RUN:
             if count(mask):
                 step: Any = instruction.step
                 true = step(work, mask)
-                mask = (true if op == Op.CALL else mask) & work.alive
-        elif op == Op.SPLIT:
+                mask = (true if op == _CALL else mask) & work.alive
+        elif op == _SPLIT:
             stack.append(stack[-1] & ~mask & work.alive)
             if not count(mask):
                 at = instruction.target
-        elif op == Op.ELSE:
+        elif op == _ELSE:
             mask = stack.pop() & work.alive
             if not count(mask):
                 at = instruction.target
-        elif op == Op.DONE:
+        elif op == _DONE:
             mask = stack.pop() & work.alive
-        elif op == Op.AND:
+        elif op == _AND:
             if not count(mask):
                 at = instruction.target
-        elif op == Op.IF or op == Op.NOT_FIRST:
+        elif op in (_IF, _NOT_FIRST):
             stack.append(mask)
-        elif op == Op.OR_FIRST:
+        elif op == _OR_FIRST:
             stack += (mask, np.zeros_like(mask))
-        elif op == Op.OR_NEXT:
+        elif op == _OR_NEXT:
             stack[-1] = stack[-1] | mask
             stack[-2] = mask = stack[-2] & ~mask & work.alive
             if not count(mask):
                 at = instruction.target
-        elif op == Op.OR_LAST:
+        elif op == _OR_LAST:
             mask = (stack.pop() | mask) & work.alive
             stack.pop()
-        elif op == Op.NOT_LAST:
+        elif op == _NOT_LAST:
             mask = stack.pop() & ~mask & work.alive
-        elif op == Op.END:
+        elif op == _END:
             mask = _end(work, mask)
         else:
             mask = np.zeros_like(mask)
