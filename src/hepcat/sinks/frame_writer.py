@@ -1,27 +1,32 @@
 """Sink: frames as they were captured, as pcap files, rotated by size or time, gzipped where asked.
 
 In: windows. Out: pcap files (Ethernet). Frames that came without a link header get an Ethernet one with
-empty addresses; VLAN tags that the kernel took out are put back. What can go wrong: HepcatError where the
-first file cannot be made; later the disk's errors are logged once and counted in `lost`.
+empty addresses; VLAN tags that the kernel took out are put back. Frames with another link header (cooked,
+PPP: from files) keep it and go to files of their own, NAME-linkTYPE: a pcap file has one link type. What
+can go wrong: HepcatError where the first file cannot be made; later the disk's errors are logged once and
+counted in `lost`.
 """
 
 import gzip
 import struct
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import structlog
 
 from hepcat.batch.schema import NO_VLAN
 from hepcat.errors import HepcatError
-from hepcat.wire.columns import LINK_ETHERTYPE, Array, Packets
+from hepcat.wire.columns import LINK_ETHERTYPE, LINKTYPE_RAW, Array, Packets
 from hepcat.wire.scatter import scatter_payloads
 
 _SNAP: Final = 262_144
 _ETHERNET: Final = 1
+#: Link types without a header: LINKTYPE_RAW, _IPV4, _IPV6, and DLT_RAW's numbers on some systems.
+_RAW: Final = (LINKTYPE_RAW, 228, 229, 12, 14)
 #: Octets of an Ethernet header's addresses; the VLAN tag goes behind them (IEEE 802.1Q section 9.3).
 _ADDRESSES: Final = 12
 _RECORD: Final = 16
@@ -41,18 +46,16 @@ class FrameWriter:
         self._rotate_seconds = rotate_seconds
         self._gzip = compress or path.suffix == ".gz"
         self._mutex = threading.Lock()
-        self._file: Any = None
-        self._link = _ETHERNET
-        self._written = 0
-        self._begun = 0.0
+        self._parts: dict[int, _Part] = {}
         self._number = 0
         self._told = False
+        self._closed = False
         #: packets written, and packets that the disk did not take
         self.packets = 0
         self.lost = 0
         self.files: list[Path] = []
         try:
-            self._open()
+            self._open(_ETHERNET)  # whatever comes, it can be written there
         except OSError as error:
             raise HepcatError(f"cannot write to {error.filename}: {error.strerror}") from None
 
@@ -60,78 +63,108 @@ class FrameWriter:
         """Append these packets."""
         if not packets.n:
             return
+        link = packets.link[: packets.n]
+        kinds = np.where(np.isin(link, _RAW) | ((link & LINK_ETHERTYPE) != 0), _ETHERNET, link)
         with self._mutex:
-            try:
-                if self._is_due():
-                    self._open()
-                octets = encode_records(data, packets)
-                self._file.write(octets)
-                self._written += len(octets)
-                self.packets += packets.n
-            except OSError as error:
+            if self._closed:
                 self.lost += packets.n
-                if not self._told:
-                    log.error("cannot write captured frames; capture goes on", error=error.strerror)
-                self._told = True
+            elif (kinds == kinds[0]).all():
+                self._append(int(kinds[0]), data, packets)
+            else:
+                for kind in np.unique(kinds).tolist():
+                    self._append(kind, data, _take(packets, np.flatnonzero(kinds == kind)))
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the files."""
         with self._mutex:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._closed = True
+            for part in self._parts.values():
+                try:
+                    part.file.close()
+                except OSError as error:
+                    log.error("cannot write captured frames", error=error.strerror)
+            self._parts.clear()
 
-    def _is_due(self) -> bool:
-        by_size = self._rotate_octets and self._written >= self._rotate_octets
-        by_time = self._rotate_seconds and time.monotonic() - self._begun >= self._rotate_seconds
-        return self._file is None or bool(by_size or by_time)
+    def _append(self, kind: int, data: Array, packets: Packets) -> None:
+        try:
+            part = self._parts.get(kind)
+            if part is None or self._is_due(part):
+                part = self._open(kind)
+            octets = encode_records(data, packets)
+            part.file.write(octets)
+            part.written += len(octets)
+            self.packets += packets.n
+            self._told = False
+        except OSError as error:
+            self.lost += packets.n
+            if not self._told:
+                log.error("cannot write captured frames; capture goes on", error=error.strerror)
+            self._told = True
 
-    def _open(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        path = self._next_path()
-        file: Any = open(path, "wb")  # noqa: SIM115 - closed when the next one is opened
-        if self._gzip:
-            file = _GzipFile(file)
-        file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, _SNAP, _ETHERNET))
-        self._file, self._written, self._begun = file, 24, time.monotonic()
+    def _is_due(self, part: "_Part") -> bool:
+        by_size = self._rotate_octets and part.written >= self._rotate_octets
+        by_time = self._rotate_seconds and time.monotonic() - part.begun >= self._rotate_seconds
+        return bool(by_size or by_time)
+
+    def _open(self, kind: int) -> "_Part":
+        before = self._parts.pop(kind, None)
+        if before is not None:
+            before.file.close()
+        path = self._next_path("" if kind == _ETHERNET else f"-link{kind}")
+        file = _create(path, self._gzip)
+        file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, _SNAP, kind))
         self.files.append(path)
+        self._parts[kind] = _Part(file, 24, time.monotonic())
+        return self._parts[kind]
 
-    def _next_path(self) -> Path:
+    def _next_path(self, mark: str) -> Path:
         """The name for now; where rotation would write over the file before, a number is put in."""
         text = time.strftime(str(self._pattern), time.gmtime())
         suffix = "".join(Path(text).suffixes[-2:]) if text.endswith(".gz") else Path(text).suffix
+        stem = text.removesuffix(suffix) + mark
         if self._gzip and not text.endswith(".gz"):
-            text, suffix = f"{text}.gz", f"{suffix}.gz"
-        path = Path(text)
+            suffix = f"{suffix}.gz"
+        path = Path(f"{stem}{suffix}")
         if self._rotate_octets or self._rotate_seconds:
             while path in self.files or (self._number and path.exists()):
                 self._number += 1
-                path = Path(f"{text.removesuffix(suffix)}-{self._number:05d}{suffix}")
+                path = Path(f"{stem}-{self._number:05d}{suffix}")
         return path
 
 
-class _GzipFile(gzip.GzipFile):
-    """A gzip stream that closes the file below it."""
+def _create(path: Path, compress: bool) -> Any:
+    if compress:
+        return gzip.open(path, "wb", compresslevel=1)
+    return path.open("wb")
 
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(fileobj=file, mode="wb", compresslevel=1)
-        self._below = file
 
-    def close(self) -> None:
-        """Write the end of the stream, then close the file."""
-        super().close()
-        self._below.close()
+@dataclass(slots=True)
+class _Part:
+    """An open file: octets written to it, and since when."""
+
+    file: Any
+    written: int
+    begun: float
+
+
+def _take(packets: Packets, rows: Array) -> Packets:
+    columns = (
+        getattr(packets, name)[rows] for name in ("offset", "captured", "original", "ts", "link", "vlan")
+    )
+    return Packets(len(rows), *columns)
 
 
 def encode_records(data: Array, packets: Packets) -> Array:
-    """Return pcap records (microseconds, Ethernet) of packets that lie in `data`, one behind the other."""
+    """Return pcap records (microseconds) of packets that lie in `data`, one behind the other: Ethernet, but
+    frames with another link header as they are.
+    """
     n = packets.n
     link, vlan = packets.link[:n], packets.vlan[:n]
     captured, offset = packets.captured[:n], packets.offset[:n]
-    bare = link != _ETHERNET
-    tagged = (vlan != NO_VLAN) & ~bare
-    extra = np.where(bare, _ADDRESSES + 2, 0) + np.where(vlan != NO_VLAN, 4, 0)
+    bare = np.isin(link, _RAW) | ((link & LINK_ETHERTYPE) != 0)
+    put_back = (vlan != NO_VLAN) & (bare | (link == _ETHERNET))
+    tagged = put_back & ~bare
+    extra = np.where(bare, _ADDRESSES + 2, 0) + np.where(put_back, 4, 0)
     to = np.zeros(n + 1, dtype=np.int64)
     np.cumsum(_RECORD + extra + captured, out=to[1:])
     out = np.zeros(int(to[n]), dtype=np.uint8)
@@ -151,7 +184,7 @@ def encode_records(data: Array, packets: Packets) -> Array:
         head = np.minimum(captured[rows], _ADDRESSES)
         _scatter(data, offset[rows], head, out, body[rows])
         _scatter(data, offset[rows] + head, captured[rows] - head, out, body[rows] + head + 4)
-    rows = np.flatnonzero(vlan != NO_VLAN)
+    rows = np.flatnonzero(put_back)
     if len(rows):
         _put16(out, body[rows] + _ADDRESSES, np.full(len(rows), 0x8100))
         _put16(out, body[rows] + _ADDRESSES + 2, vlan[rows])
