@@ -40,19 +40,25 @@ def sink(*urls: str, agent: AgentSettings = AGENT, **options: Any) -> Any:
 
 
 class Load(threading.Thread):
-    """Sends numbered records in batches, as a worker does, until it has sent them all."""
+    """Sends numbered records in batches, as a worker does, until it has sent them all, or it is enough.
+
+    `sent`: how many so far.
+    """
 
     def __init__(
         self, sink: Any, records: int, batch: int = 100, pause: float = 0.002, make: Any = numbered
     ) -> None:
         super().__init__(daemon=True)
         self.outlet = sink.open_outlet()
-        self.batches = [make(i, min(batch, records - i)) for i in range(0, records, batch)]
-        self.pause = pause
+        self.records, self.batch, self.pause, self.make = records, batch, pause, make
+        self.sent = 0
+        self.enough = threading.Event()
 
     def run(self) -> None:
-        for made in self.batches:
+        while self.sent < self.records and not self.enough.is_set():
+            made = self.make(self.sent, min(self.batch, self.records - self.sent))
             self.outlet.send(made, rows(made))
+            self.sent += made.n
             time.sleep(self.pause)
 
 

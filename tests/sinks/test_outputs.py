@@ -93,17 +93,18 @@ def test_json_lines_over_a_collector_that_goes_and_comes():
     peer = Stream().open()
     out = sink(peer.url, kind="json")
     out.start()
-    load = Load(out, 2000)
+    load = Load(out, 10**6)
     load.start()
-    time.sleep(0.04)
+    wait_for(lambda: peer.streams and peer.streams[0], 5, "it receives")
     peer.close()
-    time.sleep(0.05)
     peer.open()
+    wait_for(lambda: len(peer.streams) > 1 and peer.streams[1], 5, "it receives again")
+    load.enough.set()
     load.join()
     out.stop(10)
     peer.close()
     lines = [line for stream in peer.streams for line in bytes(stream).split(b"\n") if line.endswith(b"}")]
-    assert [int(json.loads(line)["payload"][:9]) for line in lines] == list(range(2000))
+    assert [int(json.loads(line)["payload"][:9]) for line in lines] == list(range(load.sent))
 
 
 class Web:
