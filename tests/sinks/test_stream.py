@@ -297,6 +297,12 @@ def test_the_target_asks_for_a_certificate(tls, tmp_path):
     asking.load_verify_locations(pem)
     asking.verify_mode = ssl.CERT_REQUIRED
     peer = Stream(asking).open()
+    without = sink(peer.url.replace("127.0.0.1", "localhost"), ca=tls["ca"])
+    without.start()
+    Load(without, 10, pause=0).run()
+    time.sleep(0.3)
+    assert balanced(without)["waiting"] == 10
+    without.stop(0.1)
     out = sink(peer.url.replace("127.0.0.1", "localhost"), ca=tls["ca"], certificate=pem, private_key=key)
     out.start()
     Load(out, 10, pause=0).run()

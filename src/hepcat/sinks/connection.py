@@ -29,6 +29,8 @@ from hepcat.sinks.target_url import Place
 _RECORD: Final = 1 << 14
 #: Seconds for one address of a target to answer, and for the TLS handshake.
 CONNECT_SECONDS: Final = 5.0
+#: Seconds for a TLS 1.3 server to say something after the handshake.
+HEAR_SECONDS: Final = 0.5
 #: Milliseconds until data that nobody acknowledges ends the connection (tcp(7), TCP_USER_TIMEOUT).
 _DEAF_MS: Final = 20_000
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
@@ -129,12 +131,29 @@ class Connection:
                 _wait(self.sock, select.POLLOUT, end, stopped)
                 self._flush()
             if done:
+                self._hear(stopped)
                 return
             _wait(self.sock, select.POLLIN, end, stopped)
             octets = self.sock.recv(1 << 16)
             if not octets:
                 raise ConnectionResetError("closed during the TLS handshake")
             self._in.write(octets)
+
+    def _hear(self, stopped: Stopped) -> None:
+        """Wait for the first word after the handshake, a session ticket or an alert.
+
+        In TLS 1.3 a client is done before the server has looked at its certificate (RFC 8446 section
+        4.4.2.4): what it sent at once to a server that refuses it would be acknowledged by TCP and thrown away.
+        """
+        assert self._tls is not None
+        if self._tls.version() != "TLSv1.3":
+            return
+        try:
+            _wait(self.sock, select.POLLIN, time.monotonic() + HEAR_SECONDS, stopped)
+        except TimeoutError:
+            return  # it sends no tickets
+        if not self.is_open():
+            raise ConnectionResetError("closed after the TLS handshake")
 
     def _flush(self) -> None:
         """Hand what TLS made to the kernel, as far as it takes it."""

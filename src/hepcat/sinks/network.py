@@ -6,7 +6,8 @@ counted once as HEP_INEXPRESSIBLE, one that a plan made too long as OVERSIZE.
 
 Several URLs, by mode. all: each gets everything. failover: the first that is alive. balance: by a hash of the
 Call-ID (RTCP by the correlation id that a plan gave it), so that a call stays together; the share of a target
-that is away goes to the others, by the same hash.
+that is away goes to the others, by the same hash. What already waits for a URL stays there, but for fail-over
+among tcp:// and tls:// alone: these have one backlog, and it goes to whoever answers.
 """
 
 from collections.abc import Callable, Sequence
