@@ -1,7 +1,7 @@
 """Frames from an interface: a TPACKET_V3 ring, shared with the kernel and walked where it lies.
 
-In: an interface's name (or "any"), a filter. Out: windows; each is one block of the ring or a part of it,
-lent until `release`, which gives the block back to the kernel. What can go wrong: HepcatError from the
+In: an interface's name (or "any"), a filter. Out: windows; each is a few blocks of the ring or a part of one,
+lent until `release`, which gives the blocks back to the kernel. What can go wrong: HepcatError from the
 constructor (no right, no such interface, no memory). Later the interface may go down, come up, vanish and
 come back: each is logged once, and capturing goes on.
 
@@ -29,7 +29,7 @@ import select
 import socket
 import struct
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -67,6 +67,10 @@ log = structlog.get_logger("hepcat.capture")
 
 #: Rows of a window; a block of the smallest packets has more, and then makes several windows.
 _ROWS: Final = 2048
+#: Seconds that are waited once a block is ready, where the ring has room for it: under load a few more blocks
+#: come meanwhile, and share what a window costs.
+_NAP: Final = 0.005
+_ROOMY: Final = 4 * 2**20
 #: Seconds between two attempts to find an interface that has vanished.
 _RETRY: Final = 0.5
 #: Asks for a fan-out group that nobody else has.
@@ -78,10 +82,9 @@ _SPARES: Final = 4
 
 @dataclass(slots=True)
 class RingWindow(Window):
-    """A window that knows its block. last: nothing more of the block is to come."""
+    """A window that knows the blocks that it is the last one of: they go back to the kernel with it."""
 
-    block: int = -1
-    last: bool = True
+    blocks: list[int] = field(default_factory=list)
 
 
 class RingSource:
@@ -113,6 +116,7 @@ class RingSource:
         self._filter = _for_socket(filter, self.cooked, snap_len)
         self._geometry = Geometry.of(ring_octets, snap_len)
         self._timeout_ms = timeout_ms
+        self._naps = self._geometry.octets >= _ROOMY
         self._spares: list[socket.socket] = []
         self._free: list[Packets] = []
         self._kernel_drops = 0
@@ -129,7 +133,7 @@ class RingSource:
     # ---- the contract
 
     def next_window(self, timeout: float) -> RingWindow | None:
-        """Return the next block's packets, None when none came within `timeout` seconds."""
+        """Return the packets that are there, None when none came within `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not self.ended:
             if self._is_ready():
@@ -140,6 +144,8 @@ class RingSource:
             else:
                 left = min(deadline, self._finish_at) - time.monotonic()
                 self._wait(max(left, 0.0))
+                if self._naps and left > _NAP and self._is_ready():
+                    time.sleep(_NAP)
                 if time.monotonic() >= deadline and not self._is_ready():
                     return None
                 continue
@@ -150,10 +156,11 @@ class RingSource:
     def release(self, window: Window) -> None:
         """Give a window back."""
         assert isinstance(window, RingWindow)
-        if window.last and window.block >= 0 and window.data is self._ring and self._walker is not None:
-            self._walker.release_block(window.block)
-            self._lent -= 1
-        window.block = -1
+        if window.data is self._ring and self._walker is not None:
+            for block in window.blocks:
+                self._walker.release_block(block)
+                self._lent -= 1
+        window.blocks = []
         self._free.append(window.packets)
 
     def kernel_drops(self) -> int:
@@ -296,22 +303,29 @@ class RingSource:
         return self._block * self._geometry.block_octets
 
     def _lend(self) -> RingWindow | None:
-        """Read rows of the current block; None where it held none (only outgoing copies of loopback)."""
+        """Read rows of the blocks that are ready; None where they held none (only outgoing copies of
+        loopback).
+
+        As many blocks as the rows hold: what Python and numpy cost is the same for few packets as for many.
+        """
         walker = self._walker
         assert walker is not None
         packets = self._free.pop() if self._free else Packets.empty(_ROWS)
-        at = self._at
         skipped = int(self.drops[Drop.OUTGOING])
-        if walker.left > 0:
-            n = walker.walk_on(packets, self.drops)
-        else:
-            n = walker.walk_block(at, packets, self.drops)
-            self._lent += 1
+        done: list[int] = []
+        n = 0
+        while n < _ROWS and self._is_ready():
+            at = self._at
+            if walker.left > 0:
+                n = walker.walk_on(packets, self.drops, n)
+            else:
+                n = walker.walk_block(at, packets, self.drops, n)
+                self._lent += 1
+            if walker.left == 0:
+                done.append(at)
+                self._block = (self._block + 1) % self._geometry.blocks
         self.packets += n + int(self.drops[Drop.OUTGOING]) - skipped
-        last = walker.left == 0
-        if last:
-            self._block = (self._block + 1) % self._geometry.blocks
-        window = RingWindow(self._ring, packets, int(packets.ts[n - 1]) if n else 0, at, last)
+        window = RingWindow(self._ring, packets, int(packets.ts[n - 1]) if n else 0, done)
         if n:
             if self._down:
                 self._down = False

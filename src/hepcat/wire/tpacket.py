@@ -93,21 +93,24 @@ class BlockWalker:
         fence()
         self.words[(at >> 2) + _BLOCK_STATUS] = 0
 
-    def walk_block(self, block: int, packets: Packets, drops: Array) -> int:
-        """Begin with a block: read its packets into rows 0, 1, ... until they are full; return how many.
+    def walk_block(self, block: int, packets: Packets, drops: Array, row: int = 0) -> int:
+        """Begin with a block: read its packets into rows `row`, row + 1, ... until they are full.
 
-        block: octet at which it begins. drops: int64, indexed by Drop, added to. Sets packets.n and `left`;
-        while that is not 0, `walk_on` reads more. Raises IndexError for an offset that is no block's.
+        block: octet at which it begins. drops: int64, indexed by Drop, added to. Sets and returns packets.n,
+        and sets `left`; while that is not 0, `walk_on` reads more. Raises IndexError for an offset that is no
+        block's, or a row below 0.
         """
         at: cython.longlong = self.checked(block)
         first: cython.longlong = self.words[(at >> 2) + _BLOCK_FIRST]
         self.left = self.words[(at >> 2) + _BLOCK_PACKETS]
         self.at = at + first
         self.end = at + self.block_octets
-        return self.walk_on(packets, drops)
+        return self.walk_on(packets, drops, row)
 
-    def walk_on(self, packets: Packets, drops: Array) -> int:
-        """Read the next packets of the block that walk_block began with."""
+    def walk_on(self, packets: Packets, drops: Array, row: int = 0) -> int:
+        """Read the next packets of the block that walk_block began with, into rows `row`, row + 1, ..."""
+        if row < 0:
+            raise IndexError(f"row {row}")
         view: Any = memoryview
         self.offset = view(packets.offset)
         self.captured = view(packets.captured)
@@ -116,7 +119,7 @@ class BlockWalker:
         self.link = view(packets.link)
         self.vlan = view(packets.vlan)
         self.drops = view(drops)
-        self.row = 0
+        self.row = row
         with cython.nogil:
             self.walk(len(self.offset))
         packets.n = int(self.row)
