@@ -142,8 +142,8 @@ class Connection:
     def _hear(self, stopped: Stopped) -> None:
         """Wait for the first word after the handshake, a session ticket or an alert.
 
-        In TLS 1.3 a client is done before the server has looked at its certificate (RFC 8446 section
-        4.4.2.4): what it sent at once to a server that refuses it would be acknowledged by TCP and thrown away.
+        In TLS 1.3 a client is done before the server has looked at its certificate (RFC 8446, 4.4.2.4): what
+        it sent at once to a server that refuses it would be acknowledged by TCP and thrown away.
         """
         assert self._tls is not None
         if self._tls.version() != "TLSv1.3":
