@@ -59,7 +59,7 @@ class RunningAgent:
         lines = (line for line in self.text.splitlines() if line.startswith("{"))
         return [found for found in map(json.loads, lines) if found["event"] == name]
 
-    def get(self, path: str) -> Any:
+    def text_of(self, path: str) -> str:
         """Ask its HTTP door."""
         with self._make(socket.AF_INET, socket.SOCK_STREAM) as sock:
             sock.settimeout(10)
@@ -67,11 +67,11 @@ class RunningAgent:
             connection = http.client.HTTPConnection("127.0.0.1")
             connection.sock = sock
             connection.request("GET", path)
-            return json.loads(connection.getresponse().read())
+            return connection.getresponse().read().decode()
 
     def stats(self) -> dict[str, Any]:
         """Return /stats."""
-        found: dict[str, Any] = self.get("/stats")
+        found: dict[str, Any] = json.loads(self.text_of("/stats"))
         return found
 
     def hangup(self) -> None:

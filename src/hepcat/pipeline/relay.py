@@ -14,7 +14,7 @@ import structlog
 
 from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Array, Batch
-from hepcat.batch.schema import FIELD_INDEX, HEP_SIP, MAX_RECORD
+from hepcat.batch.schema import FIELD_INDEX, FLAG_REQUEST, HEP_SIP, MAX_RECORD
 from hepcat.config.values import split_host_port
 from hepcat.errors import HepcatError
 from hepcat.pipeline.capture import AgentTally, Planner
@@ -24,6 +24,8 @@ from hepcat.wire.sip import index_sip, sip_mask
 
 #: Datagrams of plain SIP taken at once; reports come a few a second.
 _ROWS: Final = 64
+#: Seconds to read what had arrived when told to stop.
+_DRAIN_SECONDS: Final = 2.0
 _PAYLOAD: Final = FIELD_INDEX["payload"]
 _MAPPED: Final = b"\0" * 10 + b"\xff\xff"
 
@@ -74,6 +76,7 @@ class SipCollector:
         self._sock.settimeout(0.5)
         self._local = _octets_of(self._sock.getsockname())
         self._batch = new_batch(_ROWS, extra)
+        self._give_up = float("inf")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sip {listen}", daemon=True)
 
@@ -82,7 +85,8 @@ class SipCollector:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask to end."""
+        """Ask to end; what has arrived already is still read."""
+        self._give_up = time.monotonic() + _DRAIN_SECONDS
         self._stop.set()
 
     def join(self) -> None:
@@ -94,8 +98,10 @@ class SipCollector:
         sent = 0
         self._answered.update(rows.tolist())
         for row in rows.tolist():
-            answer = make_response(batch.text(row, "payload") or b"", code, text)
-            if answer and batch.flags[row] & 1:
+            payload = batch.text(row, "payload") or b""
+            answer = make_response(payload, code, text)
+            # An ACK is never answered (RFC 3261 section 17).
+            if answer and batch.flags[row] & FLAG_REQUEST and not payload.startswith(b"ACK "):
                 host = _host_of(batch.src_ip[row], self._family)
                 try:
                     self._sock.sendto(answer, (host, int(batch.src_port[row])))
@@ -115,6 +121,10 @@ class SipCollector:
                 self._stop.wait(1)
                 continue
             self._take([first, *self._more()])
+        while left := self._more():  # what had arrived by then; a flood ends with its socket
+            self._take(left)
+            if time.monotonic() > self._give_up:
+                break
         self._sock.close()
 
     def _more(self) -> list[tuple[bytes, Any]]:
