@@ -238,6 +238,13 @@ def test_buckets_are_apart_and_slow_rates_work() -> None:
     assert out.tolist() == [True, True, False, True, True, False]
 
 
+def test_buckets_fill_again_after_the_clock_was_set_back() -> None:
+    buckets = tables.Buckets(1.0)
+    ts = np.array([9_000_000_000, 1_000_000, 2_000_000, 3_000_000], dtype=np.int64)
+    out = buckets.take(np.zeros(4, dtype=np.uint64), ts, np.ones(4, dtype=np.bool_))
+    assert out.tolist() == [True, False, True, True]
+
+
 def test_buckets_of_a_flood_of_keys_stay_bounded() -> None:
     buckets = tables.Buckets(1.0, 16)
     keys = np.arange(1000, dtype=np.uint64)

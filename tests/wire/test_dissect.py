@@ -33,14 +33,17 @@ class Reading:
         self.dissector = Dissector(options or DissectOptions(), self.drops, self.frame_drops, keep=keep)
         self.ts = 0
 
-    def read(self, frames: Sequence[bytes]) -> list[tuple[bytes, int, int]]:
+    def read(
+        self, frames: Sequence[bytes], times: Sequence[int] | None = None
+    ) -> list[tuple[bytes, int, int]]:
+        """times: of the frames, microseconds; else each is one later than the one before."""
         packets = Packets.empty(len(frames))
         data = np.frombuffer(b"".join(frames), dtype=np.uint8)
         ends = np.cumsum([len(frame) for frame in frames])
         packets.n = len(frames)
         packets.offset[:] = [0, *ends[:-1]]
         packets.captured[:] = packets.original[:] = [len(frame) for frame in frames]
-        packets.ts[:] = self.ts + np.arange(len(frames))
+        packets.ts[:] = self.ts + np.arange(len(frames)) if times is None else times
         packets.link[:] = 1
         self.ts += len(frames)
         return payloads(self.dissector.read(data, packets))
@@ -108,6 +111,37 @@ def test_state_goes_from_window_to_window() -> None:
         frames = parts[i : i + 1] + ([segment(tcp[i : i + 1], i + 1)] if i < len(tcp) else [])
         out += reading.read(frames)
     assert sorted(payload for payload, _, _ in out) == sorted([SIP, tcp])
+
+
+def test_what_time_sets_free_comes_behind_what_came_before_it() -> None:
+    reading, second = Reading(), 1_000_000
+    first, later = make.message("INVITE", "first@x"), make.message("BYE", "later@x")
+    frames = [plain(b"a"), segment(first, 1000), segment(later, 1000 + len(first) + 8), plain(b"b")]
+    found = reading.read(frames, [0, second, second, 9 * second])
+    assert [payload for payload, _, _ in found] == [b"a", first, b"b", later]
+
+
+def test_one_packet_of_a_wrong_time_ends_no_stream() -> None:
+    whole = make.message("INVITE", "cut@x")
+    reading = Reading()
+    assert reading.read([segment(whole[:60], 1)]) == []
+    for wrong in (2**62, 0, -1):
+        reading.read([plain(b"a"), plain(b"b"), segment(b"", 1, 7)], [1000, wrong, 1001])
+    found = reading.read([segment(whole[60:], 61)])
+    assert [payload for payload, _, _ in found] == [whole]
+
+
+def test_an_sctp_packet_of_several_chunks_is_one_packet() -> None:
+    reading = Reading()
+    several = (tunnel.chunk(3, 0, bytes(12)), tunnel.data(b"whole"), tunnel.chunk(4, 0, bytes(8)))
+    bodies = (tunnel.sctp(*several), tunnel.sctp(*several[::2]), tunnel.sctp(several[1]))
+    frames = [make.ethernet(0x0800, make.ipv4(body, protocol=132)) for body in bodies]
+    assert reading.read([frames[0]]) == [(b"whole", 132, 5060)]
+    assert named(reading.frame_drops) == {}
+    assert named(reading.drops) == {"SCTP_CONTROL": 2}
+    assert reading.read(frames[1:]) == []
+    assert named(reading.frame_drops) == {"SCTP_CONTROL": 1}, "the packet gave nothing"
+    assert named(reading.drops) == {"SCTP_CONTROL": 3, "SCTP_DUPLICATE": 1}
 
 
 def test_fragments_of_a_tunnel_within_fragments() -> None:

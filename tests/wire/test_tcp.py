@@ -216,6 +216,17 @@ def test_a_hole_is_given_up_after_its_time_wherever_windows_end() -> None:
         assert reader.drops == {"STREAM_GAP": 2}
 
 
+def test_a_clock_that_was_set_back_keeps_no_hole_open() -> None:
+    other = ("192.0.2.9", 5060)
+    reader = Reader(gap_us=SECOND, idle_us=60 * SECOND)
+    reader.feed(Segment(other, B, 1, b"x", ts=9000 * SECOND), Segment(other, B, 5, b"y", ts=9000 * SECOND))
+    reader.feed(data(0, b"abc", ts=SECOND), data(6, b"ghi", ts=SECOND))
+    reader.expire(2 * SECOND + 1)
+    assert reader.octets(A, B) == b"abcghi"
+    reader.expire(70 * SECOND)
+    assert reader.tcp.streams == 0, "the one of another time is idle, and hides no other"
+
+
 def test_a_hole_before_a_fin_is_given_up_too() -> None:
     reader = Reader(gap_us=SECOND)
     reader.feed(data(0, b"abc"), Segment(A, B, 9, flags=FIN))

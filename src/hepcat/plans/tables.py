@@ -19,6 +19,8 @@ Mask = npt.NDArray[np.bool_]
 
 #: Places of a table that are looked at for one key.
 PROBES = cython.declare(cython.int, 8)
+#: Microseconds that workers may lie apart; where time goes back by more, the clock was set.
+SET_BACK = cython.declare(cython.longlong, 10_000_000)
 
 
 def _view(array: Array) -> Any:
@@ -133,6 +135,8 @@ def _take(
             if ts[row] > last[slot]:
                 tokens[slot] = min(burst, tokens[slot] + (ts[row] - last[slot]) * rate)
                 last[slot] = ts[row]
+            elif last[slot] - ts[row] > SET_BACK:
+                last[slot] = ts[row]
             if tokens[slot] >= 1.0:
                 tokens[slot] -= 1.0
                 out[row] = 1
@@ -153,7 +157,8 @@ class Buckets:
     def take(self, value: Array, ts: Array, mask: Mask) -> Mask:
         """Return where the bucket of a key had a token left.
 
-        value: (n,) uint64. ts: (n,) int64, microseconds. Time that goes backwards adds nothing.
+        value: (n,) uint64. ts: (n,) int64, microseconds. Time that goes backwards adds nothing; a clock that
+        was set back does not stop the flow of tokens either.
         """
         out = np.empty(len(mask), dtype=np.bool_)
         if len(mask):

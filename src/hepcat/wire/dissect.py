@@ -138,7 +138,15 @@ class Dissector:
         while first < packets.n:
             rows.grow(min(packets.n - first, 8192) + MAX_ROWS_A_FRAME)
             first = decode_frames(
-                data, packets, rows, self.frame_drops, options.want, options.tunnels, AREA_WINDOW, first
+                data,
+                packets,
+                rows,
+                self.frame_drops,
+                options.want,
+                options.tunnels,
+                AREA_WINDOW,
+                first,
+                self.drops,
             )
         carried = _packets_with_rows(rows)
         kinds = rows.kind[: rows.n]
@@ -146,7 +154,8 @@ class Dissector:
         if not plain:
             if options.fragments:
                 self._put_together(data)
-            plain = self._assemble(data, int(packets.ts[: packets.n].max()) if packets.n else 0)
+            # The last packet's time, not the latest one: a wrong one in between shall not end every stream.
+            plain = self._assemble(data, int(packets.ts[packets.n - 1]), packets.n - 1)
         if options.join and rows.n:
             plain = self._join(data) and plain
         found = rows if plain else self._merge()
@@ -239,8 +248,11 @@ class Dissector:
 
     # ---- SCTP and TCP
 
-    def _assemble(self, data: Array, now_us: int) -> bool:
-        """Cut messages out of associations and streams; return whether all rows are datagrams after all."""
+    def _assemble(self, data: Array, now_us: int, last: int) -> bool:
+        """Cut messages out of associations and streams; return whether all rows are datagrams after all.
+
+        now_us, last: time and number of the window's last packet.
+        """
         rows, kinds = self._rows, self._rows.kind[: self._rows.n]
         chunks = np.flatnonzero(kinds == KIND_CHUNK)
         if len(chunks):
@@ -251,10 +263,10 @@ class Dissector:
             self._chunks.feed(data, rows, chunks, self.arena, self._more, self.drops)
         segments = np.flatnonzero(kinds == KIND_SEGMENT)
         if len(segments):
-            self._read_streams(data, segments, now_us)
+            self._read_streams(data, segments, now_us, last)
         return not kinds.any()
 
-    def _read_streams(self, data: Array, segments: Array, now_us: int) -> None:
+    def _read_streams(self, data: Array, segments: Array, now_us: int, last: int) -> None:
         if len(self.options.ports):
             mask = np.zeros(self._rows.n, dtype=np.uint8)
             port_mask(self._rows, self.options.ports, mask)
@@ -263,7 +275,7 @@ class Dissector:
             segments = wanted
         if self._streams is None:
             self._streams = StreamReader(self.options, self._secrets)
-        self._streams.feed(data, self._rows, segments, now_us, self.arena, self._more, self.drops)
+        self._streams.feed(data, self._rows, segments, (now_us, last), self.arena, self._more, self.drops)
 
     def _join(self, data: Array) -> bool:
         """Put SIP together that its sender spread over datagrams; return whether nothing changed."""
@@ -324,16 +336,21 @@ class StreamReader:
         data: Array,
         found: Datagrams,
         rows: Array,
-        now_us: int,
+        now: tuple[int, int],
         arena: Arena,
         out: Datagrams,
         drops: Array,
     ) -> None:
-        """Read SEGMENT rows; append the messages that they complete to `out`."""
-        stretches = self._stretches
+        """Read SEGMENT rows; append the messages that they complete to `out`.
+
+        now: time and number of the window's last packet. What its time sets free comes behind the segments.
+        """
+        stretches, (now_us, last) = self._stretches, now
         stretches.n = 0
         self._tcp.feed(data, found, rows, arena, stretches, drops)
+        fed = stretches.n
         self._tcp.expire(now_us, arena, stretches, drops)
+        stretches.packet[fed : stretches.n] = last
         self._frame(data, now_us, arena, out, drops)
 
     def expire(self, now_us: int, data: Array, arena: Arena, out: Datagrams, drops: Array) -> None:

@@ -13,6 +13,7 @@ cdef class FrameDecoder(TunnelHeaders):
     cdef const long long[::1] frame_link
     cdef const long long[::1] frame_tag
     cdef long long[::1] drops
+    cdef long long[::1] chunk_drops
     # what was chosen
     cdef int want
     cdef Py_ssize_t need

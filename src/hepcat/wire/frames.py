@@ -2,9 +2,9 @@
 
 In: a window of octets and `Packets` that lie in it. Out: rows of `Datagrams`, nothing copied: UDP
 payloads, and where they are wanted TCP segments, SCTP data chunks and IP fragments, which later
-kernels put together. What can go wrong is counted (batch/drops.py): every frame gives one row or one
-drop, an SCTP packet as many as it has chunks. A payload cut by the snap length is kept as far as it
-goes and marked truncated.
+kernels put together. What can go wrong is counted (batch/drops.py): every frame gives rows or one drop. An
+SCTP packet has as many rows as it has chunks of data; what becomes of the others is counted beside that. A
+payload cut by the snap length is kept as far as it goes and marked truncated.
 
 A layer is a function that is handed where its header begins and hands on to the next layer: each
 returns DONE or a drop reason, and a row is written only at the end of the way. links.py and tunnels.py
@@ -102,6 +102,7 @@ def decode_frames(
     tunnels: int = TUNNELS_ALL,
     area: int = 0,
     first: int = 0,
+    chunk_drops: Array | None = None,
 ) -> int:
     """Find what packets[first:n] carry; append rows to `out` from row out.n on, and move out.n.
 
@@ -109,6 +110,8 @@ def decode_frames(
     added to. want: WANT_ bits, the kinds of rows to hand out; the others are counted FRAME_PROTOCOL or
     FRAME_FRAGMENT. tunnels: TUNNEL_ bits, those to open; others are what they are without: a UDP tunnel
     a datagram, GRE and IP in IP FRAME_PROTOCOL. area: written to the rows, AREA_WINDOW or AREA_ARENA.
+    chunk_drops: like drops (which it is if left out), for SCTP's chunks; a packet is counted in `drops` only
+    if it gave no row at all, for the reason of its last chunk.
 
     Returns the index of the first packet not read: packets.n, or less where `out` became full (a frame
     needs room for MAX_ROWS_A_FRAME rows where chunks are wanted, else for one): empty `out` and call
@@ -117,7 +120,7 @@ def decode_frames(
     need = MAX_ROWS_A_FRAME if want & WANT_CHUNKS else 1
     if out.capacity < need:
         raise ValueError(f"room for {out.capacity} rows, a frame may give {need}")
-    decoder = FrameDecoder(data, packets, out, drops)
+    decoder = FrameDecoder(data, packets, out, drops, drops if chunk_drops is None else chunk_drops)
     decoder.choose(want, tunnels, area, need)
     done = decoder.run(first, packets.n)
     out.n = decoder.rows()
@@ -127,7 +130,7 @@ def decode_frames(
 class FrameDecoder(TunnelHeaders):
     """One run over a window of packets. The parse functions return DONE or a drop reason."""
 
-    def __init__(self, data: Any, packets: Packets, out: Datagrams, drops: Any) -> None:
+    def __init__(self, data: Any, packets: Packets, out: Datagrams, drops: Any, chunk_drops: Any) -> None:
         view: Any = memoryview
         self.set_columns(data, out)
         self.frame_offset = view(packets.offset)
@@ -137,6 +140,7 @@ class FrameDecoder(TunnelHeaders):
         self.frame_link = view(packets.link)
         self.frame_tag = view(packets.vlan)
         self.drops = view(drops)
+        self.chunk_drops = view(chunk_drops)
 
     def choose(self, want: int, tunnels: int, area: int, need: int) -> None:
         """Say what rows are wanted, which tunnels are opened, and the room that a frame needs."""
@@ -179,9 +183,13 @@ class FrameDecoder(TunnelHeaders):
         for i in range(first, count):
             if self.room - self.row < self.need:
                 return i
+            before: cython.Py_ssize_t = self.row
             result: cython.int = self.parse_frame(i)
             if result != DONE:
-                self.drops[result] += 1
+                if self.row == before:
+                    self.drops[result] += 1
+                else:  # the last chunk of an SCTP packet that gave rows
+                    self.chunk_drops[result] += 1
         return max(first, count)
 
     def parse_frame(self, i: cython.Py_ssize_t) -> cython.int:
@@ -454,7 +462,7 @@ class FrameDecoder(TunnelHeaders):
             if cut or ip_end - chunk < 4:
                 return result
             if result != DONE:
-                self.drops[result] += 1
+                self.chunk_drops[result] += 1
 
     def parse_chunk(
         self, ports: cython.longlong, at: cython.longlong, end: cython.longlong, first: cython.Py_ssize_t

@@ -16,6 +16,8 @@ STREAM_GAP counts holes, beside that sum. A segment of which a part was new coun
 - What must go when there is no room: streams that ended, then those that were opened but never
   carried data (a flood of SYN pushes out nothing else), then the longest idle.
 - A flow id is not given to other addresses within one call, because earlier stretches refer to it.
+- Time is the packets'. A clock that is set, either way, by more than a bound ends what the bound is for: else
+  one stream whose time lies ahead would keep all behind it in the lists.
 """
 
 import secrets
@@ -366,7 +368,7 @@ class Streams(Pieces):
     def expire_list(self, streams: AgeList) -> cython.bint:
         """Forget the idle streams of a list; return whether that is all of them."""
         slot: cython.int
-        while streams.oldest >= 0 and self.now - self.last[streams.oldest] > self.idle_us:
+        while streams.oldest >= 0 and abs(self.now - self.last[streams.oldest]) > self.idle_us:
             if self.room - self.row < ROOM:
                 return False
             slot = streams.oldest
@@ -571,7 +573,7 @@ class Streams(Pieces):
     def give_up(self, flow: cython.int, old: cython.bint) -> cython.int:
         """Give up the first hole of a flow, with `old` all that are as old; a later one gets its own time."""
         self.skip_hole(flow)
-        while old and self.head[flow] >= 0 and self.now - self.piece_ts[self.head[flow]] > self.gap_us:
+        while old and self.head[flow] >= 0 and abs(self.now - self.piece_ts[self.head[flow]]) > self.gap_us:
             self.skip_hole(flow)
         if self.is_waiting[flow]:
             self.waiting.remove(flow)
@@ -581,7 +583,7 @@ class Streams(Pieces):
     def give_up_overdue(self) -> cython.int:
         """Give up the holes that nothing came for in gap_us."""
         flow: cython.int = self.waiting.oldest
-        while flow >= 0 and self.now - self.since[flow] > self.gap_us and self.room - self.row >= ROOM:
+        while flow >= 0 and abs(self.now - self.since[flow]) > self.gap_us and self.room - self.row >= ROOM:
             self.give_up(flow, True)
             flow = self.waiting.oldest
         return 0
