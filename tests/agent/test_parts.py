@@ -104,6 +104,13 @@ def test_addresses_are_replaced() -> None:
     assert batch.dst_port[0] == 5060
 
 
+def test_two_addresses_are_exchanged() -> None:
+    batch = batch_of(CALL.format("c", "INVITE"))
+    batch.src_ip[0] = [*[0] * 10, 255, 255, 10, 0, 0, 1]
+    AddressReplacement("10.0.0.1-10.0.0.2;10.0.0.2-10.0.0.1").apply(batch)
+    assert bytes(batch.src_ip[0][12:]) == bytes([10, 0, 0, 2])
+
+
 @pytest.mark.parametrize(
     "text", ["10.0.0.1", "10.0.0.1-", "10.0.0.1-10.0.0.300", "a-b", "10.0.0.1:99999-1.1.1.1"]
 )

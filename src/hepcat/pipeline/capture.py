@@ -271,13 +271,18 @@ class AddressReplacement:
         self._pairs = parse_replacements(text)
 
     def apply(self, batch: Batch) -> None:
-        """Replace source and destination addresses (and ports where given) in place."""
+        """Replace source and destination addresses (and ports where given) in place.
+
+        Of several pairs the first that matches counts, once: "A-B;B-A" exchanges two addresses.
+        """
         n = batch.n
-        for old, old_port, new, new_port in self._pairs:
-            for address, port in ((batch.src_ip, batch.src_port), (batch.dst_ip, batch.dst_port)):
-                hit = (address[:n] == old).all(axis=1)
+        for address, port in ((batch.src_ip, batch.src_port), (batch.dst_ip, batch.dst_port)):
+            left = np.ones(n, dtype=bool)
+            for old, old_port, new, new_port in self._pairs:
+                hit = left & (address[:n] == old).all(axis=1)
                 if old_port:
                     hit &= port[:n] == old_port
+                left &= ~hit
                 rows = np.flatnonzero(hit)
                 address[rows] = new
                 batch.family[rows] = 2 if bytes(new[:12]) == b"\0" * 10 + b"\xff\xff" else 10
