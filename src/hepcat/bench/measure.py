@@ -53,7 +53,7 @@ class Line(Protocol):
 
 
 #: The measurements, in the order of the table: modules of hepcat.bench.lines.
-LINES: Final[tuple[str, ...]] = ("start", "decode", "ingest", "importing", "searching", "agent")
+LINES: Final[tuple[str, ...]] = ("start", "decode", "ingest", "importing", "searching", "agent", "reading")
 
 
 def run_lines(context: Context, only: Sequence[str] = ()) -> list[Row]:

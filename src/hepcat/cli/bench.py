@@ -123,6 +123,28 @@ def frames(
     typer.echo(json.dumps(send_frames(dev, made, rate, packets)))
 
 
+@app.command("ring", hidden=True)
+def ring(
+    dev: Annotated[str, typer.Option("--dev")],
+    packets: Annotated[int, typer.Option("--packets", min=1)] = 1_000_000,
+) -> None:
+    """Read an interface's ring as the agent does, up to the mask of a port filter."""
+    from hepcat.bench.reading import time_ring
+
+    timed = time_ring(dev, packets, lambda: typer.echo("{}"))
+    typer.echo(json.dumps(timed.as_dict()))
+
+
+@app.command("random", hidden=True)
+def random(
+    packets: Annotated[int, typer.Option("--packets", min=1)] = 10_000_000, seed: SeedOption = 1
+) -> None:
+    """Decode frames of random octets: whatever they are, each is a row or a counted drop."""
+    from hepcat.bench.reading import read_random
+
+    typer.echo(json.dumps(read_random(packets, seed).as_dict()))
+
+
 @app.command("query", hidden=True)
 def query(
     data: Annotated[Path, typer.Option("--data")],
