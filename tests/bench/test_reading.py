@@ -21,7 +21,7 @@ def test_every_message_of_a_call_is_read_and_indexed() -> None:
     batch = indexed_calls(7)
     assert batch.n == 42
     assert not batch.malformed[:42].any()
-    methods = [batch.text(row, "method") for row in range(42)]
+    methods = [batch.text(row, "method") for row in range(42) if not batch.status[row]]
     assert methods.count(b"INVITE") == methods.count(b"ACK") == methods.count(b"BYE") == 7
     assert len({batch.text(row, "call_id") for row in range(42)}) == 7
 
