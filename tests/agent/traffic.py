@@ -70,10 +70,10 @@ class Sender(threading.Thread):
         super().__init__(daemon=True)
         self.sent: list[bytes] = []
         self._sock, self._target, self._pause, self._size = sock, target, pause, size
-        self._stop = threading.Event()
+        self._ending = threading.Event()
 
     def run(self) -> None:
-        while not self._stop.is_set():
+        while not self._ending.is_set():
             message = sip(f"call-{len(self.sent) // 2}", number=1 + len(self.sent) % 2, size=self._size)
             self._sock.sendto(message, self._target)
             self.sent.append(message)
@@ -82,7 +82,7 @@ class Sender(threading.Thread):
 
     def end(self) -> list[bytes]:
         """Stop; return all that was sent."""
-        self._stop.set()
+        self._ending.set()
         self.join()
         self._sock.close()
         return self.sent

@@ -25,6 +25,7 @@ from hepcat.errors import HepcatError
 from hepcat.pipeline import privileges
 from hepcat.pipeline.agent import Agent
 from hepcat.pipeline.agent_counts import AgentCounters
+from hepcat.pipeline.ahead import load_ahead
 from hepcat.pipeline.logs import setup_logs
 from hepcat.pipeline.memory import give_back
 from hepcat.pipeline.reading import read_files
@@ -74,6 +75,8 @@ def run_agent(
         door = HttpDoor(settings.http.listen, agent)
     if not options.files:
         agent.open()
+    if settings.user is not None:
+        load_ahead(agent.secrets is not None)
     privileges.settle(settings.user)
     if door is not None:
         door.start()

@@ -1,0 +1,366 @@
+"""The life of `hepcat agent`: what it says before it starts, reload, stop, users, load, targets gone."""
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.hep import StreamCollector, UdpCollector, check_same, key_of, until
+from tests.agent.running import RunningAgent, check_sums
+from tests.agent.traffic import Sender, frame, sip, write_capture
+from tests.live import net
+from tests.live.net import Namespace
+from tests.support import HEPCAT, ROOT, hepcat, need
+
+PLAN = 'capture[sip] {\n  if (parse_sip()) { send_hep("hepsocket"); }\n  drop;\n}\n'
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    path = tmp_path / "plan.cfg"
+    path.write_text(PLAN)
+    return path
+
+
+@pytest.fixture
+def place() -> Iterator[Namespace]:
+    """A namespace of its own: nobody else's traffic on its loopback."""
+    net.need()
+    with net.namespace() as made:
+        made.dev = "lo"
+        yield made
+
+
+def live(place: Namespace, folder: Path, *arguments: str | Path) -> RunningAgent:
+    words = ["ip", "netns", "exec", place.name]
+    options = ["--dev", "lo", "--filter", "udp port 5060", "--no-rtcp", *arguments]
+    return RunningAgent(folder, options, words, place.socket)
+
+
+def send(place: Namespace, messages: list[bytes]) -> None:
+    with place.socket() as sock:
+        sock.bind(("127.0.0.1", 5062))
+        for message in messages:
+            sock.sendto(message, ("127.0.0.1", 5060))
+
+
+# ---- before the start
+
+
+def test_a_dry_run_says_what_would_be_done(tmp_path: Path, plan: Path) -> None:
+    done = hepcat("agent", "--dry-run", "--to", "udp://192.0.2.1:9060", "--dev", "lo", "--plan", str(plan))
+    assert "profile sip: lo" in done.stdout
+    assert "filter: (portrange 5060-5091)" in done.stdout
+    assert "BPF instructions" in done.stdout
+    assert f"plan: {plan}" in done.stdout
+    assert "functions: parse_sip, send_hep" in done.stdout
+    assert "target hepsocket: hep to udp://192.0.2.1:9060" in done.stdout
+    assert done.stdout.endswith("nothing was captured (--dry-run)\n")
+
+
+def test_a_dry_run_warns(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        '[[agent.profiles]]\nname = "tunnels"\nfilter = "port 5060"\ncapture_filter = ["ip_to_ip"]\n'
+        '[[agent.targets]]\nname = "t"\nurls = ["tcp://192.0.2.1:9060"]\n'
+    )
+    done = hepcat("agent", "--dry-run", "--config", str(path))
+    assert "warning: profile tunnels" in done.stdout
+    assert "5060-5090" in done.stdout
+
+
+TO = ("--to", "udp://127.0.0.1:9")
+WRONG: dict[str, tuple[tuple[str, ...], str]] = {
+    "filter": ((*TO, "--filter", "port port"), "port port"),
+    "interface": ((*TO, "--dev", "nosuch0"), "there is no interface nosuch0"),
+    "no target": (("--dev", "lo"), "nothing to send to"),
+    "target without a scheme": (("--to", "127.0.0.1:9060"), "127.0.0.1:9060"),
+    "target of another scheme": (("--to", "ftp://127.0.0.1:9060"), "ftp://127.0.0.1:9060"),
+    "target with a wrong port": (("--to", "udp://127.0.0.1:many"), "udp://127.0.0.1:many"),
+    "plan missing": ((*TO, "--plan", "{folder}/none.cfg"), "none.cfg"),
+    "plan broken": ((*TO, "--plan", "{folder}/broken.cfg"), "broken.cfg:2:"),
+    "plan of an unknown function": ((*TO, "--plan", "{folder}/unknown.cfg"), "parse_sips"),
+    "plan of an unknown target": ((*TO, "--plan", "{folder}/target.cfg"), "elsewhere"),
+    "plan of octets": ((*TO, "--plan", "{folder}/octets.cfg"), "octets.cfg"),
+    "file missing": ((*TO, "-r", "{folder}/none.pcap"), "none.pcap"),
+    "no capture": ((*TO, "-r", "{folder}/broken.cfg"), "broken.cfg"),
+    "folder of -w": ((*TO, "-r", "{folder}/good.pcap", "-w", "{folder}/none/a.pcap"), "cannot write to"),
+    "size": ((*TO, "-r", "{folder}/good.pcap", "--rotate-size", "much"), "--rotate-size"),
+    "cpus": ((*TO, "--cpu", "a,b"), "--cpu"),
+    "cpu that is not there": ((*TO, "--cpu", "4095"), "4095"),
+    "ceiling": ((*TO, "--cpu-limit", "-1"), "cpu_limit"),
+    "rule": ((*TO, "--shed", "everything"), "shed"),
+    "user": ((*TO, "--user", "nosuchuser", "--dev", "lo"), "nosuchuser"),
+    "config missing": (("--config", "{folder}/none.toml"), "none.toml"),
+    "config broken": (("--config", "{folder}/broken.toml"), "broken.toml"),
+    "port taken": ((*TO, "--dev", "lo", "--http", "127.0.0.1:{taken}"), "{taken}"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_said_before_anything_starts(name: str, tmp_path: Path) -> None:
+    arguments, said = WRONG[name]
+    (tmp_path / "broken.cfg").write_text("capture[x] {\n  if (parse_sip() { drop; }\n}\n")
+    (tmp_path / "unknown.cfg").write_text("capture[x] { parse_sips(); }")
+    (tmp_path / "target.cfg").write_text('capture[x] { send_hep("elsewhere"); }')
+    (tmp_path / "octets.cfg").write_bytes(bytes(range(128, 255)))
+    (tmp_path / "broken.toml").write_text("[agent]\nnode_id = 'x'\n")
+    write_capture(tmp_path / "good.pcap", [frame(sip("a"))])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        words = {"folder": tmp_path, "taken": taken.getsockname()[1]}
+        done = hepcat("agent", *(part.format(**words) for part in arguments), check=False)
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    assert said.format(**words) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) < 15, done.stderr
+
+
+# ---- while it runs
+
+
+def test_plans_are_read_again(place: Namespace, tmp_path: Path, plan: Path) -> None:
+    with (
+        UdpCollector(place.socket) as collector,
+        live(place, tmp_path, "--plan", plan, "--to", collector.url) as agent,
+    ):
+        first, second, third, fourth = ([sip(f"{name}-{i}") for i in range(20)] for name in "abcd")
+        send(place, first)
+        assert until(lambda: agent.stats()["total"]["forwarded"] == 20)
+        plan.write_text("capture[none] { drop; }")
+        agent.hangup()
+        assert until(lambda: len(agent.events("capture plans reloaded")) == 1)
+        send(place, second)
+        assert until(lambda: agent.stats()["total"]["messages"] == 40)
+        plan.write_text("capture[broken] { if }")
+        agent.hangup()
+        assert until(lambda: len(agent.events("not reloaded; what was there stays in force")) >= 1)
+        send(place, third)
+        assert until(lambda: agent.stats()["total"]["messages"] == 60)
+        assert agent.stats()["total"]["dropped"]["plan"] == 40
+        plan.write_text(PLAN)
+        agent.hangup()
+        assert until(lambda: len(agent.events("capture plans reloaded")) == 2)
+        send(place, fourth)
+        assert until(lambda: agent.stats()["total"]["forwarded"] == 40)
+        check_sums(agent.stats())
+        agent.finish()
+        check_same([m.key for m in collector.close()], map(key_of, first + fourth))
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_loses_nothing_that_was_seen(place: Namespace, tmp_path: Path, plan: Path, sig: int) -> None:
+    messages = [sip(f"s-{i}", size=i % 500) for i in range(2000)]
+    with StreamCollector(None, place.socket) as collector:
+        with live(place, tmp_path, "--plan", plan, "--to", collector.url) as agent:
+            send(place, messages)
+            assert agent.stop(sig) == 0
+            assert "Traceback" not in agent.text
+        until(lambda: len(collector.messages) >= len(messages), 10)
+        check_same([m.key for m in collector.close()], map(key_of, messages), agent.text[-1500:])
+
+
+def test_it_stops_by_itself(place: Namespace, tmp_path: Path, plan: Path) -> None:
+    options = ("--plan", plan, "--to", "udp://127.0.0.1:9", "--seconds", "0.5")
+    agent = live(place, tmp_path, *options)
+    assert agent.process.wait(30) == 0
+    assert "capturing" in agent.text
+
+
+def test_what_loopback_shows_twice_is_taken_once(place: Namespace, tmp_path: Path, plan: Path) -> None:
+    messages = [sip(f"lo-{i}") for i in range(100)]
+    with UdpCollector(place.socket) as collector:
+        with live(place, tmp_path, "--plan", plan, "--to", collector.url, "-w", tmp_path / "w.pcap") as agent:
+            send(place, messages)
+            assert until(lambda: agent.stats()["total"]["forwarded"] >= 100)
+            stats = agent.stats()
+            agent.finish()
+        check_sums(stats)
+        assert stats["total"]["dropped"]["outgoing"] == stats["total"]["received"] - 100 >= 100
+        check_same([m.key for m in collector.close()], map(key_of, messages))
+
+
+def test_tags_are_put_back_into_the_frames_that_are_kept(tmp_path: Path, plan: Path) -> None:
+    net.need()
+    need("tshark")
+    with net.pair() as (a, b):
+        words = ["--dev", "vb", "--filter", "udp port 5060", "--no-rtcp", "--to", "udp://127.0.0.1:9"]
+        written = ["-w", tmp_path / "t.pcap", "--rotate-seconds", "0.4"]
+        with RunningAgent(tmp_path, [*words, *written], ["ip", "netns", "exec", b.name], b.socket) as agent:
+            frames = [frame(sip(f"v-{i}"), tags=(0x2005, 7)[: i % 3]) for i in range(30)]
+            for part in (frames[:15], frames[15:]):
+                net.send_frames(a, part)
+                time.sleep(0.6)
+            assert until(lambda: agent.stats()["total"]["received"] >= 30)
+            agent.finish()
+        paths = sorted(tmp_path.glob("t*.pcap"))
+        assert len(paths) >= 2, "a new file every 0.4 s"
+        lines = []
+        for path in paths:
+            words = [
+                "tshark",
+                "-r",
+                str(path),
+                "-T",
+                "fields",
+                "-e",
+                "vlan.id",
+                "-e",
+                "sip.Call-ID",
+                "-e",
+                "frame.len",
+            ]
+            lines += subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+        wanted = [("", "5", "5,7")[i % 3] + f"\tv-{i}\t{len(one)}" for i, one in enumerate(frames)]
+        assert sorted(lines) == sorted(wanted)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_root_is_given_up_and_capture_goes_on(place: Namespace, tmp_path: Path, plan: Path) -> None:
+    """TCP and fragments come after the rights are gone: all that reads them must be there by then."""
+    messages = [sip(f"u-{i}", size=200 * i) for i in range(40)]
+    words = ("--plan", plan, "--user", "nobody")
+    with UdpCollector(place.socket) as collector:
+        with live(place, tmp_path, *words, "--filter", "port 5060", "--to", collector.url) as agent:
+            text = Path(f"/proc/{agent.process.pid}/status").read_text()
+            fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+            assert "0" not in fields["Uid"].split()
+            assert {fields[name] for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {"0" * 16}
+            assert fields["NoNewPrivs"] == "1"
+            place.ip("link set lo mtu 1500")
+            send(place, messages)
+            with (
+                place.socket(kind=socket.SOCK_STREAM) as server,
+                place.socket(kind=socket.SOCK_STREAM) as client,
+            ):
+                server.bind(("127.0.0.1", 5060))
+                server.listen()
+                client.connect(("127.0.0.1", 5060))
+                client.sendall(b"".join(sip(f"tcp-{i}", size=300) for i in range(20)))
+                messages += [sip(f"tcp-{i}", size=300) for i in range(20)]
+            assert until(lambda: agent.stats()["total"]["forwarded"] >= 60), agent.text[-2000:]
+            agent.finish()
+        check_same([m.key for m in collector.close()], map(key_of, messages))
+
+
+def test_above_the_ceiling_load_is_shed_and_counted(place: Namespace, tmp_path: Path, plan: Path) -> None:
+    with UdpCollector(place.socket) as collector:
+        words = ("--plan", plan, "--to", collector.url, "--cpu-limit", "1", "--shed", "calls")
+        with live(place, tmp_path, *words) as agent:
+            senders = [Sender(place.socket(), ("127.0.0.1", 5060), pause=0.0002, size=900) for _ in range(2)]
+            for sender in senders:
+                sender.start()
+            shed = until(lambda: agent.stats()["total"]["dropped"].get("shed", 0) > 0, 60)
+            sent = sum(len(sender.end()) for sender in senders)
+            assert shed, agent.stats()
+            assert until(lambda: agent.stats()["total"]["messages"] >= sent, 20)
+            stats = agent.stats()
+            check_sums(stats)
+            counters = agent.finish()
+        got = collector.close()
+    assert counters["drop_shed"] == stats["total"]["stages"]["messages"]["shed"]
+    assert len(got) == counters["forwarded"] == sent - counters["drop_shed"]
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls"])
+def test_a_target_goes_away_and_comes_back(kind: str, place: Namespace, tmp_path: Path) -> None:
+    """Three times in the middle of load, the last time for longer than memory lasts: every message once."""
+    context, more = None, ""
+    if kind == "tls":
+        context, more = tls_files(tmp_path)
+    with StreamCollector(context, place.socket) as collector:
+        config = tmp_path / "agent.toml"
+        config.write_text(
+            "[[agent.profiles]]\nname = 'sip'\ndev = ['lo']\nfilter = 'udp port 5060'\n"
+            f"[[agent.targets]]\nname = 'out'\nurls = ['{collector.url}']\nmemory = 65536\n"
+            f"spool = '{tmp_path / 'spool'}'\n{more}"
+        )
+        words = ["ip", "netns", "exec", place.name]
+        with RunningAgent(tmp_path, ["--config", config], words, place.socket) as agent:
+            sender = Sender(place.socket(), ("127.0.0.1", 5060), pause=0.002, size=400)
+            sender.start()
+            for seconds in (0.3, 0.5, 2.0):
+                assert until(lambda: bool(collector.streams) and len(collector.streams[-1]) > 20_000, 30)
+                collector.away()
+                time.sleep(seconds)
+                collector.open()
+                connections = len(collector.streams)
+                assert until(lambda before=connections: len(collector.streams) > before, 30), agent.text[
+                    -2000:
+                ]
+            time.sleep(0.5)
+            sent = sender.end()
+            assert until(lambda: agent.stats()["total"]["forwarded"] >= len(sent), 20)
+            assert until(lambda: agent.stats()["targets"]["out"]["waiting"] == 0, 30), agent.stats()
+            stats = agent.stats()
+            check_sums(stats)
+            agent.finish()
+        got = collector.close()
+    assert stats["targets"]["out"]["reconnects"] >= 3
+    assert stats["targets"]["out"]["spooled"] > 0
+    check_same([m.key for m in got], map(key_of, sent), f"{stats['targets']}")
+
+
+def tls_files(folder: Path) -> tuple[ssl.SSLContext, str]:
+    """Return the server's context, and the settings of a target that checks it."""
+    need("openssl")
+    words = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=127.0.0.1",
+    ]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-out", folder / "c.pem", "-keyout", folder / "k.pem"]
+    subprocess.run([*words, *names], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "c.pem", folder / "k.pem")
+    return context, f"ca = '{folder / 'c.pem'}'\n"
+
+
+def test_frames_and_messages_without_any_target_to_reach(
+    place: Namespace, tmp_path: Path, plan: Path
+) -> None:
+    """Nobody listens: what was sent is counted as lost, and capture goes on."""
+    with live(place, tmp_path, "--plan", plan, "--to", "udp://127.0.0.1:9") as agent:
+        for _ in range(10):
+            send(place, [sip("n")])
+            time.sleep(0.05)
+        assert until(lambda: agent.stats()["total"]["forwarded"] == 10)
+        assert until(lambda: agent.stats()["targets"]["hepsocket"]["waiting"] == 0)
+        check_sums(agent.stats())
+        agent.finish()
+
+
+def test_the_output_of_a_run_is_what_people_read(place: Namespace, tmp_path: Path, plan: Path) -> None:
+    with live(place, tmp_path, "--plan", plan, "--to", "udp://127.0.0.1:9") as agent:
+        text = agent.text
+        assert "agent is capturing" in text
+        assert "sip:lo" in text
+        assert "hepsocket: udp://127.0.0.1:9" in text
+        status = agent.text_of("/status")
+        assert '"profiles"' in status
+        agent.finish()
+
+
+def test_without_rights_it_says_what_to_do() -> None:
+    need("setpriv")
+    if os.geteuid() != 0:
+        pytest.skip("not root: this is how everybody starts it")
+    without = ["setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw"]
+    words = [*without, *HEPCAT, "agent", "--dev", "lo", *TO]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "no right to capture on lo" in done.stderr, done.stderr[-2000:]
+    assert "CAP_NET_RAW" in done.stderr
+    assert "Traceback" not in done.stderr
