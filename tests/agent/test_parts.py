@@ -222,3 +222,15 @@ def test_a_file_in_is_the_same_file_out(tmp_path: Path) -> None:
 
     assert shown(tmp_path / "b.pcap") == shown(source)
     assert sum(batch.n for batch in read_batches(tmp_path / "b.pcap")) == 81
+
+
+def test_who_can_enter_a_folder(tmp_path: Path) -> None:
+    from hepcat.pipeline.ahead import can_enter
+
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert can_enter("nobody", Path("/usr"))
+    assert can_enter("root", tmp_path / "a" / "b")
+    (tmp_path / "a").chmod(0o700)
+    assert not can_enter("nobody", tmp_path / "a" / "b"), "through what is above it"
+    assert not can_enter("nobody", tmp_path / "none")
+    assert not can_enter("no such user", Path("/usr"))

@@ -76,7 +76,7 @@ def run_agent(
     if not options.files:
         agent.open()
     if settings.user is not None:
-        load_ahead(agent.secrets is not None)
+        load_ahead(settings.user, agent.secrets is not None)
     privileges.settle(settings.user)
     if door is not None:
         door.start()
