@@ -134,6 +134,7 @@ def _dissect_options(profile: ProfileSettings, agent: AgentSettings) -> DissectO
         tcp=profile.tcp,
         tls=profile.tls,
         sctp=profile.sctp,
+        websocket=profile.websocket,
         join=profile.join_datagrams,
         tunnels=TUNNELS_ALL if profile.tunnels else 0,
         ports=parse_ports(ports),

@@ -60,6 +60,7 @@ class DissectOptions:
     tcp: bool = True
     tls: bool = True
     sctp: bool = True
+    websocket: bool = True
     join: bool = False
     tunnels: int = TUNNELS_ALL
     ports: Array = field(default_factory=lambda: _NO_PORTS)
@@ -311,7 +312,6 @@ class StreamReader:
     """TCP segments to messages: reassembly, TLS where there are secrets, framing."""
 
     def __init__(self, options: DissectOptions, secrets: Any = None) -> None:
-        from hepcat.wire.framing import Framer
         from hepcat.wire.tcp import TcpReassembler
 
         self._tcp = TcpReassembler(
@@ -320,9 +320,8 @@ class StreamReader:
             idle_us=options.stream_idle,
             gap_us=options.stream_gap,
         )
-        flows = 2 * options.streams
         self._options = options
-        self._framer = Framer(max_flows=flows, max_octets=options.stream_octets, max_message=options.message)
+        self._framer = self._new_framer()
         self._inner: Any = None  # frames what was decrypted
         # The same flows with protocols of their own: the outer ones go on saying TLS.
         self._inner_flows = replace(self._tcp.flows, protocol=np.zeros_like(self._tcp.flows.protocol))
@@ -379,20 +378,26 @@ class StreamReader:
             drops[Drop.TLS_NO_KEY] += len(rows)
             return
         if self._tls is None:
-            from hepcat.wire.framing import Framer
             from hepcat.wire.tls import TlsDecryptor
 
             self._tls = TlsDecryptor(
                 self._secrets, max_octets=self._options.tls_octets, wait_us=self._options.tls_wait
             )
-            self._inner = Framer(
-                max_flows=2 * self._options.streams,
-                max_octets=self._options.stream_octets,
-                max_message=self._options.message,
-            )
+            self._inner = self._new_framer()
         self._plain.n = 0
         self._tls.feed(self._stretches, rows, data, arena, self._tcp.flows, self._plain, drops)
         self._frame_plain(arena, out, drops)
+
+    def _new_framer(self) -> Any:
+        from hepcat.wire.framing import Framer
+
+        options = self._options
+        return Framer(
+            max_flows=2 * options.streams,
+            max_octets=options.stream_octets,
+            max_message=options.message,
+            websocket=options.websocket,
+        )
 
     def _frame_plain(self, arena: Arena, out: Datagrams, drops: Array) -> None:
         """Frame what was decrypted; the flows keep saying TLS, so this framer keeps its own protocols."""

@@ -76,11 +76,15 @@ class Framer:
     """Cuts messages out of flows. Not shared between threads.
 
     max_flows: rows of the `Flows` that are handed in. max_octets: octets of partial messages held, all
-    together; the one begun first goes for a new one. max_message: octets of the longest message.
+    together; the one begun first goes for a new one. max_message: octets of the longest message. websocket:
+    read it; else a stream of it is PROTOCOL_OTHER.
     """
 
-    def __init__(self, max_flows: int, max_octets: int = 8 << 20, max_message: int = 65_535) -> None:
+    def __init__(
+        self, max_flows: int, max_octets: int = 8 << 20, max_message: int = 65_535, websocket: bool = True
+    ) -> None:
         self._kernel = FlowReader(max_flows, max_octets, max_message)
+        self._kernel.opens = websocket
         self._inflater = Inflater(max_message)
 
     @property
@@ -295,7 +299,7 @@ class FlowReader(LineReader):
             verdict = self.looks_like_diameter(lo, hi)
             if verdict != NO:
                 return verdict
-        if first == 1 or first == 2 or first & 0x80:
+        if self.opens and (first == 1 or first == 2 or first & 0x80):
             self.found = WEBSOCKET
             return self.looks_like_frame(lo, hi, False)
         self.found = UNKNOWN  # lines will tell

@@ -57,6 +57,8 @@ cdef class LineReader(WebSocketFrames):
     cdef long long content
     cdef long long number
     cdef long long mark
+    # what is asked for
+    cdef public bint opens
 
     cdef int set_carries(self, int flow, int what) except -1 nogil
     cdef int skip(self, int flow) except -1 nogil

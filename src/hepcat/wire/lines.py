@@ -126,6 +126,7 @@ class LineReader(WebSocketFrames):
         self.extensions_name = view(_EXTENSIONS)
         self.server_alone, self.client_alone = view(_SERVER_ALONE), view(_CLIENT_ALONE)
         self.state = self.kind = self.match = self.recent = self.content = self.number = self.mark = 0
+        self.opens = True  # WebSockets
 
     def set_carries(self, flow: cython.int, what: cython.int) -> cython.int:
         """Note what a flow carries, here and in Flows."""
@@ -331,7 +332,7 @@ class LineReader(WebSocketFrames):
 
     def is_unknown(self) -> cython.bint:
         """Tell whether HTTP would be believed here."""
-        return self.carries[self.flow] == UNKNOWN
+        return self.opens and self.carries[self.flow] == UNKNOWN
 
     def read_version(self, pos: cython.longlong, end: cython.longlong) -> cython.Py_ssize_t:
         """Behind `SIP/`: digit, dot, digit, space; the rest of a status line is the index's matter."""
