@@ -75,11 +75,8 @@ class Packets:
     @classmethod
     def empty(cls, rows: int) -> "Packets":
         """Make room for `rows` packets, n = 0."""
-        return cls(
-            0,
-            *(np.zeros(rows, dtype=np.int64) for _ in range(5)),
-            np.full(rows, NO_VLAN, dtype=np.int64),
-        )
+        offset, captured, original, ts, link = (np.zeros(rows, dtype=np.int64) for _ in range(5))
+        return cls(0, offset, captured, original, ts, link, np.full(rows, NO_VLAN, dtype=np.int64))
 
 
 #: Columns of Datagrams beside the addresses: name and dtype.
