@@ -2,17 +2,19 @@
 
 import gzip
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Batch
 from hepcat.batch.schema import HEP_RTCP
 from hepcat.config.agent import ProfileSettings, ShedRule
 from hepcat.errors import HepcatError
-from hepcat.pipeline.capture import AddressReplacement
+from hepcat.pipeline.capture import AddressReplacement, AgentTally, StatsLog
 from hepcat.pipeline.profiles import kernel_expression, parse_ports
 from hepcat.pipeline.relay import make_response
 from hepcat.pipeline.shed import Shedder
@@ -102,6 +104,20 @@ def test_addresses_are_replaced() -> None:
     AddressReplacement("10.0.0.2-[2001:db8::1]:5060").apply(batch)
     assert batch.dst_ip[0][0] == 0x20
     assert batch.dst_port[0] == 5060
+
+
+def test_kernel_drops_are_told_now_and_then() -> None:
+    tally = AgentTally("eth0")
+    stats, begun = StatsLog("eth0", tally, 60.0), time.monotonic()
+    tally.packets, tally.kernel = 100, 7
+    with capture_logs() as lines:
+        stats.look(begun + 59)
+        stats.look(begun + 61)
+        stats.look(begun + 100)
+        stats.look(begun + 122)
+        StatsLog("eth0", tally, 0.0).look(begun + 1e6)
+    told = [(line["log_level"], line["source"], line["packets"], line["dropped"]) for line in lines]
+    assert told == [("warning", "eth0", 100, 7), ("info", "eth0", 0, 0)]
 
 
 def test_two_addresses_are_exchanged() -> None:

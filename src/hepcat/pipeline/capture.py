@@ -115,6 +115,7 @@ class Reader:
         self.tally = tally
         self.planner = planner
         self._profile = profile
+        self.stats_interval = settings.stats_interval
         self._filters = frozenset(settings.capture_filter)
         whole = profile.filter() if settings.reassemble else None
         raw = whole.raw() if whole is not None else None
@@ -202,6 +203,7 @@ class CaptureWorker:
         self._clock = clock
         self._writer = writer
         self._skipped: Array = np.zeros(len(Drop), dtype=np.int64)
+        self._stats = StatsLog(source.name, reader.tally, reader.stats_interval)
         self._ends_itself = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"capture {source.name}", daemon=True)
@@ -238,6 +240,7 @@ class CaptureWorker:
             if window is None or time.monotonic() - looked >= IDLE_SECONDS:
                 looked = time.monotonic()
                 reader.expire(self._clock())
+                self._stats.look(looked)
             self._count_skipped()
         reader.expire(END_OF_TIME)
         source.close()
@@ -259,6 +262,25 @@ class CaptureWorker:
             tally.packets += int(fresh.sum())
             tally.frame_drops += fresh
             self._skipped = drops.copy()
+
+
+class StatsLog:
+    """`stats_interval`: what the kernel dropped since the line before, in the log."""
+
+    def __init__(self, source: str, tally: AgentTally, interval: float) -> None:
+        self._source, self._tally, self._interval = source, tally, interval
+        self._at = time.monotonic()
+        self._packets = self._kernel = 0
+
+    def look(self, now: float) -> None:
+        """Write a line where it is time to. now: of the monotonic clock, seconds."""
+        if not self._interval or now - self._at < self._interval:
+            return
+        tally = self._tally
+        packets, kernel = tally.packets - self._packets, tally.kernel - self._kernel
+        level = log.warning if kernel else log.info
+        level("kernel drops", source=self._source, packets=packets, dropped=kernel)
+        self._at, self._packets, self._kernel = now, tally.packets, tally.kernel
 
 
 class AddressReplacement:
