@@ -67,9 +67,11 @@ log = structlog.get_logger("hepcat.capture")
 
 #: Rows of a window; a block of the smallest packets has more, and then makes several windows.
 _ROWS: Final = 2048
-#: Seconds that are waited once a block is ready, where the ring has room for it: under load a few more blocks
-#: come meanwhile, and share what a window costs.
-_NAP: Final = 0.005
+#: Once a block is ready, so many naps of so many seconds are taken, where the ring has room for it: under load
+#: more blocks come meanwhile, and share what a window costs. They end when this share of the ring is full.
+_NAPS: Final = 4
+_NAP: Final = 0.0025
+_GATHERED: Final = 6
 _ROOMY: Final = 4 * 2**20
 #: Seconds between two attempts to find an interface that has vanished.
 _RETRY: Final = 0.5
@@ -144,8 +146,8 @@ class RingSource:
             else:
                 left = min(deadline, self._finish_at) - time.monotonic()
                 self._wait(max(left, 0.0))
-                if self._naps and left > _NAP and self._is_ready():
-                    time.sleep(_NAP)
+                if self._naps and left > _NAPS * _NAP and self._is_ready():
+                    self._gather()
                 if time.monotonic() >= deadline and not self._is_ready():
                     return None
                 continue
@@ -301,6 +303,15 @@ class RingSource:
     @property
     def _at(self) -> int:
         return self._block * self._geometry.block_octets
+
+    def _gather(self) -> None:
+        """Let a few more blocks become ready."""
+        shape, walker = self._geometry, self._walker
+        far = (self._block + shape.blocks // _GATHERED) % shape.blocks * shape.block_octets
+        for _ in range(_NAPS):
+            time.sleep(_NAP)
+            if walker is None or walker.is_ready(far):
+                return
 
     def _lend(self) -> RingWindow | None:
         """Read rows of the blocks that are ready; None where they held none (only outgoing copies of

@@ -97,8 +97,10 @@ def append_found(batch: Batch, found: Found, keep: Array, mask: Array, options: 
     chosen, length = keep[:fit], length[:fit]
     first, end = batch.n, batch.n + fit
     _copy(batch, first, found, chosen, length)
+    # All rows, the common case, are a slice: numpy copies it several times as fast as rows picked by number.
+    picked: Array | slice = slice(0, fit) if fit == rows.n else chosen
     for name in _COPIED:
-        getattr(batch, name)[first:end] = getattr(rows, name)[chosen]
+        getattr(batch, name)[first:end] = getattr(rows, name)[picked]
     sip = mask[chosen] != 0
     batch.hep_type[first:end] = np.where(sip, np.uint8(HEP_SIP), np.uint8(options.other_type))
     batch.fields[first:end, _PAYLOAD, 1] = length
