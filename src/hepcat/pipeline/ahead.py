@@ -5,7 +5,7 @@ of hepcat, of Python or of its packages. What can go wrong: nothing here; what i
 used.
 
 The agent loads the readers of TCP, fragments and the rest when the first such packet comes. A virtual
-environment in root's own folder is closed to others; loading everything costs 9 MiB, so it is done only there.
+environment in root's own folder is closed to others. All of it takes 9 MiB, so it is done only there.
 """
 
 import importlib
