@@ -5,6 +5,7 @@ space everywhere: either way packets of a real UDP, TCP and IP stack.
 """
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.agent.hep import Message, UdpCollector, check_same, until
+from tests.agent.hep import Message, UdpCollector, check_same, parse, until
 from tests.agent.running import RunningAgent, check_sums
 from tests.live import net, sipp, tunnel
 from tests.live.net import Namespace
@@ -41,7 +42,6 @@ class Case:
     outer: tuple[str, str] = V4
     vlan: int = 0
     dev: str = "vb"
-    arguments: tuple[str, ...] = ()
 
 
 BIG = Load(30, 60, "u1", body=6000)
@@ -104,6 +104,7 @@ LINKS = {
     "mpls": Case(SIP, INNER4),
     "pppoe": Case(SIP, INNER4),
 }
+INTERFACES = {**TUNNELS, **LINKS}
 
 
 @pytest.fixture(scope="module")
@@ -115,34 +116,89 @@ def pair() -> Iterator[Pair]:
         yield made
 
 
-def check(pair: Pair, case: Case, tmp_path: Path) -> list[Message]:
-    """Run calls past an agent; compare what it sent with sipp's trace; return it."""
-    a, b = pair
-    arguments = ["--dev", case.dev, "--filter", case.filter, "--no-rtcp", *case.arguments]
-    with UdpCollector(b.socket) as collector:
-        words = ["ip", "netns", "exec", b.name]
-        with RunningAgent(tmp_path, [*arguments, "--to", collector.url], words, b.socket) as agent:
-            wanted = sipp.run(a, b, case.addresses, case.load, tmp_path)
-            until(lambda: agent.stats()["total"]["forwarded"] >= len(wanted), 5)
-            check_sums(agent.stats())
-            counters = agent.finish()
-        got = collector.close()
-    (target,) = counters["targets"].values()
-    assert target["sent"] == len(got)
+class Watch:
+    """One running agent at a time, which serves all cases in a row that want the same of it."""
+
+    def __init__(self, pair: Pair, folder: Path) -> None:
+        self._pair, self._folder, self._number = pair, folder, 0
+        self._asked: tuple[str, ...] = ()
+        self._life = contextlib.ExitStack()
+        self.agent: Any = None
+        self.collector: Any = None
+
+    def want(self, case: Case) -> None:
+        """Have the agent of this case run."""
+        asked = ("--dev", case.dev, "--filter", case.filter, "--no-rtcp")
+        if asked == self._asked and self.agent.process.poll() is None:
+            return
+        self.finish()
+        self._number += 1
+        b = self._pair[1]
+        self.collector = self._life.enter_context(UdpCollector(b.socket))
+        words = [*asked, "--to", self.collector.url]
+        within = ["ip", "netns", "exec", b.name]
+        made = RunningAgent(self._folder, words, within, b.socket, name=f"agent{self._number}")
+        self.agent, self._asked = self._life.enter_context(made), asked
+
+    def after(self, begin: int, count: int) -> list[Message]:
+        """Return what has come since there were `begin` messages; `count` are expected, more are seen."""
+        datagrams = self.collector.datagrams
+        until(lambda: len(datagrams) >= begin + count, 10)
+        seen = -1
+        while len(datagrams) != seen:  # nothing more for a while
+            seen = len(datagrams)
+            time.sleep(0.2)
+        check_sums(self.agent.stats())
+        return [parse(octets) for octets in datagrams[begin:seen]]
+
+    def finish(self) -> None:
+        """End the agent; all it has taken it has sent."""
+        if self.agent is not None:
+            counters = self.agent.finish()
+            (target,) = counters["targets"].values()
+            assert target["taken"] == target["sent"] == len(self.collector.close())
+        self.close()
+
+    def close(self) -> None:
+        """End what runs, whatever happened."""
+        self._life.close()
+        self._asked, self.agent = (), None
+
+
+@pytest.fixture(scope="module")
+def watch(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    made = Watch(pair, tmp_path_factory.mktemp("agents"))
+    try:
+        yield made
+        made.finish()
+    finally:
+        made.close()
+
+
+def check(pair: Pair, watch: Watch, case: Case, tmp_path: Path) -> None:
+    """Run calls past an agent; compare what it sent with sipp's trace."""
+    watch.want(case)
+    begin = len(watch.collector.datagrams)
+    wanted = sipp.run(*pair, case.addresses, case.load, tmp_path)
     assert len(wanted) >= 6 * case.load.calls
-    check_same([message.key for message in got], wanted, f"{counters}")
+    got = watch.after(begin, len(wanted))
+    check_same([message.key for message in got], wanted, f"{watch.agent.stats()['total']}")
     protocol = 17 if case.load.transport.startswith("u") else 6
     ends = {(case.addresses[0], case.addresses[1]), (case.addresses[1], case.addresses[0])}
     assert {(m.src[0], m.dst[0]) for m in got} <= ends
     assert {m.protocol for m in got} == {protocol}
     assert {m.family for m in got} == {10 if ":" in case.addresses[0] else 2}
     assert {m.vlan for m in got} == {case.vlan}
-    return got
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_calls(pair: Pair, name: str, tmp_path: Path) -> None:
-    check(pair, CASES[name], tmp_path)
+def in_order(cases: dict[str, Case]) -> list[str]:
+    """Names of cases, those that want the same agent in a row."""
+    return sorted(cases, key=lambda name: (cases[name].dev, cases[name].filter))
+
+
+@pytest.mark.parametrize("name", in_order(CASES))
+def test_calls(pair: Pair, watch: Watch, name: str, tmp_path: Path) -> None:
+    check(pair, watch, CASES[name], tmp_path)
 
 
 def has(pair: Pair, case: Case) -> bool:
@@ -189,18 +245,18 @@ def give_addresses(pair: Pair, addresses: tuple[str, str]) -> None:
         end.ip(f"address add {address}/{64 if ':' in address else 24} dev t0" + " nodad" * (":" in address))
 
 
-@pytest.mark.parametrize("name", [name for name, case in {**TUNNELS, **LINKS}.items() if case.kernel])
-def test_interfaces_of_the_kernel(pair: Pair, name: str, tmp_path: Path) -> None:
-    case = {**TUNNELS, **LINKS}[name]
+@pytest.mark.parametrize("name", [name for name in in_order(INTERFACES) if INTERFACES[name].kernel])
+def test_interfaces_of_the_kernel(pair: Pair, watch: Watch, name: str, tmp_path: Path) -> None:
+    case = INTERFACES[name]
     kernel_or_skip(pair, case)
     with kernel_tunnel(pair, case, name):
         give_addresses(pair, case.addresses)
-        check(pair, case, tmp_path)
+        check(pair, watch, case, tmp_path)
 
 
-@pytest.mark.parametrize("name", [*TUNNELS, *LINKS])
-def test_interfaces_in_user_space(pair: Pair, name: str, tmp_path: Path) -> None:
-    case = {**TUNNELS, **LINKS}[name]
+@pytest.mark.parametrize("name", in_order(INTERFACES))
+def test_interfaces_in_user_space(pair: Pair, watch: Watch, name: str, tmp_path: Path) -> None:
+    case = INTERFACES[name]
     if has(pair, case):
         pytest.skip("tested with the kernel's own interface")
     if not Path("/dev/net/tun").exists():
@@ -211,4 +267,4 @@ def test_interfaces_in_user_space(pair: Pair, name: str, tmp_path: Path) -> None
         else tunnel.linked(*pair, tunnel.LINKS[name.split("-")[0]])
     ):
         give_addresses(pair, case.addresses)
-        check(pair, case, tmp_path)
+        check(pair, watch, case, tmp_path)
