@@ -1,7 +1,7 @@
 # C types of the defragmenter; fragments.py holds the code and runs without this file.
 cimport cython
 
-from hepcat.wire.held cimport AgeList, BlockPool, KeyTable, same_octets
+from hepcat.wire.held cimport AgeList, BlockPool, KeyTable, LentRows, same_octets
 from hepcat.wire.hep cimport copy_octets
 
 cdef extern from *:
@@ -15,7 +15,7 @@ cdef enum:
     DONE = 1
     GIVEN_UP = 2
 
-cdef class Defragmenter:
+cdef class Defragmenter(LentRows):
     cdef KeyTable table
     cdef BlockPool pool
     cdef AgeList open
@@ -42,26 +42,11 @@ cdef class Defragmenter:
     cdef readonly object packet_of
     cdef readonly object depth_of
     # one run: in
-    cdef const unsigned char[::1] data
-    cdef const unsigned char[::1] arena_read
-    cdef unsigned char[::1] arena
-    cdef const long long[::1] rows
-    cdef const long long[::1] row_packet
-    cdef const long long[::1] row_ts
-    cdef const long long[::1] row_offset
-    cdef const long long[::1] row_length
-    cdef const unsigned char[::1] row_area
     cdef const unsigned char[::1] row_depth
-    cdef const unsigned char[::1] row_truncated
-    cdef const unsigned char[::1] row_family
-    cdef const unsigned char[::1] row_proto
-    cdef const unsigned short[::1] row_vlan
     cdef const unsigned int[::1] row_id
     cdef const unsigned short[::1] row_bits
     cdef const unsigned char[::1] row_src
     cdef const unsigned char[::1] row_dst
-    cdef const unsigned int[::1] row_src_words
-    cdef const unsigned int[::1] row_dst_words
     # one run: out
     cdef long long[::1] out_offset
     cdef long long[::1] out_captured

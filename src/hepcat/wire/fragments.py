@@ -31,7 +31,7 @@ from hepcat.batch.drops import Drop
 from hepcat.wire.columns import LINKTYPE_RAW, Arena, Array, Datagrams, Packets
 
 if not cython.compiled:  # fragments.pxd cimports them, and has the numbers as C constants
-    from hepcat.wire.held import AgeList, BlockPool, KeyTable, same_octets
+    from hepcat.wire.held import AgeList, BlockPool, KeyTable, LentRows, same_octets
     from hepcat.wire.hep import copy_octets  # type: ignore[attr-defined,unused-ignore]
 
     BLOCK = 512
@@ -53,8 +53,6 @@ LINK = cython.declare(cython.longlong, LINKTYPE_RAW)
 REPEAT = cython.declare(cython.longlong, REPEAT_US)
 _ALL_UNITS = cython.declare(cython.ulonglong, 0xFFFFFFFFFFFFFFFF)
 
-_EMPTY: Final = np.zeros(0, dtype=np.uint8)
-
 
 def grow_packets(packets: Packets, rows: int) -> None:
     """Make room for `rows` more behind row n; what stands there stays."""
@@ -66,7 +64,7 @@ def grow_packets(packets: Packets, rows: int) -> None:
         setattr(packets, name, getattr(wider, name))
 
 
-class Defragmenter:
+class Defragmenter(LentRows):
     """Fragments held, and what becomes whole. One thread.
 
     max_octets: memory for octets held (64 KiB at least). max_datagrams: held at a time, those that were
@@ -145,26 +143,9 @@ class Defragmenter:
     ) -> None:
         """Take views of the columns for one run."""
         view: Any = memoryview
-        self.data = view(data)
-        self.arena = view(arena.data)
-        self.arena_read = self.arena
-        self.rows = view(np.ascontiguousarray(rows, dtype=np.int64))
-        self.row_packet = view(found.packet)
-        self.row_ts = view(found.ts)
-        self.row_offset = view(found.offset)
-        self.row_length = view(found.length)
-        self.row_area = view(found.area)
-        self.row_depth = view(found.depth)
-        self.row_truncated = view(found.truncated)
-        self.row_family = view(found.family)
-        self.row_proto = view(found.ip_proto)
-        self.row_vlan = view(found.vlan)
-        self.row_id = view(found.seq)
-        self.row_bits = view(found.bits)
-        self.row_src = view(found.src_ip.reshape(-1))
-        self.row_dst = view(found.dst_ip.reshape(-1))
-        self.row_src_words = view(found.src_ip.reshape(-1).view(np.uint32))
-        self.row_dst_words = view(found.dst_ip.reshape(-1).view(np.uint32))
+        self.bind_rows(data, found, rows, arena)
+        self.row_id, self.row_bits, self.row_depth = view(found.seq), view(found.bits), view(found.depth)
+        self.row_src, self.row_dst = view(found.src_ip.reshape(-1)), view(found.dst_ip.reshape(-1))
         self.out_offset = view(out.offset)
         self.out_captured = view(out.captured)
         self.out_original = view(out.original)
@@ -174,12 +155,6 @@ class Defragmenter:
         self.out_packet = view(self.packet_of)
         self.out_depth = view(self.depth_of)
         self.drops = view(drops)
-
-    def forget(self) -> None:
-        """Let go of the window and the arena: they are lent."""
-        view: Any = memoryview
-        self.data = self.arena_read = view(_EMPTY)
-        self.arena = view(_EMPTY)
 
     def run(self, count: cython.Py_ssize_t, arena_used: cython.longlong, first: cython.Py_ssize_t) -> int:
         """Take `count` rows; return how many packets were written from row `first` on."""

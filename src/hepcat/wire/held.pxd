@@ -60,6 +60,27 @@ cdef class KeyTable:
     cdef int add(self) except -1 nogil
     cdef int remove(self, int slot) except -1 nogil
 
+cdef class LentRows:
+    cdef const unsigned char[::1] data
+    cdef const unsigned char[::1] arena_read
+    cdef unsigned char[::1] arena
+    cdef const long long[::1] rows
+    cdef const long long[::1] row_packet
+    cdef const long long[::1] row_ts
+    cdef const long long[::1] row_offset
+    cdef const long long[::1] row_length
+    cdef const unsigned char[::1] row_area
+    cdef const unsigned char[::1] row_truncated
+    cdef const unsigned char[::1] row_family
+    cdef const unsigned char[::1] row_proto
+    cdef const unsigned short[::1] row_src_port
+    cdef const unsigned short[::1] row_dst_port
+    cdef const unsigned short[::1] row_vlan
+    cdef const unsigned int[::1] row_src_words
+    cdef const unsigned int[::1] row_dst_words
+
+    cdef int write_direction(self, KeyTable table, Py_ssize_t i) except -1 nogil
+
 cdef class BlockPool:
     cdef unsigned char[::1] octets
     cdef const unsigned char[::1] const_octets

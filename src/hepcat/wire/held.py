@@ -1,4 +1,5 @@
 """Kernel parts: what reassembly holds between windows: keys in a table, ages in a list, octets in blocks.
+And what it reads within one: `LentRows`.
 
 In: keys of `WORDS` words, octets. Out: slot and block numbers, which the owner's own columns are indexed
 by. What can go wrong: nothing that hostile octets could do; a slot or block that does not exist is an
@@ -15,7 +16,7 @@ from typing import Any, Final
 import cython
 import numpy as np
 
-from hepcat.wire.columns import DATAGRAM_COLUMNS, Array, Datagrams
+from hepcat.wire.columns import DATAGRAM_COLUMNS, Arena, Array, Datagrams
 
 if not cython.compiled:  # held.pxd cimports it, and has the numbers as C constants
     from hepcat.wire.hep import copy_octets  # type: ignore[attr-defined,unused-ignore]
@@ -32,6 +33,8 @@ SPREAD = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
 SEED_OCTETS: Final = 96
 #: Octets in a block, for owners' arithmetic and for tests.
 BLOCK_OCTETS: Final = 512
+
+_EMPTY: Final = np.zeros(0, dtype=np.uint8)
 
 
 def same_octets(
@@ -98,6 +101,48 @@ def append_rows(found: Datagrams, source: Array, out: Datagrams) -> int:
             np.take(getattr(found, name), source, axis=0, out=getattr(out, name)[first:last], mode="clip")
     out.n = last
     return first
+
+
+class LentRows:
+    """What one run of a reassembler reads: the columns of `Datagrams`, and where the octets lie.
+
+    All of it is lent by the caller: `forget` lets go of it, so that window and arena may be used anew.
+    """
+
+    def bind_rows(self, data: Any, found: Datagrams, rows: Array, arena: Arena) -> None:
+        """Take views. data: uint8 buffer of the window. rows: int64, rows of `found`, in order."""
+        view: Any = memoryview
+        self.data = view(data)
+        self.arena = view(arena.data)
+        self.arena_read = self.arena
+        self.rows = view(np.ascontiguousarray(rows, dtype=np.int64))
+        self.row_packet, self.row_ts = view(found.packet), view(found.ts)
+        self.row_offset, self.row_length = view(found.offset), view(found.length)
+        self.row_area, self.row_truncated = view(found.area), view(found.truncated)
+        self.row_family, self.row_proto = view(found.family), view(found.ip_proto)
+        self.row_src_port, self.row_dst_port = view(found.src_port), view(found.dst_port)
+        self.row_vlan = view(found.vlan)
+        self.row_src_words = view(found.src_ip.reshape(-1).view(np.uint32))
+        self.row_dst_words = view(found.dst_ip.reshape(-1).view(np.uint32))
+
+    def forget(self) -> None:
+        """Let go of the window and the arena."""
+        view: Any = memoryview
+        self.data = self.arena_read = view(_EMPTY)
+        self.arena = view(_EMPTY)
+
+    def write_direction(self, table: "KeyTable", i: cython.Py_ssize_t) -> cython.int:
+        """Write addresses, ports and VLAN of row i as the key of a table; its word 2 is left to the owner."""
+        k: cython.Py_ssize_t
+        ports: cython.uint = self.row_src_port[i]
+        vlan: cython.uint = self.row_vlan[i]
+        table.key[0] = (self.row_family[i] & 0xFF) | (vlan << 16)
+        table.key[1] = (ports << 16) | self.row_dst_port[i]
+        table.key[2] = 0
+        for k in range(4):
+            table.key[3 + k] = self.row_src_words[4 * i + k]
+            table.key[7 + k] = self.row_dst_words[4 * i + k]
+        return 0
 
 
 class AgeList:

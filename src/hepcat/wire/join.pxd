@@ -1,7 +1,7 @@
 # C types of the joiner; join.py holds the code and runs without this file.
 cimport cython
 
-from hepcat.wire.held cimport AgeList, BlockPool, KeyTable, find_octet
+from hepcat.wire.held cimport AgeList, BlockPool, KeyTable, LentRows, find_octet
 
 # The numbers of join.py: steps of the machine that reads headers.
 cdef enum:
@@ -14,7 +14,7 @@ cdef enum:
     BLANK = 5
     BODY = 6
 
-cdef class DatagramJoiner:
+cdef class DatagramJoiner(LentRows):
     cdef KeyTable table
     cdef BlockPool pool
     cdef AgeList ages
@@ -47,23 +47,6 @@ cdef class DatagramJoiner:
     cdef readonly long long partial
     cdef readonly bint changed
     # one run: in
-    cdef const unsigned char[::1] data
-    cdef const unsigned char[::1] arena_read
-    cdef unsigned char[::1] arena
-    cdef const long long[::1] rows
-    cdef const long long[::1] row_packet
-    cdef const long long[::1] row_ts
-    cdef const long long[::1] row_offset
-    cdef const long long[::1] row_length
-    cdef const unsigned char[::1] row_area
-    cdef const unsigned char[::1] row_truncated
-    cdef const unsigned char[::1] row_family
-    cdef const unsigned char[::1] row_proto
-    cdef const unsigned short[::1] row_src_port
-    cdef const unsigned short[::1] row_dst_port
-    cdef const unsigned short[::1] row_vlan
-    cdef const unsigned int[::1] row_src_words
-    cdef const unsigned int[::1] row_dst_words
     # one run: out
     cdef long long[::1] out_source
     cdef long long[::1] out_packet

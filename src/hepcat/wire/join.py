@@ -27,7 +27,7 @@ from hepcat.wire.columns import AREA_ARENA, Arena, Array, Datagrams
 from hepcat.wire.held import ROW_COLUMNS, append_rows
 
 if not cython.compiled:  # join.pxd cimports them, and has the numbers as C constants
-    from hepcat.wire.held import AgeList, BlockPool, KeyTable, find_octet
+    from hepcat.wire.held import AgeList, BlockPool, KeyTable, LentRows, find_octet
 
     BLOCK = 512
     LINE = 0
@@ -42,10 +42,9 @@ LONGEST = cython.declare(cython.longlong, MAX_RECORD)
 #: The octets compared with.
 _LENGTH: Final = np.frombuffer(b"content-length", dtype=np.uint8)
 _VERSION: Final = np.frombuffer(b"SIP/2.0", dtype=np.uint8)
-_EMPTY: Final = np.zeros(0, dtype=np.uint8)
 
 
-class DatagramJoiner:
+class DatagramJoiner(LentRows):
     """Messages held, and what becomes whole. One thread.
 
     max_octets: memory for octets held, in blocks of 512. max_messages: held at a time. timeout_us: from a
@@ -104,7 +103,7 @@ class DatagramJoiner:
         room = n + self.held
         source, packet = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
         offset, length = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
-        self.look_at(data, found, rows, arena)
+        self.bind_rows(data, found, rows, arena)
         self.look_at_results(source, packet, offset, length)
         self.rows_fed = found.n
         made = int(self.run(n, arena.used))
@@ -169,27 +168,6 @@ class DatagramJoiner:
                 getattr(self.kept, name)[slots] = getattr(found, name)[rows]
             self.row_of_array[slots] = -1
 
-    def look_at(self, data: Any, found: Datagrams, rows: Array, arena: Arena) -> None:
-        """Take views of the columns for one run."""
-        view: Any = memoryview
-        self.data = view(data)
-        self.arena = view(arena.data)
-        self.arena_read = self.arena
-        self.rows = view(np.ascontiguousarray(rows, dtype=np.int64))
-        self.row_packet = view(found.packet)
-        self.row_ts = view(found.ts)
-        self.row_offset = view(found.offset)
-        self.row_length = view(found.length)
-        self.row_area = view(found.area)
-        self.row_truncated = view(found.truncated)
-        self.row_family = view(found.family)
-        self.row_proto = view(found.ip_proto)
-        self.row_src_port = view(found.src_port)
-        self.row_dst_port = view(found.dst_port)
-        self.row_vlan = view(found.vlan)
-        self.row_src_words = view(found.src_ip.reshape(-1).view(np.uint32))
-        self.row_dst_words = view(found.dst_ip.reshape(-1).view(np.uint32))
-
     def look_at_results(self, source: Array, packet: Array, offset: Array, length: Array) -> None:
         """Take views of what one run writes."""
         view: Any = memoryview
@@ -197,12 +175,6 @@ class DatagramJoiner:
         self.out_packet = view(packet)
         self.out_offset = view(offset)
         self.out_length = view(length)
-
-    def forget(self) -> None:
-        """Let go of the window and the arena: they are lent."""
-        view: Any = memoryview
-        self.data = self.arena_read = view(_EMPTY)
-        self.arena = view(_EMPTY)
 
     def run(self, count: cython.Py_ssize_t, arena_used: cython.longlong) -> cython.Py_ssize_t:
         """Take `count` rows; return how many were written."""
@@ -263,15 +235,7 @@ class DatagramJoiner:
 
     def find_slot(self, i: cython.Py_ssize_t) -> cython.int:
         """Return the message held between the row's addresses and ports, -1 where there is none."""
-        k: cython.Py_ssize_t
-        ports: cython.uint = self.row_src_port[i]
-        vlan: cython.uint = self.row_vlan[i]
-        self.table.key[0] = (self.row_family[i] & 0xFF) | (vlan << 16)
-        self.table.key[1] = (ports << 16) | self.row_dst_port[i]
-        self.table.key[2] = 0
-        for k in range(4):
-            self.table.key[3 + k] = self.row_src_words[4 * i + k]
-            self.table.key[7 + k] = self.row_dst_words[4 * i + k]
+        self.write_direction(self.table, i)
         return self.table.find()
 
     def begins_sip(self, octets: Any, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.bint:

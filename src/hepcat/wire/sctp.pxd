@@ -1,14 +1,14 @@
 # C types of the SCTP assembler; sctp.py holds the code and runs without this file.
 cimport cython
 
-from hepcat.wire.held cimport AgeList, BlockPool, KeyTable, hash_octets
+from hepcat.wire.held cimport AgeList, BlockPool, KeyTable, LentRows, hash_octets
 
 # The numbers of sctp.py.
 cdef enum:
     BLOCK = 512
     WINDOW = 256
 
-cdef class SctpAssembler:
+cdef class SctpAssembler(LentRows):
     cdef KeyTable table
     cdef KeyTable directions
     cdef BlockPool pool
@@ -36,24 +36,9 @@ cdef class SctpAssembler:
     cdef readonly long long used
     cdef readonly long long whole
     # one run: in
-    cdef const unsigned char[::1] data
-    cdef const unsigned char[::1] arena_read
-    cdef unsigned char[::1] arena
-    cdef const long long[::1] rows
-    cdef const long long[::1] row_ts
-    cdef const long long[::1] row_offset
-    cdef const long long[::1] row_length
-    cdef const unsigned char[::1] row_area
-    cdef const unsigned char[::1] row_truncated
-    cdef const unsigned char[::1] row_family
-    cdef const unsigned short[::1] row_src_port
-    cdef const unsigned short[::1] row_dst_port
-    cdef const unsigned short[::1] row_vlan
     cdef const unsigned int[::1] row_tsn
     cdef const unsigned short[::1] row_flags
     cdef const unsigned int[::1] row_ppid
-    cdef const unsigned int[::1] row_src_words
-    cdef const unsigned int[::1] row_dst_words
     # one run: out
     cdef long long[::1] out_source
     cdef long long[::1] out_offset

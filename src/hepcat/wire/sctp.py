@@ -28,7 +28,7 @@ from hepcat.wire.columns import AREA_ARENA, KIND_DATAGRAM, Arena, Array, Datagra
 from hepcat.wire.held import append_rows
 
 if not cython.compiled:  # sctp.pxd cimports them, and has the numbers as C constants
-    from hepcat.wire.held import AgeList, BlockPool, KeyTable, hash_octets
+    from hepcat.wire.held import AgeList, BlockPool, KeyTable, LentRows, hash_octets
 
     BLOCK = 512
     WINDOW = 256
@@ -43,10 +43,8 @@ HALF = cython.declare(cython.longlong, 1 << 31)
 ENDS = cython.declare(cython.int, 1)
 BEGINS = cython.declare(cython.int, 2)
 
-_EMPTY: Final = np.zeros(0, dtype=np.uint8)
 
-
-class SctpAssembler:
+class SctpAssembler(LentRows):
     """Chunks held, and what becomes whole. One thread.
 
     max_octets: memory for octets held, in blocks of 512. max_messages: messages begun at a time. timeout_us:
@@ -132,24 +130,8 @@ class SctpAssembler:
     def look_at(self, data: Any, found: Datagrams, rows: Array, arena: Arena, drops: Array) -> None:
         """Take views of the columns for one run."""
         view: Any = memoryview
-        self.data = view(data)
-        self.arena = view(arena.data)
-        self.arena_read = self.arena
-        self.rows = view(np.ascontiguousarray(rows, dtype=np.int64))
-        self.row_ts = view(found.ts)
-        self.row_offset = view(found.offset)
-        self.row_length = view(found.length)
-        self.row_area = view(found.area)
-        self.row_truncated = view(found.truncated)
-        self.row_family = view(found.family)
-        self.row_src_port = view(found.src_port)
-        self.row_dst_port = view(found.dst_port)
-        self.row_vlan = view(found.vlan)
-        self.row_tsn = view(found.seq)
-        self.row_flags = view(found.bits)
-        self.row_ppid = view(found.aux)
-        self.row_src_words = view(found.src_ip.reshape(-1).view(np.uint32))
-        self.row_dst_words = view(found.dst_ip.reshape(-1).view(np.uint32))
+        self.bind_rows(data, found, rows, arena)
+        self.row_tsn, self.row_flags, self.row_ppid = view(found.seq), view(found.bits), view(found.aux)
         self.drops = view(drops)
 
     def look_at_results(self, source: Array, offset: Array, length: Array, cut: Array) -> None:
@@ -159,12 +141,6 @@ class SctpAssembler:
         self.out_offset = view(offset)
         self.out_length = view(length)
         self.out_cut = view(cut)
-
-    def forget(self) -> None:
-        """Let go of the window and the arena: they are lent."""
-        view: Any = memoryview
-        self.data = self.arena_read = view(_EMPTY)
-        self.arena = view(_EMPTY)
 
     def run(self, count: cython.Py_ssize_t, arena_used: cython.longlong) -> cython.Py_ssize_t:
         """Take `count` rows; return how many messages came of them."""
@@ -197,17 +173,8 @@ class SctpAssembler:
 
     def write_key(self, i: cython.Py_ssize_t) -> cython.int:
         """Write the direction of a chunk's association as the key of both tables; the TSN is word 2."""
-        k: cython.Py_ssize_t
-        ports: cython.uint = self.row_src_port[i]
-        vlan: cython.uint = self.row_vlan[i]
-        self.table.key[0] = (self.row_family[i] & 0xFF) | (vlan << 16)
-        self.table.key[1] = (ports << 16) | self.row_dst_port[i]
-        for k in range(4):
-            self.table.key[3 + k] = self.row_src_words[4 * i + k]
-            self.table.key[7 + k] = self.row_dst_words[4 * i + k]
-        for k in range(11):
-            self.directions.key[k] = self.table.key[k]
-        self.directions.key[2] = 0
+        self.write_direction(self.table, i)
+        self.write_direction(self.directions, i)
         return 0
 
     def seen_before(self, i: cython.Py_ssize_t) -> cython.bint:
