@@ -16,7 +16,7 @@ from tests.support import SHARED, need
 CAPTURES = sorted((SHARED / "captures").glob("*.pcap*"))
 
 #: SIP that is directly in UDP, that in IP, that in the link: what `import` is to find.
-PLAIN = "sip && udp && !icmp && !icmpv6 && !ip.reassembled_in && !ip.fragments && !ipv6.fragments"
+PLAIN = "(sip.Method || sip.Status-Code) && !icmp && !icmpv6"
 
 
 class Row(NamedTuple):

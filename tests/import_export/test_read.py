@@ -36,6 +36,13 @@ def write(path: Path, octets: bytes) -> Path:
     return path
 
 
+def is_datagrams(path: Path, drops: np.ndarray) -> bool:
+    """Whether each packet of a capture is a datagram of its own: no stream, no association, no fragments."""
+    streams = ("TCP_", "STREAM_", "SCTP_", "WEBSOCKET_", "TLS_", "FRAGMENT_")
+    counted = any(drops[drop] for drop in Drop if drop.name.startswith(streams))
+    return not counted and "frag" not in path.name and "sctp" not in path.name and "isup" not in path.name
+
+
 @pytest.mark.peer
 @pytest.mark.skipif(not CAPTURES, reason="no recorded captures beside the checkout")
 def test_the_same_messages_as_tshark(tmp_path: Path) -> None:
@@ -43,14 +50,17 @@ def test_the_same_messages_as_tshark(tmp_path: Path) -> None:
     need("mergecap")
     merged = tmp_path / "all.pcapng"
     subprocess.run(["mergecap", "-a", "-w", merged, *CAPTURES], check=True, timeout=60)
-    each = []
+    each, plain = [], 0
     for path in CAPTURES:
         drops, progress = np.zeros(len(Drop), dtype=np.int64), Progress()
         rows = rows_of(read_batches(path, drops=drops, progress=progress))
         assert progress.problem is None
         assert (progress.messages, progress.read) == (len(rows), path.stat().st_size)
-        assert progress.packets == len(rows) + drops.sum()
+        if is_datagrams(path, drops):
+            assert progress.packets == len(rows) + drops.sum()
+            plain += 1
         each += rows
+    assert plain > 10
     assert each == list(tshark(merged))
     assert each == rows_of(read_batches(merged)), "a pcapng with all their link types in it"
 
