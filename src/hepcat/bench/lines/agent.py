@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from hepcat.bench.measure import Context, Row, Skipped
 from hepcat.bench.namespaces import FAR, NEAR, Pair
 from hepcat.bench.processes import Child, Watch, run_json
+from hepcat.mmsg import Sender
 
 NAME = "agent: frames to HEP over UDP"
 
@@ -25,10 +28,13 @@ _CAPTAGENT: Final = "captagent, measured elsewhere and not run here"
 _TIMES: Final = 4
 _CPU_SHARE: Final = 5
 _LOSS: Final = 0.01
+#: The bare sender: octets of a datagram (the mean of the calls as HEP), and how many at once.
+_BARE_OCTETS: Final = 850
+_BARE_BATCH: Final = 1024
 _REST: Final = 60
 _LOADED: Final = 120
 #: Packets a second to try, until twice in a row too many are lost.
-_RATES: Final = (100_000, 150_000, 200_000, 230_000, 260_000, 300_000, 350_000, 400_000)
+_RATES: Final = (100_000, 150_000, 192_500, 210_000, 230_000, 260_000, 300_000, 350_000, 400_000)
 #: What captagent's shipped plan does: SIP of some size is sent, and media addresses are learnt from its SDP.
 _PLAN: Final = """capture[sip] {
     if (msg_check("size", "100")) {
@@ -101,10 +107,35 @@ def trial(pair: Pair, work: Path, rate: int, packets: int) -> Trial:
     return Trial(sent["rate"], sent["frames"], got, cpu / max(1, got) * 1e6, rest, loaded)
 
 
+def bare_send(seconds: float = 1.0) -> float:
+    """Return the CPU microseconds of nothing but sendmmsg of as many octets to such a sink, on such cores."""
+    own, other = cores()
+    allowed = os.sched_getaffinity(0)
+    octets = np.zeros(_BARE_BATCH * _BARE_OCTETS, dtype=np.uint8)
+    offsets = np.arange(_BARE_BATCH + 1, dtype=np.int64) * _BARE_OCTETS
+    with (
+        Child("bench", "sink", "--buffer", str(32 << 20), cpu=other) as sink,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+    ):
+        sock.connect(("127.0.0.1", int(sink.line()["port"])))
+        sender, sent = Sender(sock), 0
+        os.sched_setaffinity(0, {own})
+        try:
+            end, before = time.perf_counter() + seconds, time.process_time()
+            while time.perf_counter() < end:
+                sent += sender.send(octets, offsets, 0, _BARE_BATCH)
+            spent = time.process_time() - before
+        finally:
+            os.sched_setaffinity(0, allowed)
+    return spent / sent * 1e6
+
+
 def measure(context: Context) -> list[Row]:
     """Find the highest rate; each that fails is tried twice more: other work must not decide."""
     best: Trial | None = None
     loaded = 0
+    bare = bare_send()
+    context.say(f"  bare sendmmsg: {bare:.2f} us CPU")
     with Pair() as pair:
         for rate in _RATES:
             for _ in range(3):
@@ -113,7 +144,7 @@ def measure(context: Context) -> list[Row]:
                 context.say(
                     f"  {rate:,} a second: {now.rate:,.0f} sent, {now.loss:.2%} lost, {now.cpu_us:.2f} us CPU"
                 )
-                if now.loss < _LOSS or now.rate < 0.9 * rate:
+                if now.loss < _LOSS and now.rate >= 0.9 * rate:
                     break
             if now.loss < _LOSS and (best is None or now.rate > best.rate):
                 best = now
@@ -121,7 +152,7 @@ def measure(context: Context) -> list[Row]:
                 break
     if best is None:
         raise RuntimeError(f"at {_RATES[0]:,} packets a second, {now.loss:.1%} are lost")
-    return [_rate(best), _cpu(best), *_memory(best, loaded)]
+    return [_rate(best), _cpu(best, bare), *_memory(best, loaded)]
 
 
 def _rate(best: Trial) -> Row:
@@ -136,14 +167,15 @@ def _rate(best: Trial) -> Row:
     )
 
 
-def _cpu(best: Trial) -> Row:
+def _cpu(best: Trial, bare: float) -> Row:
     return Row(
         "whole-process CPU of that, the kernel's delivery on loopback included",
-        f"{best.cpu_us:.2f} us a packet",
+        f"{best.cpu_us:.2f} us a packet; sendmmsg alone, nothing read: {bare:.2f} us",
         f"at most a fifth of captagent's {CAPTAGENT_CPU:.0f} to 22 us",
         f"1/{CAPTAGENT_CPU / best.cpu_us:.1f} to 1/{22 / best.cpu_us:.1f} ({_CAPTAGENT})",
         best.cpu_us <= 22 / _CPU_SHARE,
         best.cpu_us,
+        {"bare_send": bare},
     )
 
 
