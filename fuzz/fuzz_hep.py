@@ -26,6 +26,7 @@ os.environ["HEPCAT_PURE"] = "1"
 
 import atheris  # noqa: E402
 import numpy as np  # noqa: E402
+from libfuzzer import fuzz_with  # noqa: E402
 
 import hepcat.wire  # noqa: E402
 from hepcat.batch.drops import Drop  # noqa: E402
@@ -167,15 +168,5 @@ def write_seeds(folder: Path) -> None:
                 path.write_bytes(bytes([target + 3 * (i % 4)]) + seed)
 
 
-def main() -> None:
-    """Run libFuzzer with its own arguments; the first folder among them gets the seeds."""
-    for argument in sys.argv[1:]:
-        if Path(argument).is_dir():
-            write_seeds(Path(argument))
-            break
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz_with(one_input, write_seeds)

@@ -21,6 +21,7 @@ os.environ["HEPCAT_PURE"] = "1"
 
 import atheris  # noqa: E402
 from both import compiled  # noqa: E402
+from libfuzzer import fuzz_with  # noqa: E402
 
 import hepcat  # noqa: E402, F401 - installs the finder of plain kernels
 from hepcat.wire.columns import Packets  # noqa: E402
@@ -75,15 +76,5 @@ def write_seeds(folder: Path) -> None:
         (folder / f"seed-{name}").write_bytes(b"\x20" + octets)
 
 
-def main() -> None:
-    """Run libFuzzer with its own arguments; the first folder among them gets the seeds."""
-    for argument in sys.argv[1:]:
-        if Path(argument).is_dir():
-            write_seeds(Path(argument))
-            break
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz_with(one_input, write_seeds)

@@ -23,6 +23,7 @@ os.environ["HEPCAT_PURE"] = "1"
 
 import atheris  # noqa: E402
 import numpy as np  # noqa: E402
+from libfuzzer import fuzz_with  # noqa: E402
 
 import hepcat  # noqa: E402, F401 - installs the finder of plain kernels
 
@@ -186,20 +187,8 @@ def write_seeds(folder: Path) -> None:
 
     message = sip(body=SDP, headers='P-Asserted-Identity: "A" <tel:+49;ext=1>\r\nX-New: 10.0.0.1\r\n')
     (folder / "seed-message").write_bytes(message)
-    (folder / "seed-plan").write_bytes(
-        b'capture { if (parse_sip()) send_hep("hepsocket"); }'
-    )
-
-
-def main() -> None:
-    """Run libFuzzer with its own arguments; the first folder among them gets the seeds."""
-    for argument in sys.argv[1:]:
-        if Path(argument).is_dir():
-            write_seeds(Path(argument))
-            break
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
+    (folder / "seed-plan").write_bytes(b'capture { if (parse_sip()) send_hep("hepsocket"); }')
 
 
 if __name__ == "__main__":
-    main()
+    fuzz_with(one_input, write_seeds)

@@ -29,6 +29,7 @@ with atheris.instrument_imports(include=["hepcat.wire.tcp", "hepcat.wire.tcp_pie
     from hepcat.wire import tcp
 
 from chain import compiled_chain  # noqa: E402
+from libfuzzer import fuzz_with  # noqa: E402
 from tests.wire.make_tcp import Segment, rows_of  # noqa: E402
 
 from hepcat.batch.drops import Drop  # noqa: E402
@@ -143,15 +144,5 @@ def write_seeds(folder: Path) -> None:
     )
 
 
-def main() -> None:
-    """Run libFuzzer with its own arguments; the first folder among them gets the seeds."""
-    for argument in sys.argv[1:]:
-        if Path(argument).is_dir():
-            write_seeds(Path(argument))
-            break
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz_with(one_input, write_seeds)

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT), str(ROOT / "fuzz")]
 
 import atheris  # noqa: E402
+from libfuzzer import fuzz_with  # noqa: E402
 
 with atheris.instrument_imports(include=["hepcat"]):
     from tests.wire.tls.support import Reader, Talk, contexts, identity, keylog_secrets
@@ -82,15 +83,5 @@ def write_seeds(folder: Path) -> None:
         (folder / f"seed-{number}").write_bytes(seed)
 
 
-def main() -> None:
-    """Run libFuzzer with its own arguments; the first folder among them gets the seeds."""
-    for argument in sys.argv[1:]:
-        if Path(argument).is_dir():
-            write_seeds(Path(argument))
-            break
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz_with(one_input, write_seeds)
