@@ -29,6 +29,7 @@ from hepcat.wire.collect import IndexOptions
 from hepcat.wire.columns import Packets
 from hepcat.wire.dissect import END_OF_TIME
 from hepcat.wire.media import MediaTable
+from tests.agent.traffic import write_capture
 from tests.config.captagent.support import HEP, PCAP
 from tests.config.captagent.support import make as make_captagent
 from tests.sinks.peers import Load, Stream, sink
@@ -404,6 +405,15 @@ def test_a_broken_configuration_leaves_a_process_that_captures_nothing(
 def test_a_configuration_that_is_right_passes_the_check(tmp_path: Path) -> None:
     path = broken_captagent(tmp_path, "nothing")
     assert hepcat("agent", "--captagent", str(path), "--dry-run", check=False).returncode == 0
+
+
+def test_flags_stand_above_captagent_s_files(tmp_path: Path) -> None:
+    path, pcap = broken_captagent(tmp_path, "nothing"), tmp_path / "a.pcap"
+    write_capture(pcap, [])
+    done = hepcat(
+        "agent", "--captagent", str(path), "-r", str(pcap), "--keylog", str(tmp_path / "none"), check=False
+    )
+    assert "there is no key log yet" in done.stdout + done.stderr
 
 
 def test_no_counter_tells_what_was_lost() -> None:

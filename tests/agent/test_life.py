@@ -91,11 +91,23 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "file missing": ((*TO, "-r", "{folder}/none.pcap"), "none.pcap"),
     "no capture": ((*TO, "-r", "{folder}/broken.cfg"), "broken.cfg"),
     "folder of -w": ((*TO, "-r", "{folder}/good.pcap", "-w", "{folder}/none/a.pcap"), "cannot write to"),
+    "file missing behind a good one": (
+        (*TO, "-r", "{folder}/good.pcap", "-r", "{folder}/none.pcap"),
+        "none.pcap",
+    ),
+    "written over what is read": (
+        (*TO, "-r", "{folder}/good.pcap", "-w", "{folder}/good.pcap"),
+        "write over",
+    ),
+    "how to write, and not where": ((*TO, "-r", "{folder}/good.pcap", "--gzip"), "there is no -w"),
+    "interface, tried dry": ((*TO, "--dev", "nosuch0", "--dry-run"), "there is no interface nosuch0"),
     "size": ((*TO, "-r", "{folder}/good.pcap", "--rotate-size", "much"), "--rotate-size"),
     "cpus": ((*TO, "--cpu", "a,b"), "--cpu"),
     "cpu that is not there": ((*TO, "--cpu", "4095"), "4095"),
-    "ceiling": ((*TO, "--cpu-limit", "-1"), "cpu_limit"),
-    "rule": ((*TO, "--shed", "everything"), "shed"),
+    "cpu below none": ((*TO, "--cpu", "-1", "--dev", "lo"), "cannot run on CPUs -1"),
+    "ceiling": ((*TO, "--cpu-limit", "-1"), "--cpu-limit: agent.cpu_limit"),
+    "rule": ((*TO, "--shed", "everything"), "--shed: agent.shed"),
+    "one name twice": (("--config", "{folder}/twice.toml"), 'two profiles have the same name, "a"'),
     "user": ((*TO, "--user", "nosuchuser", "--dev", "lo"), "nosuchuser"),
     "config missing": (("--config", "{folder}/none.toml"), "none.toml"),
     "config broken": (("--config", "{folder}/broken.toml"), "broken.toml"),
@@ -111,6 +123,7 @@ def test_what_is_wrong_is_said_before_anything_starts(name: str, tmp_path: Path)
     (tmp_path / "target.cfg").write_text('capture[x] { send_hep("elsewhere"); }')
     (tmp_path / "octets.cfg").write_bytes(bytes(range(128, 255)))
     (tmp_path / "broken.toml").write_text("[agent]\nnode_id = 'x'\n")
+    (tmp_path / "twice.toml").write_text("[[agent.profiles]]\nname = 'a'\n" * 2)
     write_capture(tmp_path / "good.pcap", [frame(sip("a"))])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         words = {"folder": tmp_path, "taken": taken.getsockname()[1]}
@@ -119,6 +132,50 @@ def test_what_is_wrong_is_said_before_anything_starts(name: str, tmp_path: Path)
     assert said.format(**words) in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) < 15, done.stderr
+
+
+def test_rtcp_has_a_profile_of_its_own_unless_told_otherwise() -> None:
+    with_it = hepcat("agent", "--dry-run", *TO, "--dev", "lo", "--rtcp").stdout
+    assert "profile rtcp: lo" in with_it
+    assert with_it == hepcat("agent", "--dry-run", *TO, "--dev", "lo").stdout
+    assert "profile rtcp" not in hepcat("agent", "--dry-run", *TO, "--dev", "lo", "--no-rtcp").stdout
+
+
+def test_a_plan_that_sends_nothing_warns(tmp_path: Path) -> None:
+    path = tmp_path / "looks.cfg"
+    path.write_text("capture[looks] { parse_sip(); }")
+    done = hepcat("agent", "--dry-run", *TO, "--dev", "lo", "--plan", str(path))
+    assert f"warning: profile sip: {path} sends nothing" in done.stdout
+
+
+@pytest.mark.parametrize("url", ["udp://127.0.0.1:{port}", "udp://no.such.invalid:9060"])
+def test_files_that_reached_nobody_are_no_success(url: str, tmp_path: Path) -> None:
+    write_capture(tmp_path / "a.pcap", [frame(sip(f"lost-{i}")) for i in range(300)])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.bind(("127.0.0.1", 0))
+        to = url.format(port=closed.getsockname()[1])
+    done = hepcat("agent", "-r", str(tmp_path / "a.pcap"), "--to", to, check=False)
+    assert done.returncode == 1
+    assert "not everything could be sent: hepsocket: " in done.stderr
+
+
+def test_an_empty_filter_takes_the_place_of_the_file_s(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        '[[agent.profiles]]\nname = "a"\ndev = ["lo"]\nfilter = "port 5060"\n'
+        '[[agent.targets]]\nname = "t"\nurls = ["udp://127.0.0.1:9"]\n'
+    )
+    assert "filter: (port 5060)" in hepcat("agent", "--dry-run", "--config", str(path)).stdout
+    assert "filter:" not in hepcat("agent", "--dry-run", "--config", str(path), "--filter", "").stdout
+
+
+def test_a_key_log_that_is_not_there_yet_is_told(tmp_path: Path) -> None:
+    write_capture(tmp_path / "a.pcap", [frame(sip("a"))])
+    with UdpCollector() as collector:
+        done = hepcat(
+            "agent", "-r", str(tmp_path / "a.pcap"), "--to", collector.url, "--keylog", str(tmp_path / "none")
+        )
+    assert "there is no key log yet" in done.stderr + done.stdout
 
 
 # ---- while it runs

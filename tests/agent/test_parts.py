@@ -210,13 +210,23 @@ def test_rotation_and_gzip(tmp_path: Path) -> None:
     for _ in range(10):
         writer.write(*packets_of((FRAME, 1, 0xFFFF), (FRAME, 1, 5)))
     writer.close()
-    assert len(writer.files) == 5, "a file every two windows of 120 octets"
+    assert len(writer.files) == 7, "three packets of 58 and 62 octets fill a file: 20 of them seven"
     assert all(path.name.endswith(".pcap.gz") for path in writer.files)
     sizes = [len(gzip.decompress(path.read_bytes())) for path in writer.files]
-    assert sum(sizes) == 5 * 24 + 10 * (16 + 42 + 16 + 46)
+    assert sum(sizes) == 7 * 24 + 10 * (16 + 42 + 16 + 46)
     assert writer.packets == 20
     with pytest.raises(HepcatError, match="cannot write"):
         FrameWriter(tmp_path / "none" / "a.pcap")
+
+
+def test_rotation_within_a_window(tmp_path: Path) -> None:
+    writer = FrameWriter(tmp_path / "a.pcap", rotate_octets=600)
+    writer.write(*packets_of(*[(FRAME, 1, 0xFFFF)] * 100))
+    writer.close()
+    assert writer.packets == 100
+    sizes = [path.stat().st_size for path in writer.files]
+    assert sizes[:-1] == [24 + 10 * 58] * 9 + sizes[9:-1], "each ends with the packet that fills it"
+    assert sum(sizes) == 24 * len(sizes) + 100 * 58
 
 
 def test_a_file_in_is_the_same_file_out(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ In: flags, a configuration file or captagent's own files. Out: exit code 0, 1 (t
 """
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,7 +43,12 @@ PlanOption = Annotated[
 ]
 ReadOption = Annotated[
     list[Path] | None,
-    typer.Option("--read", "-r", metavar="FILE", help="Read capture files, not interfaces; repeatable."),
+    typer.Option(
+        "--read",
+        "-r",
+        metavar="FILE",
+        help='Read capture files, not interfaces; "-": standard input; repeatable.',
+    ),
 ]
 WriteOption = Annotated[
     Path | None,
@@ -66,7 +72,7 @@ def agent(
         str, typer.Option("--rotate-size", metavar="SIZE", help='A new -w file after so much, "100MiB".')
     ] = "0",
     rotate_seconds: Annotated[
-        float, typer.Option("--rotate-seconds", metavar="SECONDS", help="A new -w file after so long.")
+        float, typer.Option("--rotate-seconds", min=0, metavar="SECONDS", help="A new -w file after so long.")
     ] = 0.0,
     gzip: Annotated[bool, typer.Option("--gzip", help="Compress the -w files.")] = False,
     rtcp: Annotated[bool, typer.Option("--rtcp/--no-rtcp", help="Without a configuration: RTCP too.")] = True,
@@ -91,7 +97,7 @@ def agent(
     ] = None,
     http: HttpOption = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", metavar="N", help="Stop after so long; 0: never.")
+        float, typer.Option("--seconds", min=0, metavar="N", help="Stop after so long; 0: never.")
     ] = 0.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, say what would be done, capture nothing.")
@@ -119,15 +125,23 @@ def agent(
     def settings() -> "Settings":
         return quick.complete(_load(config, captagent, flags, dry_run))
 
-    first = settings()
-    if dry_run:
-        _dry_run(first, tuple(read or ()))
-        return
     try:
         size = parse_octets(rotate_size)
     except ValueError as error:
         raise HepcatError(f"--rotate-size: {error}") from None
-    options = RunOptions(tuple(read or ()), realtime, write, size, rotate_seconds, gzip, seconds)
+    if write is None and (gzip or size or rotate_seconds):
+        raise HepcatError(
+            "--gzip, --rotate-size and --rotate-seconds are about -w files, and there is no -w",
+            "Name them: -w 'sip-%Y%m%d-%H%M%S.pcap'",
+        )
+    first = settings()
+    files = tuple(Path("/dev/stdin") if str(path) == "-" else path for path in read or ())
+    for path in files:
+        _check_file(path, write)
+    if dry_run:
+        _dry_run(first, files)
+        return
+    options = RunOptions(files, realtime, write, size, rotate_seconds, gzip, seconds)
     sys.exit(run_agent(first, options, settings, _banner))
 
 
@@ -164,9 +178,13 @@ class _Quick:
         if not document["profiles"]:
             document["profiles"] = self._profiles()
         else:
-            changes = {"dev": tuple(self._dev or ()), "filter": self._filter, "plan": self._plan}
+            changes = {
+                "dev": tuple(self._dev) if self._dev else None,
+                "filter": self._filter,
+                "plan": self._plan,
+            }
             for profile in document["profiles"]:
-                profile.update({name: value for name, value in changes.items() if value})
+                profile.update({name: value for name, value in changes.items() if value is not None})
         if not document["targets"]:
             raise HepcatError(
                 "nothing to send to",
@@ -217,6 +235,9 @@ def _load(config: Path | None, captagent: Path | None, flags: dict[str, Any], dr
         )
     given = {name.partition(".")[2]: value for name, value in flags.items() if name.startswith("agent.")}
     changes = {name: value for name, value in given.items() if value is not None and "." not in name}
+    if settings.agent.tls.keylog is not None:
+        tls = converted.settings.tls.model_copy(update={"keylog": settings.agent.tls.keylog})
+        changes["tls"] = tls
     return settings.model_copy(update={"agent": converted.settings.model_copy(update=changes)})
 
 
@@ -227,6 +248,28 @@ def _cpus(text: str | None) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise HepcatError(f'--cpu: "{text}" is no list of numbers', 'Write "0,2".') from None
+
+
+def _check_file(path: Path, write: Path | None) -> None:
+    """Raise HepcatError where a capture file cannot be one, before anything of the others is sent."""
+    from hepcat.sources.capture_file import FileSource
+
+    if write is not None and write.exists() and path.exists() and write.samefile(path):
+        raise HepcatError(f"-w {write} would write over the file that is read", "Give it another name.")
+    if path.is_file() or path.is_dir() or not path.exists():  # a pipe can be opened but once
+        FileSource(path).close()
+
+
+def _check_devices(settings: "Settings") -> None:
+    """Raise HepcatError where a profile names an interface that is not there."""
+    from hepcat.sources.packet_socket import no_interface
+
+    there = {"any", *(name for _, name in socket.if_nameindex())}
+    for profile in settings.agent.profiles:
+        if profile.enable and not (profile.hep or profile.tzsp or profile.collect):
+            for dev in profile.dev:
+                if dev not in there:
+                    raise no_interface(dev)
 
 
 def _dry_run(settings: "Settings", files: tuple[Path, ...]) -> None:
@@ -252,6 +295,8 @@ def _dry_run(settings: "Settings", files: tuple[Path, ...]) -> None:
             typer.echo(f"  warning: {warning}")
     for target in settings.agent.targets:
         typer.echo(f"target {target.name}: {target.kind} to {', '.join(target.urls) or target.path}")
+    if not files:
+        _check_devices(settings)
     typer.echo("ok: nothing was captured (--dry-run)")
 
 

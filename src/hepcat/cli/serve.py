@@ -25,7 +25,7 @@ HepOption = Annotated[
 ]
 HttpOption = Annotated[
     str | None,
-    typer.Option("--http", metavar="ADDRESS:PORT", help="Serve /metrics, /healthz and /status there."),
+    typer.Option("--http", metavar="ADDRESS:PORT", help="Serve /metrics, /stats, /status, /healthz there."),
 ]
 
 

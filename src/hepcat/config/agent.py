@@ -202,8 +202,9 @@ class AgentSettings(Section):
             ("profiles", [profile.name for profile in self.profiles]),
             ("targets", [target.name for target in self.targets]),
         ):
-            if len(set(names)) != len(names):
-                raise ValueError(f"two {what} have the same name")
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f'two {what} have the same name, "{twice[0]}"')
         known = {target.name for target in self.targets}
         for profile in self.profiles:
             missing = [name for name in profile.targets if name not in known]

@@ -129,7 +129,7 @@ def load_settings(
             _put(document, setting.path, value, origins, setting.variable)
     for name, value in (flags or {}).items():
         if value is not None:
-            _put(document, tuple(name.split(".")), value, origins, f"--{name.split('.')[0]}")
+            _put(document, tuple(name.split(".")), value, origins, _flag(name))
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
@@ -140,6 +140,12 @@ def load_settings(
         kept = [e for e in entries if not (e["type"] == "too_short" and e["loc"] in told)]
         problems = [_problem(entry, places) for entry in kept]
         raise ConfigError(sorted(problems, key=_by_line)) from None
+
+
+def _flag(name: str) -> str:
+    """Return the flag that gave a setting: of agent.node_id --node-id, of hep.listen --hep."""
+    parts = name.split(".")
+    return "--" + parts[-1 if parts[0] == "agent" else 0].replace("_", "-")
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str]]:

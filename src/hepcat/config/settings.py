@@ -137,7 +137,7 @@ class HttpSettings(Section):
     """[http]: metrics and health."""
 
     listen: Listen | None = Field(
-        None, description="ADDRESS:PORT of /metrics, /healthz and /status; not set, there is no HTTP port."
+        None, description="ADDRESS:PORT of /metrics, /stats, /status, /healthz; not set, no HTTP port."
     )
     public: bool = Field(
         False, description="Allow `listen` to be an address that other machines reach. There are no accounts."

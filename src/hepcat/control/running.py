@@ -142,7 +142,22 @@ def _run_files(agent: Agent, options: RunOptions, events: "queue.SimpleQueue[int
     log_agent_counts(agent.counters, final=True)
     if failures:
         raise failures[0]
+    if why == 0:
+        check_all_sent(agent.counters)
     return 1 if why == BROKEN else 0
+
+
+def check_all_sent(counters: AgentCounters) -> None:
+    """Raise HepcatError where a target took records of files and could not send them: nobody may believe
+    that they arrived. (Live, the counters tell it while it can still be mended.)
+    """
+    lost = {name: sum(counts.drops.values()) for name, counts in counters.targets().items() if counts.drops}
+    if lost:
+        said = "; ".join(f"{name}: {count} records" for name, count in lost.items())
+        raise HepcatError(
+            f"not everything could be sent: {said}",
+            "Is the collector listening there? The log lines above say what stood in the way.",
+        )
 
 
 def _wait(
@@ -206,8 +221,9 @@ def _writer(options: RunOptions) -> FrameWriter | None:
 def _pin(cpus: tuple[int, ...]) -> None:
     try:
         os.sched_setaffinity(0, cpus)
-    except (OSError, AttributeError):
+    except (OSError, ValueError, OverflowError, AttributeError):  # ValueError: a negative number
         there = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         raise HepcatError(
-            f"cannot run on CPUs {', '.join(map(str, cpus))}", f"This process may use {there}."
+            f"cannot run on CPUs {', '.join(map(str, cpus))}",
+            f"This process may use {', '.join(map(str, there))}.",
         ) from None

@@ -31,6 +31,8 @@ class KeyLogThread:
 
     def start(self) -> None:
         """Read what is there, then follow."""
+        if not self._path.exists():
+            log.warning("there is no key log yet; TLS is read once it appears", path=str(self._path))
         self.poll()
         self._thread.start()
 

@@ -69,6 +69,8 @@ def _prepare(profile: ProfileSettings, agent: AgentSettings, targets: list[str])
     except HepcatError as error:
         raise HepcatError(f"profile {profile.name}: {error}", error.hint) from None
     expression, notes = kernel_expression(profile)
+    if not plan.targets:
+        notes.append(f'profile {profile.name}: {source} sends nothing: it calls no send_hep("TARGET")')
     return Prepared(
         profile, plan, expression, _dissect_options(profile, agent), (*map(str, plan.warnings), *notes)
     )

@@ -57,7 +57,10 @@ class FrameWriter:
         try:
             self._open(_ETHERNET)  # whatever comes, it can be written there
         except OSError as error:
-            raise HepcatError(f"cannot write to {error.filename}: {error.strerror}") from None
+            raise HepcatError(
+                f"cannot write to {error.filename}: {error.strerror}",
+                "Name a file, in a folder that is there and that this user may write to.",
+            ) from None
 
     def write(self, data: Array, packets: Packets) -> None:
         """Append these packets."""
@@ -87,19 +90,29 @@ class FrameWriter:
 
     def _append(self, kind: int, data: Array, packets: Packets) -> None:
         try:
-            part = self._parts.get(kind)
-            if part is None or self._is_due(part):
-                part = self._open(kind)
-            octets = encode_records(data, packets)
-            part.file.write(octets)
-            part.written += len(octets)
-            self.packets += packets.n
+            while packets.n:
+                part = self._parts.get(kind)
+                if part is None or self._is_due(part):
+                    part = self._open(kind)
+                fit = self._fitting(part, packets)
+                octets = encode_records(data, _take(packets, np.arange(fit)) if fit < packets.n else packets)
+                part.file.write(octets)
+                part.written += len(octets)
+                self.packets += fit
+                packets = _take(packets, np.arange(fit, packets.n))
             self._told = False
         except OSError as error:
             self.lost += packets.n
             if not self._told:
                 log.error("cannot write captured frames; capture goes on", error=error.strerror)
             self._told = True
+
+    def _fitting(self, part: "_Part", packets: Packets) -> int:
+        """How many packets go into this file: a window may be larger than a file is to be."""
+        if not self._rotate_octets:
+            return packets.n
+        ends = np.cumsum(packets.captured[: packets.n].astype(np.int64) + _RECORD)
+        return min(packets.n, int(np.searchsorted(ends, self._rotate_octets - part.written)) + 1)
 
     def _is_due(self, part: "_Part") -> bool:
         by_size = self._rotate_octets and part.written >= self._rotate_octets
