@@ -56,6 +56,17 @@ class Kept:
         self.records += [(made.text(i, "payload") or b"", int(made.hep_type[i])) for i in range(made.n)]
 
 
+def window_of(frames: Sequence[bytes], ts: int, link: int = ETHERNET) -> Window:
+    """Frames one behind the other, each a microsecond later."""
+    n = len(frames)
+    packets = Packets.empty(n)
+    packets.n = n
+    packets.captured[:] = packets.original[:] = [len(frame) for frame in frames]
+    packets.offset[:] = np.cumsum(packets.captured) - packets.captured
+    packets.ts[:], packets.link[:] = ts + np.arange(n), link
+    return Window(np.frombuffer(b"".join(frames), dtype=np.uint8), packets, ts + n - 1)
+
+
 class Profile:
     """A profile from frames to its target; checks the sums with each window."""
 
@@ -70,15 +81,9 @@ class Profile:
 
     def read(self, *frames: bytes, link: int = ETHERNET) -> list[bytes]:
         """Read frames as one window; return the payloads that it made the plan send."""
-        before, n = len(self.kept.records), len(frames)
-        packets = Packets.empty(n)
-        packets.n = n
-        packets.captured[:] = packets.original[:] = [len(frame) for frame in frames]
-        packets.offset[:] = np.cumsum(packets.captured) - packets.captured
-        packets.ts[:], packets.link[:] = self.now + np.arange(n), link
-        self.now += n
-        data = np.frombuffer(b"".join(frames), dtype=np.uint8)
-        self.reader.take(Window(data, packets, self.now), filtered=False)
+        before = len(self.kept.records)
+        self.reader.take(window_of(frames, self.now, link), filtered=False)
+        self.now += len(frames)
         tally = self.tally
         assert tally.packets == tally.carried + int(tally.frame_drops.sum())
         assert tally.messages == tally.forwarded + int(tally.drops.sum())

@@ -236,10 +236,14 @@ class CaptureWorker:
                 source.release(window)
             elif stopping and not self._ends_itself:
                 break
-            # Also where packets never cease: what waits may be of another kind than what comes.
+            # Also where packets never cease: what waits may be of another kind than what comes. Then time is
+            # that of the packets: a worker that is late would give up what lies unread in its ring.
             if window is None or time.monotonic() - looked >= IDLE_SECONDS:
                 looked = time.monotonic()
-                reader.expire(self._clock())
+                if window is None:
+                    reader.expire(self._clock())
+                elif window.packets.n:  # else it tells no time
+                    reader.expire(window.now_us)
                 self._stats.look(looked)
             self._count_skipped()
         reader.expire(END_OF_TIME)
