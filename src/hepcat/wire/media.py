@@ -409,5 +409,11 @@ class MediaTable:
         if self.nat:
             self.read_words(src, at)
             for i in range(self.sdp.count):
-                self.add(self.sdp.port[i], CONCLUDED)
+                # Mostly no NAT is in the way, and the place has just been entered.
+                if (
+                    not self.sdp.has_address[i]
+                    or self.sdp.hi[i] != self.word_hi
+                    or self.sdp.lo[i] != self.word_lo
+                ):
+                    self.add(self.sdp.port[i], CONCLUDED)
         return 0
