@@ -159,6 +159,16 @@ def test_files_that_reached_nobody_are_no_success(url: str, tmp_path: Path) -> N
     assert "not everything could be sent: hepsocket: " in done.stderr
 
 
+def test_a_spool_that_has_no_effect_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    for scheme, told in (("udp", True), ("tcp", False)):
+        path.write_text(
+            f'[[agent.targets]]\nname = "t"\nurls = ["{scheme}://127.0.0.1:9"]\nspool = "{tmp_path}"\n'
+        )
+        done = hepcat("agent", "--dry-run", "--config", str(path))
+        assert ("target t: spool has no effect over UDP" in done.stdout) is told
+
+
 def test_an_empty_filter_takes_the_place_of_the_file_s(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(

@@ -93,7 +93,9 @@ def agent(
     ] = None,
     shed: Annotated[
         str | None,
-        typer.Option("--shed", help="What is shed: calls, media, responses, registrations or none."),
+        typer.Option(
+            "--shed", metavar="WHAT", help="What is shed: calls, media, responses, registrations or none."
+        ),
     ] = None,
     http: HttpOption = None,
     seconds: Annotated[
@@ -276,6 +278,7 @@ def _dry_run(settings: "Settings", files: tuple[Path, ...]) -> None:
     """Say what would be captured and where it would go. Raises HepcatError as the run would."""
     from hepcat.pipeline.agent import Agent
     from hepcat.pipeline.logs import setup_logs
+    from hepcat.pipeline.profiles import target_warnings
 
     setup_logs(settings.log)
     made = Agent(settings)
@@ -295,6 +298,8 @@ def _dry_run(settings: "Settings", files: tuple[Path, ...]) -> None:
             typer.echo(f"  warning: {warning}")
     for target in settings.agent.targets:
         typer.echo(f"target {target.name}: {target.kind} to {', '.join(target.urls) or target.path}")
+    for warning in target_warnings(settings.agent):
+        typer.echo(f"  warning: {warning}")
     if not files:
         _check_devices(settings)
     typer.echo("ok: nothing was captured (--dry-run)")

@@ -28,6 +28,7 @@ from hepcat.pipeline.agent_counts import AgentCounters
 from hepcat.pipeline.ahead import load_ahead
 from hepcat.pipeline.logs import setup_logs
 from hepcat.pipeline.memory import give_back
+from hepcat.pipeline.profiles import target_warnings
 from hepcat.pipeline.reading import read_files
 from hepcat.sinks.frame_writer import FrameWriter
 
@@ -92,10 +93,12 @@ def run_agent(
 
 
 def tell_warnings(agent: Agent) -> None:
-    """Log what the plans and filters have to say."""
+    """Log what the plans, filters and targets have to say."""
     for profile in agent.profiles:
         for warning in profile.warnings:
             log.warning(warning, profile=profile.name)
+    for warning in target_warnings(agent.settings.agent):
+        log.warning(warning)
 
 
 def _run_live(

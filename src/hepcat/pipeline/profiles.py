@@ -76,6 +76,15 @@ def _prepare(profile: ProfileSettings, agent: AgentSettings, targets: list[str])
     )
 
 
+def target_warnings(agent: AgentSettings) -> list[str]:
+    """Return what is set for targets and has no effect."""
+    return [
+        f"target {target.name}: spool has no effect over UDP, which does not tell what arrived; use tcp:// or tls://"
+        for target in agent.targets
+        if target.spool is not None and target.urls and all(url.startswith("udp:") for url in target.urls)
+    ]
+
+
 def plan_source(profile: ProfileSettings, agent: AgentSettings, targets: list[str]) -> tuple[str, str]:
     """Return a profile's plan as text, and what to call it in errors. Raises HepcatError."""
     if profile.plan_text is not None:

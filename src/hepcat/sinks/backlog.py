@@ -62,7 +62,12 @@ class Backlog:
             self._spool = Spool(self._folder, self._spool_limit)
         except OSError as error:
             taken = "another agent uses it" if isinstance(error, BlockingIOError) else error.strerror
-            log.error("no spool", target=self.tally.name, folder=str(self._folder), error=taken)
+            log.error(
+                "no spool: what finds no room in memory is lost",
+                target=self.tally.name,
+                folder=str(self._folder),
+                error=taken,
+            )
             return
         with self._changed:
             self.tally.taken += self._spool.records
