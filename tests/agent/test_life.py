@@ -107,6 +107,8 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "cpu below none": ((*TO, "--cpu", "-1", "--dev", "lo"), "cannot run on CPUs -1"),
     "ceiling": ((*TO, "--cpu-limit", "-1"), "--cpu-limit: agent.cpu_limit"),
     "rule": ((*TO, "--shed", "everything"), "--shed: agent.shed"),
+    "interface twice": ((*TO, "--dev", "lo", "--dev", "lo"), "profile sip: dev names an interface twice"),
+    "interface and all": ((*TO, "--dev", "lo", "--dev", "any"), "profile sip: dev names an interface twice"),
     "one name twice": (("--config", "{folder}/twice.toml"), 'two profiles have the same name, "a"'),
     "user": ((*TO, "--user", "nosuchuser", "--dev", "lo"), "nosuchuser"),
     "config missing": (("--config", "{folder}/none.toml"), "none.toml"),
@@ -230,6 +232,31 @@ def test_a_stop_loses_nothing_that_was_seen(place: Namespace, tmp_path: Path, pl
             assert "Traceback" not in agent.text
         until(lambda: len(collector.messages) >= len(messages), 10)
         check_same([m.key for m in collector.close()], map(key_of, messages), agent.text[-1500:])
+
+
+def test_a_target_that_is_new_wants_a_restart(place: Namespace, tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+
+    def write(target: str, url: str) -> None:
+        path.write_text(
+            f"""[[agent.profiles]]\nname = "a"\nplan_text = 'capture {{ send_hep("{target}"); }}'\n"""
+            f'[[agent.targets]]\nname = "{target}"\nurls = ["{url}"]\n'
+        )
+
+    with UdpCollector(place.socket) as collector:
+        write("first", collector.url)
+        with live(place, tmp_path, "--config", path) as agent:
+            write("other", collector.url)
+            agent.hangup()
+            name = "not reloaded; what was there stays in force"
+            assert until(lambda: len(agent.events(name)) == 1)
+            assert 'its plan sends to "other"' in agent.events(name)[0]["problem"]
+            assert "Restart" in agent.events(name)[0]["hint"]
+            write("first", "udp://127.0.0.1:9")
+            agent.hangup()
+            assert until(lambda: len(agent.events("targets change only with a restart")) == 1)
+            send(place, [sip("a")])
+            assert until(lambda: len(collector.datagrams) == 1)
 
 
 def test_it_stops_by_itself(place: Namespace, tmp_path: Path, plan: Path) -> None:

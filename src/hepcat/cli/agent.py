@@ -214,11 +214,13 @@ class _Quick:
 
 
 def _load(config: Path | None, captagent: Path | None, flags: dict[str, Any], dry_run: bool) -> "Settings":
-    from hepcat.config.loader import load_settings
+    from hepcat.config.loader import load_settings, unknown_variables
 
     if config is not None and captagent is not None:
         raise HepcatError("--config and --captagent exclude each other", "`hepcat convert` joins them.")
     settings = load_settings(config, flags)
+    for name, near in unknown_variables(os.environ):
+        typer.echo(f"warning: the variable {name} sets nothing; did you mean {near}?", err=True)
     if captagent is None:
         return settings
     from hepcat.config.captagent.reader import read_captagent

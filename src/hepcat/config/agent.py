@@ -136,6 +136,15 @@ class ProfileSettings(Section):
         300.0, ge=0, description="Seconds between log lines of kernel drops; 0 none."
     )
 
+    @model_validator(mode="after")
+    def _each_once(self) -> "ProfileSettings":
+        if len(set(self.dev)) != len(self.dev) or ("any" in self.dev and len(self.dev) > 1):
+            raise ValueError(
+                f'profile {self.name}: dev names an interface twice ("any" is all of them): '
+                "every message would be sent twice"
+            )
+        return self
+
 
 class AgentTlsSettings(Section):
     """[agent.tls]: secrets to read TLS with."""

@@ -188,7 +188,11 @@ def _wait(
             agent.reload(reread())
         except HepcatError as error:
             for line in str(error).splitlines():
-                log.error("not reloaded; what was there stays in force", problem=line)
+                log.error("not reloaded; what was there stays in force", problem=line, **_hint(error))
+
+
+def _hint(error: HepcatError) -> dict[str, str]:
+    return {"hint": error.hint} if error.hint else {}
 
 
 def log_agent_counts(counters: AgentCounters, **more: Any) -> None:

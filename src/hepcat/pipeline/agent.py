@@ -131,13 +131,23 @@ class Agent:
     def reload(self, new: Settings) -> None:
         """Take over plans read anew; log what needs a restart. Raises HepcatError, changing nothing."""
         fresh = {profile.name: profile for profile in prepare(new.agent)}
-        waiting = fresh.keys() ^ {profile.name for profile in self.profiles}
+        running = {profile.name for profile in self.profiles}
+        for name in sorted(running & fresh.keys()):
+            unknown = sorted(fresh[name].plan.targets - self.sinks.keys())
+            if unknown:
+                raise HepcatError(
+                    f'profile {name}: its plan sends to "{unknown[0]}", a target there was not at the start',
+                    "Restart the agent: targets and profiles are taken over at the start, plans on SIGHUP.",
+                )
+        waiting = fresh.keys() ^ running
         for name, planner in self._planners:
             if name in fresh:
                 planner.swap(fresh[name])
         log.info("capture plans reloaded")
         if waiting:
             log.warning("these profiles change only with a restart", profiles=sorted(waiting))
+        if new.agent.targets != self.settings.agent.targets:
+            log.warning("targets change only with a restart")
 
     # -- what doors ask for
 

@@ -126,7 +126,8 @@ def _choose(plans: dict[str, Plan], source: str, name: str | None) -> Plan:
         return plans[name]
     names = ", ".join(f'"{known}"' for known in plans if known)
     if not name:
-        raise PlanError(source, start, f"the file has several captures: {names}", "Say which one to use.")
+        hint = "The one without a name is run: write capture { ... } for one of them, or make a file of each."
+        raise PlanError(source, start, f"the file has several captures: {names}", hint)
     raise PlanError(
         source, start, f'there is no capture "{name}"{nearest(name, plans)}', f"There are: {names}."
     )
