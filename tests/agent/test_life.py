@@ -255,6 +255,13 @@ def test_a_target_that_is_new_wants_a_restart(place: Namespace, tmp_path: Path) 
             write("first", "udp://127.0.0.1:9")
             agent.hangup()
             assert until(lambda: len(agent.events("targets change only with a restart")) == 1)
+            told = "but for their plans, these profiles change only with a restart"
+            assert not agent.events(told)
+            path.write_text(
+                path.read_text().replace("[[agent.targets]]", "snap_len = 999\n[[agent.targets]]")
+            )
+            agent.hangup()
+            assert until(lambda: [event["profiles"] for event in agent.events(told)] == [["a"]])
             send(place, [sip("a")])
             assert until(lambda: len(collector.datagrams) == 1)
 

@@ -140,12 +140,17 @@ class Agent:
                     "Restart the agent: targets and profiles are taken over at the start, plans on SIGHUP.",
                 )
         waiting = fresh.keys() ^ running
+        for profile in self.profiles:
+            if profile.name in fresh and _but_plan(fresh[profile.name]) != _but_plan(profile):
+                waiting = waiting | {profile.name}
         for name, planner in self._planners:
             if name in fresh:
                 planner.swap(fresh[name])
         log.info("capture plans reloaded")
         if waiting:
-            log.warning("these profiles change only with a restart", profiles=sorted(waiting))
+            log.warning(
+                "but for their plans, these profiles change only with a restart", profiles=sorted(waiting)
+            )
         if new.agent.targets != self.settings.agent.targets:
             log.warning("targets change only with a restart")
 
@@ -263,6 +268,10 @@ def _secrets(agent: AgentSettings) -> Any:
     for path in agent.tls.rsa_keys:
         secrets.add_rsa_key(_read(path))
     return secrets
+
+
+def _but_plan(profile: Prepared) -> object:
+    return profile.settings.model_copy(update={"plan": None, "plan_text": None})
 
 
 def _read(path: Path) -> bytes:
