@@ -168,7 +168,7 @@ class Agent:
         """What the agent captures and where it sends."""
         return {
             "profiles": [profile.name for profile in self.profiles],
-            "sources": [worker.source.name for worker in self.workers]
+            "sources": [worker.reader.tally.source for worker in self.workers]
             + [source.url for source in self.listeners]
             + [collector.url for collector in self.collectors],
             "targets": {target.name: list(target.urls) for target in self.settings.agent.targets},

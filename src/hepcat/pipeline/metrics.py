@@ -34,7 +34,11 @@ class HepcatCollector:
         """Yield every metric."""
         counts = self._snapshot()
         for name, what, unit in (
-            ("received", "Messages that reached a source, the kernel's drops included.", "received"),
+            (
+                "received",
+                "Messages (agent: packets) that reached a source, the kernel's drops included.",
+                "received",
+            ),
             ("received_octets", "Octets of messages read.", "octets"),
             ("stored", "Records in the store.", "stored"),
             ("forwarded", "Records sent on and not stored.", "forwarded"),
@@ -63,7 +67,9 @@ class HepcatCollector:
     def _drops(self, counts: Snapshot) -> Iterator[Metric]:
         """Every reason shows from the start, at 0: what can rise can be alerted on."""
         family = CounterMetricFamily(
-            "hepcat_dropped", "Messages lost or refused, by reason.", labels=["reason", "source"]
+            "hepcat_dropped",
+            "Messages (agent: packets, parts of messages, messages) lost or refused, by reason.",
+            labels=["reason", "source"],
         )
         for source, numbers in counts.sources.items():
             for drop in Drop:

@@ -20,7 +20,7 @@ from hepcat.batch.layout import Array, Batch
 from hepcat.sources.pcap_windows import WINDOW, CaptureDamaged, Progress, Windows, open_capture
 from hepcat.wire.collect import IndexOptions, append_found, new_batch, sip_among, sort_out
 from hepcat.wire.columns import Packets
-from hepcat.wire.dissect import END_OF_TIME, Dissector, DissectOptions, Found
+from hepcat.wire.dissect import END_OF_TIME, DissectOptions, Dissector, Found
 
 __all__ = ["WINDOW", "CaptureDamaged", "Progress", "open_capture", "read_batches"]
 
