@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import net
-from tests.support import ROOT
+from tests.support import ROOT, hepcat
 
 #: Opens a ring, gives up rights, and captures what it sends itself over loopback.
 CHILD = """
@@ -98,3 +98,12 @@ def test_systemd_reads_the_unit(tmp_path: Path) -> None:
     copy.write_text(unit.replace("/usr/local/bin/hepcat", sys.executable))
     done = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_configuration_of_the_unit_is_sound() -> None:
+    """packaging/agent.toml passes, and its spool is in the folder that the unit gives the agent."""
+    example = ROOT / "packaging" / "agent.toml"
+    assert "nothing was captured" in hepcat("agent", "-c", str(example), "--dry-run").stdout
+    unit = (ROOT / "packaging" / "hepcat-agent.service").read_text()
+    assert "StateDirectory=hepcat-agent" in unit
+    assert 'spool = "/var/lib/hepcat-agent"' in example.read_text()

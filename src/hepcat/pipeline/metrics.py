@@ -36,7 +36,7 @@ class HepcatCollector:
         for name, what, unit in (
             (
                 "received",
-                "Messages (agent: packets) that reached a source, the kernel's drops included.",
+                "Messages (agent: packets) at a source, the kernel's drops included.",
                 "received",
             ),
             ("received_octets", "Octets of messages read.", "octets"),
@@ -68,7 +68,7 @@ class HepcatCollector:
         """Every reason shows from the start, at 0: what can rise can be alerted on."""
         family = CounterMetricFamily(
             "hepcat_dropped",
-            "Messages (agent: packets, parts of messages, messages) lost or refused, by reason.",
+            "Messages (agent: also packets and parts) lost or refused.",
             labels=["reason", "source"],
         )
         for source, numbers in counts.sources.items():
