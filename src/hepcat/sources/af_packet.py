@@ -67,8 +67,9 @@ log = structlog.get_logger("hepcat.capture")
 
 #: Rows of a window; a block of the smallest packets has more, and then makes several windows.
 _ROWS: Final = 2048
-#: Once a block is ready, so many naps of so many seconds are taken, where the ring has room for it: under load
-#: more blocks come meanwhile, and share what a window costs. They end when this share of the ring is full.
+#: Once a block is ready, so many naps of so many seconds are taken, where the ring has room for it: under
+#: load more blocks come meanwhile, and share what a window costs. They end when one part in so many of the
+#: ring is full.
 _NAPS: Final = 4
 _NAP: Final = 0.0025
 _GATHERED: Final = 6
