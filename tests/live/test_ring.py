@@ -207,6 +207,8 @@ def test_any_sees_interfaces_that_come_later(pair: Pair) -> None:
     )
     a.ip("link set late up")
     b.ip("link set later up")
+    for end, dev in ((a, "late"), (b, "later")):
+        assert eventually(lambda end=end, dev=dev: "LOWER_UP" in end.ip(f"link show dev {dev}"))  # type: ignore[misc]
     net.send_frames(a, [ethernet(ipv4(udp(b"late")))], "late")
     net.send_frames(a, [ethernet(ipv4(udp(b"usual")))])
     assert sorted(row.octets[28:] for row in drain(source)) == [b"late", b"usual"]

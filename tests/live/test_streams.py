@@ -128,10 +128,11 @@ class Talk:
                 ssl=self.server_tls,
                 compression=self._compression,
                 subprotocols=["sip"],
+                open_timeout=60,
             )
             self._spawn(self._server.serve_forever)
         for number, client in enumerate(self.clients):
-            client.settimeout(20)
+            client.settimeout(60)
             client.connect(("10.9.0.1", 5061))
             self.names.append(client.getsockname())
             if self.case.websocket is None:
@@ -141,14 +142,14 @@ class Talk:
             else:
                 self._spawn(self._ws_client, client, number)
         for _ in range(2 * len(self.clients)):
-            assert self.ready.acquire(timeout=20), self.failures
+            assert self.ready.acquire(timeout=90), self.failures
 
     def finish(self) -> list[Key]:
         """Let both sides talk and close; return what they sent."""
         self.go.set()
         for thread in self._threads:
             if self._server is None or thread is not self._threads[0]:
-                thread.join(30)
+                thread.join(90)
                 assert not thread.is_alive()
         if self._server is not None:
             self._server.shutdown()
@@ -192,7 +193,8 @@ class Talk:
         self._ws_talk(connection, number, "server")
 
     def _ws_client(self, sock: socket.socket, number: int) -> None:
-        options: dict[str, Any] = {"compression": self._compression, "subprotocols": ["sip"], "proxy": None}
+        options: dict[str, Any] = {"compression": self._compression, "subprotocols": ["sip"]}
+        options |= {"proxy": None, "open_timeout": 60}
         if self.client_tls is not None:
             options |= {"ssl": self.client_tls, "server_hostname": "proxy.example.org"}
         scheme = "wss" if self.client_tls else "ws"
@@ -201,7 +203,7 @@ class Talk:
 
     def _ws_talk(self, connection: Any, number: int, side: str) -> None:
         self.ready.release()
-        self.go.wait(30)
+        self.go.wait(120)
         for i, octets in enumerate(messages(number, side)):
             text = octets.decode()
             if self.case.fragmented:
@@ -211,7 +213,7 @@ class Talk:
             self._count(octets)
             if i % 10 == 5:
                 connection.ping()
-            connection.recv(timeout=20)
+            connection.recv(timeout=60)
 
     # ---- a stream of SIP
 
@@ -222,9 +224,9 @@ class Talk:
             server_side=side == "server",
             server_hostname=None if side == "server" else "proxy.example.org",
         )
-        stream.settimeout(20)
+        stream.settimeout(60)
         self.ready.release()
-        self.go.wait(30)
+        self.go.wait(120)
         waiting = messages(number, side)
         for octets in waiting:
             self._count(octets)
