@@ -12,10 +12,10 @@ from structlog.testing import capture_logs
 from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Batch
 from hepcat.batch.schema import HEP_RTCP
-from hepcat.config.agent import ProfileSettings, ShedRule
+from hepcat.config.agent import AgentSettings, ProfileSettings, ShedRule
 from hepcat.errors import HepcatError
 from hepcat.pipeline.capture import AddressReplacement, AgentTally, StatsLog
-from hepcat.pipeline.profiles import kernel_expression, parse_ports
+from hepcat.pipeline.profiles import kernel_expression, parse_ports, prepare
 from hepcat.pipeline.relay import make_response
 from hepcat.pipeline.shed import Shedder
 from hepcat.sinks.frame_writer import FrameWriter, encode_records
@@ -260,3 +260,23 @@ def test_who_can_enter_a_folder(tmp_path: Path) -> None:
     assert not can_enter("nobody", tmp_path / "a" / "b"), "through what is above it"
     assert not can_enter("nobody", tmp_path / "none")
     assert not can_enter("no such user", Path("/usr"))
+
+
+@pytest.mark.parametrize(
+    ("condition", "kind", "brief"),
+    [
+        ("parse_sip()", "hep", True),
+        ('sip_check("method", "INVITE")', "hep", True),
+        ('sip_check("to_user_suffix", "9")', "hep", False),
+        ("parse_sip()", "json", False),
+    ],
+)
+def test_a_brief_index_is_made_where_it_will_do(condition: str, kind: str, brief: bool) -> None:
+    plan = f'capture {{ if ({condition}) {{ send_{"json" if kind == "json" else "hep"}("out"); }} }}'
+    agent = AgentSettings.model_validate(
+        {
+            "profiles": [{"name": "sip", "plan_text": plan}],
+            "targets": [{"name": "out", "kind": kind, "urls": ["udp://127.0.0.1:9"]}],
+        }
+    )
+    assert prepare(agent)[0].brief is brief

@@ -262,6 +262,8 @@ def test_what_a_plan_needs_is_told() -> None:
     assert plan.functions == {"is_rtcp", "is_rtcp_exist", "send_hep", "header_check"}
     assert plan.headers == ("via",)
     assert plan.targets == {"other"}
+    assert not plan.reads_addresses
+    assert bench('capture { sip_check("from_user_prefix", "49"); }').plan.reads_addresses
 
 
 def test_lark_is_loaded_by_compiling_alone() -> None:

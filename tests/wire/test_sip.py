@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from hepcat.batch.layout import Batch
-from hepcat.batch.schema import FIELD_INDEX, FIELDS, HEP_RTCP, HEP_SIP, MALFORMED, NO_EXPIRES
-from hepcat.wire.sip import index_sip, sip_mask
+from hepcat.batch.schema import FIELD_INDEX, FIELDS, FLAG_FOLDED, HEP_RTCP, HEP_SIP, MALFORMED, NO_EXPIRES
+from hepcat.wire.sip import BRIEF_LEAVES_OUT, index_sip, sip_mask
 from tests.wire.vectors_sip import HEAD, INVITE, VECTORS, basic, message
 
 #: A slice that no message gives: shows what index_sip does not write.
@@ -184,3 +184,22 @@ def test_mask() -> None:
         sip_mask(b"OPTIONS", np.array([1]), np.array([7]), out[:1])
     with pytest.raises(ValueError, match="one length"):
         sip_mask(b"OPTIONS", np.array([1]), np.array([6]), out)
+
+
+def test_a_brief_index_leaves_out_addresses_and_nothing_else() -> None:
+    """Of every vector: what the whole index has, but for BRIEF_LEAVES_OUT, expires and contact_port."""
+    payloads = [payload for _, payload, _ in VECTORS]
+    whole, brief = batch_of(payloads), batch_of(payloads)
+    index_sip(whole)
+    index_sip(brief, brief=True)
+    kept = [name for name in SIP_FIELDS if name not in BRIEF_LEAVES_OUT]
+    for row in range(whole.n):
+        for name in kept:
+            assert brief.text(row, name) == whole.text(row, name), (row, name)
+        assert not any(brief.text(row, name) for name in BRIEF_LEAVES_OUT)
+    assert brief.status.tolist() == whole.status.tolist()
+    folded = np.uint8(255 - FLAG_FOLDED)
+    assert (brief.flags & folded).tolist() == (whole.flags & folded).tolist()
+    assert not brief.contact_port.any()
+    left_out = [name for name in BRIEF_LEAVES_OUT if any(whole.text(row, name) for row in range(whole.n))]
+    assert set(left_out) == BRIEF_LEAVES_OUT, "the vectors have every one of them"

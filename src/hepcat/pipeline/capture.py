@@ -19,6 +19,7 @@ from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Array, Batch
 from hepcat.pipeline.profiles import Prepared
 from hepcat.pipeline.shed import Shedder
+from hepcat.plans.compiler import Runner
 from hepcat.plans.plan import Environment
 from hepcat.sources.frame_source import FrameSource, Window
 from hepcat.wire.collect import IndexOptions, append_found, clear, first_octets, new_batch, sip_among
@@ -77,19 +78,22 @@ class Planner:
         self.swap(profile)
 
     def swap(self, profile: Prepared) -> None:
-        """Take over a plan compiled anew (reload)."""
-        self._runner = profile.plan.bind(self.env)
+        """Take over a plan, compiled anew (reload): its runner, and whether a brief index will do."""
+        self.current = profile.plan.bind(self.env), profile.brief
 
-    def run(self, batch: Batch) -> int:
-        """Run the plan on every row; return how many were forwarded."""
-        tally = self._tally
+    def run(self, batch: Batch, runner: Runner | None = None) -> int:
+        """Run the plan on every row; return how many were forwarded.
+
+        runner: the one that the batch was indexed for, where a reload may have come between.
+        """
+        tally, runner = self._tally, runner or self.current[0]
         tally.messages += batch.n
         if self._shedder is not None and self._shedder.active:
             batch = self._shedder.shed(batch, tally.drops)
         if not batch.n:
             return 0
         before = self.env.drops.copy()
-        work = self._runner.run(batch, int(batch.ts[: batch.n].max()))
+        work = runner.run(batch, int(batch.ts[: batch.n].max()))
         sent = int(np.count_nonzero(work.sent))
         left = batch.n - sent
         tally.forwarded += sent
@@ -124,6 +128,7 @@ class Reader:
         )
         self._by_link: dict[int, Any] = {}
         self._options = replace(options, other_type=settings.hep_type or 0)
+        self._brief = replace(self._options, brief=True)
         self._batch = new_batch(ROWS, self._options.extra)
         self._replace = AddressReplacement(settings.ip_replace) if settings.ip_replace else None
 
@@ -145,14 +150,16 @@ class Reader:
     def _plan(self, found: Found) -> None:
         if not found.datagrams.n:
             return
+        runner, brief = self.planner.current
+        options = self._brief if brief else self._options
         mask = sip_among(found)
         keep, batch = self._wanted(found, mask), self._batch
         while len(keep):
-            done = append_found(batch, found, keep, mask, self._options)
+            done = append_found(batch, found, keep, mask, options)
             keep = keep[done:]
             if self._replace is not None:
                 self._replace.apply(batch)
-            self.planner.run(batch.trim())
+            self.planner.run(batch.trim(), runner)
             clear(batch)
 
     def _wanted(self, found: Found, mask: Array) -> Array:

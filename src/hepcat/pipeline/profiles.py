@@ -33,6 +33,10 @@ IPIP_EXPRESSION: Final = "ip proto 4 or ip proto 41 or ip6 proto 4 or ip6 proto 
 IPIP_PORTS: Final = "5060-5090"
 
 
+#: Kinds of targets that read the addresses within a message.
+_READ_ADDRESSES: Final = ("json", "lake")
+
+
 @dataclass(slots=True)
 class Prepared:
     """A profile ready to run. expression: what the kernel filters by. plan: compiled, not yet bound."""
@@ -42,6 +46,8 @@ class Prepared:
     expression: str
     dissect: DissectOptions
     warnings: tuple[str, ...] = ()
+    #: whether nobody, neither the plan nor a target, reads more than a brief SIP index has
+    brief: bool = False
 
     @property
     def name(self) -> str:
@@ -71,8 +77,14 @@ def _prepare(profile: ProfileSettings, agent: AgentSettings, targets: list[str])
     expression, notes = kernel_expression(profile)
     if not plan.targets:
         notes.append(f'profile {profile.name}: {source} sends nothing: it calls no send_hep("TARGET")')
+    read = {target.name for target in agent.targets if target.kind in _READ_ADDRESSES}
     return Prepared(
-        profile, plan, expression, _dissect_options(profile, agent), (*map(str, plan.warnings), *notes)
+        profile,
+        plan,
+        expression,
+        _dissect_options(profile, agent),
+        (*map(str, plan.warnings), *notes),
+        brief=not plan.reads_addresses and not plan.targets & read,
     )
 
 

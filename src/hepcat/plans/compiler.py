@@ -41,7 +41,8 @@ _NO_TARGET: Final = int(Drop.NO_TARGET)
 class Plan:
     """A compiled plan. name: of its capture block. functions: names used. headers: names of headers that
     it looks for in messages. needs: what it asks of the pipeline (function.py, Need). targets: names that
-    it sends to. debug: the file's `debug = N`. warnings: FILE:LINE:COLUMN: text."""
+    it sends to. reads_addresses: whether it needs the whole SIP index. debug: the file's `debug = N`.
+    warnings: FILE:LINE:COLUMN: text."""
 
     source: str
     name: str
@@ -50,6 +51,7 @@ class Plan:
     headers: tuple[str, ...]
     needs: frozenset[str]
     targets: frozenset[str]
+    reads_addresses: bool
     debug: int | None
     warnings: tuple[str, ...]
 
@@ -136,6 +138,7 @@ def _choose(plans: dict[str, Plan], source: str, name: str | None) -> Plan:
 def _compile(capture: Capture, context: Context, debug: int | None) -> Plan:
     before = len(context.warnings)
     headers, context.headers = context.headers, set()
+    context.reads_addresses = False
     compiler = _Compiler(context)
     program = compiler.program_of(capture.block)
     plan = Plan(
@@ -146,6 +149,7 @@ def _compile(capture: Capture, context: Context, debug: int | None) -> Plan:
         headers=tuple(sorted(context.headers)),
         needs=frozenset(compiler.needs),
         targets=frozenset(compiler.targets),
+        reads_addresses=context.reads_addresses,
         debug=debug,
         warnings=tuple(context.warnings[before:]),
     )

@@ -37,6 +37,8 @@ class Context:
     custom_headers: tuple[str, ...]
     warnings: list[str] = field(default_factory=list)
     headers: set[str] = field(default_factory=set)
+    #: whether a step reads what a brief index leaves out (hepcat.wire.sip, BRIEF_LEAVES_OUT)
+    reads_addresses: bool = False
 
     def fail(self, at: Position | Argument, message: str, hint: str = "") -> NoReturn:
         """Raise PlanError."""

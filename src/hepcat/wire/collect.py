@@ -28,12 +28,13 @@ _COPIED: Final = ("ts", "family", "ip_proto", "src_ip", "dst_ip", "src_port", "d
 @dataclass(frozen=True, slots=True)
 class IndexOptions:
     """extra: further headers to index, aleg: those that may hold the other leg's Call-ID; as in index_sip.
-    other_type: HEP protocol type of what is not SIP.
+    other_type: HEP protocol type of what is not SIP. brief: as in index_sip.
     """
 
     extra: tuple[str, ...] = ()
     aleg: tuple[str, ...] = ("X-CID",)
     other_type: int = 0
+    brief: bool = False
 
 
 def sip_among(found: Found) -> Array:
@@ -105,7 +106,7 @@ def append_found(batch: Batch, found: Found, keep: Array, mask: Array, options: 
     batch.hep_type[first:end] = np.where(sip, np.uint8(HEP_SIP), np.uint8(options.other_type))
     batch.fields[first:end, _PAYLOAD, 1] = length
     batch.n = end
-    index_sip(batch, first, options.aleg)
+    index_sip(batch, first, options.aleg, options.brief)
     # What the capture cut is the reason for what the index may have found missing.
     batch.malformed[first:end][rows.truncated[chosen] != 0] = _TRUNCATED
     batch.malformed[first:end][rows.length[chosen] > MAX_RECORD] = _OVERSIZE

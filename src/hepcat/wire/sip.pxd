@@ -113,6 +113,7 @@ cdef class Indexer:
     cdef unsigned char[::1] malformed
     cdef unsigned char[::1] flags
     cdef Py_ssize_t width
+    cdef public bint brief
     cdef Py_ssize_t header_count
     # the record being indexed
     cdef Py_ssize_t base

@@ -29,6 +29,7 @@ from hepcat.plans.functions.common import (
 )
 from hepcat.plans.functions.patterns import compile_pattern
 from hepcat.plans.plan import Mask, Step, Work
+from hepcat.wire.sip import BRIEF_LEAVES_OUT
 from hepcat.wire.sip_names import COMPACT, full_name
 
 #: Octets that a regular expression is shown of a header, and of a message or body.
@@ -44,6 +45,7 @@ def _slice(field: str, how: int) -> Callable[[Context, Argument], Step]:
 
     def make(context: Context, argument: Argument) -> Step:
         text = _text(context, argument)
+        context.reads_addresses |= field in BRIEF_LEAVES_OUT
         return lambda work, mask: match.compare_field(work.batch, index, text, how, is_sip(work, mask))
 
     return make
