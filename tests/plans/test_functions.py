@@ -310,6 +310,15 @@ def test_clog_writes_once_a_second() -> None:
     assert made.log == [("notice", "seen (3 messages)"), ("notice", "seen (5 messages)"), ("notice", "seen")]
 
 
+def test_clog_writes_what_is_left_at_the_end() -> None:
+    made = bench('capture { clog("NOTICE", "seen"); }')
+    for second, count in ((0.0, 3), (0.5, 2)):
+        made.run(*[udp(ts=1_000_000_000 + int(second * 1e6))] * count)
+    for end in (*made.env.at_end, *made.env.at_end):
+        end()
+    assert made.log == [("notice", "seen (3 messages)"), ("notice", "seen (2 messages)")]
+
+
 def test_a_slow_pattern_is_shown_a_bounded_part() -> None:
     shown: list[int] = []
 

@@ -5,6 +5,7 @@ still root), `start`, `reload` any number of times, `stop`. What can go wrong: H
 `reload`; afterwards only the log and the counters tell.
 """
 
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,9 @@ if TYPE_CHECKING:  # else imported where it is used: most agents have no listene
 #: Seconds to read what sockets hold on stop, and to send what waits.
 DRAIN_SECONDS: Final = 2.0
 SEND_SECONDS: Final = 5.0
+
+#: Settings of [agent] that a reload takes over with the plans, or speaks of by itself.
+_RELOADED: Final = frozenset({"profiles", "targets", "plans", "regexps", "custom_headers"})
 
 log = structlog.get_logger("hepcat.agent")
 
@@ -73,8 +77,13 @@ class Agent:
         except BaseException:
             for worker in self.workers:
                 worker.source.close()
+            for listener in self.listeners:
+                listener.close()
+            for collector in self.collectors:
+                collector.close()
             self.workers.clear()
             self.listeners.clear()
+            self.collectors.clear()
             raise
 
     def open_reader(self, profile: Prepared, name: str) -> Reader:
@@ -120,11 +129,21 @@ class Agent:
         self.stop_sinks()
 
     def stop_sinks(self) -> None:
-        """Send what waits for a while, then close."""
+        """Let plans end, send what waits for a while, then close."""
+        for _, planner in self._planners:
+            for end in planner.env.at_end:
+                end()
         if self._follower is not None:
             self._follower.stop()
-        for sink in self.sinks.values():
-            sink.stop(SEND_SECONDS)
+        # All at once: targets that are away must not add up to more than systemd gives a service to end.
+        enders = [
+            threading.Thread(target=sink.stop, args=(SEND_SECONDS,), name=f"end {name}")
+            for name, sink in self.sinks.items()
+        ]
+        for ender in enders:
+            ender.start()
+        for ender in enders:
+            ender.join()
         if self.writer is not None:
             self.writer.close()
 
@@ -145,7 +164,10 @@ class Agent:
                 waiting = waiting | {profile.name}
         for name, planner in self._planners:
             if name in fresh:
+                ends, planner.env.at_end = planner.env.at_end, []
                 planner.swap(fresh[name])
+                for end in ends:
+                    end()
         log.info("capture plans reloaded")
         if waiting:
             log.warning(
@@ -153,6 +175,13 @@ class Agent:
             )
         if new.agent.targets != self.settings.agent.targets:
             log.warning("targets change only with a restart")
+        others = sorted(
+            name
+            for name in type(new.agent).model_fields
+            if name not in _RELOADED and getattr(new.agent, name) != getattr(self.settings.agent, name)
+        )
+        if others:
+            log.warning("these settings of [agent] change only with a restart", settings=others)
 
     # -- what doors ask for
 

@@ -17,6 +17,7 @@ from hepcat.batch.layout import Array, Batch
 from hepcat.batch.schema import FIELD_INDEX, FLAG_REQUEST, HEP_SIP, MAX_RECORD
 from hepcat.config.values import split_host_port
 from hepcat.errors import HepcatError
+from hepcat.mmsg import socket_drops
 from hepcat.pipeline.capture import AgentTally, Planner
 from hepcat.sources.source import Tally
 from hepcat.wire.collect import clear, new_batch
@@ -36,14 +37,12 @@ class PlanQueue:
     """Takes batches of a `HepIntake` and runs them through a plan. Never refuses, never waits."""
 
     def __init__(self, planner: Planner) -> None:
+        """planner: of one source's thread alone."""
         self._planner = planner
-        # The connections of a stream listener may have threads of their own.
-        self._mutex = threading.Lock()
 
     def put(self, batch: Batch, tally: Tally) -> Drop | None:
         """Run the plan; `handed` and `stored` of the tally stay equal: nothing is under way here."""
-        with self._mutex:
-            self._planner.run(batch)
+        self._planner.run(batch)
         tally.stored += batch.n
         return None
 
@@ -77,6 +76,8 @@ class SipCollector:
         self._local = _octets_of(self._sock.getsockname())
         self._batch = new_batch(_ROWS, extra)
         self._give_up = float("inf")
+        self._told = False
+        self._kernel_drops = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sip {listen}", daemon=True)
 
@@ -93,6 +94,10 @@ class SipCollector:
         """Wait for the end."""
         self._thread.join()
 
+    def close(self) -> None:
+        """Close the socket of a collector that was never started."""
+        self._sock.close()
+
     def reply(self, batch: Batch, rows: Array, code: int, text: str) -> int:
         """Answer requests (RFC 3261 section 8.2.6); return how many answers were sent."""
         sent = 0
@@ -106,8 +111,11 @@ class SipCollector:
                 try:
                     self._sock.sendto(answer, (host, int(batch.src_port[row])))
                     sent += 1
-                except OSError as error:
-                    log.warning("cannot answer", peer=host, error=error.strerror)
+                except OSError as error:  # a peer can make this happen: told once, until one is answered
+                    if not self._told:
+                        log.warning("cannot answer", peer=host, error=error.strerror)
+                    self._told = True
+        self._told = self._told and not sent
         return sent
 
     def _run(self) -> None:
@@ -140,6 +148,9 @@ class SipCollector:
         batch, now_us = self._batch, time.time_ns() // 1000
         self._tally.packets += len(datagrams)
         self._tally.carried += len(datagrams)
+        drops = socket_drops(self._sock)
+        self._tally.kernel += (drops - self._kernel_drops) & 0xFFFFFFFF  # the kernel counts in u32
+        self._kernel_drops = drops
         for octets, peer in datagrams:
             if len(octets) > len(batch.buffer) - batch.octets:
                 self._flush()

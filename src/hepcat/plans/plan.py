@@ -43,6 +43,7 @@ class Environment:
 
     outlets: by target name. media: the table of media addresses, shared (hepcat.wire.media). drops: int64,
     indexed by Drop. log: (level, text) for clog(); levels: error, notice, debug. pseudonym_key: 16 octets.
+    at_end: what steps have left to do once no batch comes any more.
     """
 
     outlets: Mapping[str, Outlet]
@@ -52,6 +53,7 @@ class Environment:
     isup_correlation: bool = True
     drops: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(Drop), dtype=np.int64))
     log: Callable[[str, str], None] = lambda level, text: None
+    at_end: list[Callable[[], None]] = field(default_factory=list)
     pseudonym_key: bytes = field(default=PROCESS_KEY, repr=False)
 
 

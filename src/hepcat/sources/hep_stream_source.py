@@ -115,6 +115,12 @@ class HepStreamListener:
         """Wait for the end."""
         self._thread.join()
 
+    def close(self) -> None:
+        """Close the sockets of a listener that was never started."""
+        self._selector.close()
+        self._sock.close()
+        os.close(self._wake)
+
     def _run(self) -> None:
         self._selector.register(self._wake, selectors.EVENT_READ)
         self._selector.register(self._sock, selectors.EVENT_READ)

@@ -71,6 +71,11 @@ class HepUdpWorker:
         """Wait for the end."""
         self._thread.join()
 
+    def close(self) -> None:
+        """Close the socket of a worker that was never started."""
+        self.sock.close()
+        os.close(self._wake)
+
     def _run(self) -> None:
         prefer_this_thread()
         receiver = Receiver(self.sock, self._slots)

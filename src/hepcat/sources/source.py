@@ -90,3 +90,6 @@ class Source(Protocol):
 
     def join(self) -> None:
         """Wait for the end."""
+
+    def close(self) -> None:
+        """Close the sockets of a source that was never started."""
