@@ -74,6 +74,11 @@ class TargetSettings(Section):
             raise ValueError(f"target {self.name} has no urls")
         if self.kind in ("pcap", "lake") and self.path is None:
             raise ValueError(f"target {self.name} has no path")
+        twice = sorted({url for url in self.urls if self.urls.count(url) > 1})
+        if twice:
+            raise ValueError(
+                f"target {self.name} names {twice[0]} twice: every record would be sent there twice"
+            )
         if self.kind == "hep" and any(url.startswith("http") for url in self.urls):
             raise ValueError(f"target {self.name}: HEP goes over udp, tcp or tls, not http")
         if sum(x is not None for x in (self.key, self.key_file, self.key_env)) > 1:

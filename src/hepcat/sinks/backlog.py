@@ -101,6 +101,13 @@ class Backlog:
     def _is_pressed(self) -> bool:
         return bool(self._queue) and 2 * self._octets > self._memory
 
+    def tell_waiting(self, seconds: float) -> None:
+        """Say what the end is waiting for, where something is left to send."""
+        if self.waiting:
+            log.info(
+                "waiting for target", target=self.tally.name, records=self.waiting, at_most=f"{seconds:g} s"
+            )
+
     def _tell_full(self) -> None:
         if not self._told_full:
             self._told_full = True

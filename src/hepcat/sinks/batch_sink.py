@@ -53,8 +53,15 @@ class _Outlet:
 
     def send(self, batch: Batch, rows: Array, edits: Edits | None = None) -> None:
         """Take rows (int64, ascending) of a batch with the plan's changes."""
-        if len(rows):
-            self._sink.put(edited_copy(batch, rows, edits), len(rows))
+        if len(rows) == 0:
+            return
+        try:
+            copy = edited_copy(batch, rows, edits)
+        except Exception:  # a bug of ours: loud, but capture goes on
+            self._sink.lose(len(rows))
+            log.exception("records cannot be kept; please report this bug", target=self._sink.name)
+            return
+        self._sink.put(copy, len(rows))
 
 
 class BatchSink:
@@ -91,6 +98,12 @@ class BatchSink:
                 self._queue.append((batch, octets))
                 self.tally.waiting += batch.n
                 self._changed.notify()
+
+    def lose(self, records: int) -> None:
+        """Count records that could not be copied."""
+        with self._changed:
+            self.tally.taken += records
+            self.tally.drops[Drop.SINK_FAILED] += records
 
     def start(self) -> None:
         """Open and begin to keep. Raises HepcatError."""

@@ -6,8 +6,10 @@ the block is sent again after growing pauses, so a target that took it without a
 other answer refuses the block (SINK_FAILED). The operator is told once a change of state.
 """
 
+import contextlib
 import http.client
 import random
+import socket
 import ssl
 import threading
 import time
@@ -22,6 +24,8 @@ from hepcat.sinks.target_url import Place
 
 #: Seconds for the target to answer.
 ANSWER_SECONDS: Final = 10.0
+#: Seconds beyond the end for a request that is under way.
+LAST_SECONDS: Final = 1.0
 _LOOK: Final = 0.2
 _LATER: Final = frozenset({408, 429})
 
@@ -65,15 +69,27 @@ class HttpWriter:
 
     def stop(self, seconds: float) -> None:
         """Ask to end: send what waits for at most so long, keep the rest in the spool."""
+        if self._failures or self._connection is None:
+            self.backlog.tell_waiting(seconds)
         self._deadline = time.monotonic() + seconds
         self._pause.set()
 
     def join(self) -> None:
         """Wait for the end."""
         if self._thread.ident is not None:
+            self._thread.join(max(0.0, (self._deadline or 0.0) - time.monotonic()) + LAST_SECONDS)
+            self._cut_off()
             self._thread.join()
         else:
             self.backlog.finish()
+
+    def _cut_off(self) -> None:
+        """End a request that goes on beyond the end: each octet of an answer would give it new time."""
+        connection = self._connection
+        sock = connection.sock if connection is not None else None
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _run(self) -> None:
         try:
@@ -98,7 +114,7 @@ class HttpWriter:
     def _deliver(self, block: Block) -> bool:
         """POST a block; False where it has to be sent again."""
         try:
-            status = self._post(block.data)
+            status = self._post_anew(block.data)
         except (OSError, http.client.HTTPException) as error:
             if self._connection is not None:
                 self._connection.close()
@@ -120,6 +136,20 @@ class HttpWriter:
             log.error("target refuses records", target=self.backlog.tally.name, status=status)
         self.backlog.refuse(block)
         return True
+
+    def _post_anew(self, body: bytes) -> int:
+        """POST; on a new connection where the target has closed the one that was kept, as servers do with
+        connections that were idle for a while.
+        """
+        kept = self._connection is not None and self._connection.sock is not None
+        try:
+            return self._post(body)
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            if not kept or self._deadline is not None:
+                raise
+            assert self._connection is not None
+            self._connection.close()
+            return self._post(body)
 
     def _post(self, body: bytes) -> int:
         if self._connection is None:

@@ -87,6 +87,8 @@ class StreamWriter:
 
     def stop(self, seconds: float) -> None:
         """Ask to end: send what waits for at most so long, keep the rest in the spool."""
+        if self._connection is None:
+            self.backlog.tell_waiting(seconds)
         self._deadline = time.monotonic() + seconds
         self._pause.set()
 
