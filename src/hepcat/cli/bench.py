@@ -109,9 +109,9 @@ def sink(
 
 @app.command("frames", hidden=True)
 def frames(
-    dev: Annotated[str, typer.Option("--dev")],
-    rate: Annotated[float, typer.Option("--rate", min=0)] = 0,
-    packets: Annotated[int, typer.Option("--packets", min=1)] = 200_000,
+    dev: Annotated[str, typer.Option("--dev", metavar="NAME", help="The interface to send on.")],
+    rate: Annotated[float, typer.Option("--rate", min=0, help="Frames a second; 0: all there is.")] = 0,
+    packets: Annotated[int, typer.Option("--packets", min=1, metavar="N", help="How many.")] = 200_000,
     calls: Annotated[int, typer.Option("--calls", min=1, help="Calls that are sent again and again.")] = 2000,
     noise: Annotated[int, typer.Option("--noise", min=0, help="RTP, one SIP in so many packets.")] = 0,
 ) -> None:
@@ -125,8 +125,10 @@ def frames(
 
 @app.command("ring", hidden=True)
 def ring(
-    dev: Annotated[str, typer.Option("--dev")],
-    packets: Annotated[int, typer.Option("--packets", min=1)] = 1_000_000,
+    dev: Annotated[str, typer.Option("--dev", metavar="NAME", help="The interface to read.")],
+    packets: Annotated[
+        int, typer.Option("--packets", min=1, metavar="N", help="End after so many.")
+    ] = 1_000_000,
 ) -> None:
     """Read an interface's ring as the agent does, up to the mask of a port filter."""
     from hepcat.bench.reading import time_ring
