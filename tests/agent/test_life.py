@@ -56,7 +56,7 @@ def send(place: Namespace, messages: list[bytes]) -> None:
 def test_a_dry_run_says_what_would_be_done(tmp_path: Path, plan: Path) -> None:
     done = hepcat("agent", "--dry-run", "--to", "udp://192.0.2.1:9060", "--dev", "lo", "--plan", str(plan))
     assert "profile sip: lo" in done.stdout
-    assert "filter: (portrange 5060-5091)" in done.stdout
+    assert "filter: portrange 5060-5091" in done.stdout
     assert "BPF instructions" in done.stdout
     assert f"plan: {plan}" in done.stdout
     assert "functions: parse_sip, send_hep" in done.stdout
@@ -109,6 +109,12 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "rule": ((*TO, "--shed", "everything"), "--shed: agent.shed"),
     "interface twice": ((*TO, "--dev", "lo", "--dev", "lo"), "profile sip: dev names an interface twice"),
     "interface and all": ((*TO, "--dev", "lo", "--dev", "any"), "profile sip: dev names an interface twice"),
+    "target twice": ((*TO, *TO), "names udp://127.0.0.1:9 twice"),
+    "filter, as it was written": ((*TO, "--filter", "port port"), 'filter "port port"'),
+    "filter of the configuration": (("--config", "{folder}/filter.toml"), 'profile a: filter "port port"'),
+    "two sources": (("--config", "{folder}/sources.toml"), "hep and tzsp: make a profile of each"),
+    "replacement": (("--config", "{folder}/replace.toml", "--dry-run"), 'ip_replace: "10.0.0.1"'),
+    "TLS without a certificate": (("--config", "{folder}/tls.toml"), "certificate"),
     "one name twice": (("--config", "{folder}/twice.toml"), 'two profiles have the same name, "a"'),
     "user": ((*TO, "--user", "nosuchuser", "--dev", "lo"), "nosuchuser"),
     "config missing": (("--config", "{folder}/none.toml"), "none.toml"),
@@ -125,6 +131,15 @@ def test_what_is_wrong_is_said_before_anything_starts(name: str, tmp_path: Path)
     (tmp_path / "target.cfg").write_text('capture[x] { send_hep("elsewhere"); }')
     (tmp_path / "octets.cfg").write_bytes(bytes(range(128, 255)))
     (tmp_path / "broken.toml").write_text("[agent]\nnode_id = 'x'\n")
+    for file, profile in (
+        ("filter", 'filter = "port port"\ncapture_filter = ["rtcp"]'),
+        ("sources", 'hep = ["udp://127.0.0.1:9062"]\ntzsp = "127.0.0.1:9063"'),
+        ("replace", 'ip_replace = "10.0.0.1"'),
+        ("tls", 'hep = ["tls://127.0.0.1:9062"]'),
+    ):
+        (tmp_path / f"{file}.toml").write_text(
+            f'[[agent.profiles]]\nname = "a"\n{profile}\n[[agent.targets]]\nurls = ["udp://127.0.0.1:9"]\n'
+        )
     (tmp_path / "twice.toml").write_text("[[agent.profiles]]\nname = 'a'\n" * 2)
     write_capture(tmp_path / "good.pcap", [frame(sip("a"))])
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -145,7 +145,7 @@ def test_ports() -> None:
 
 def test_expressions_of_capture_filters() -> None:
     plain = ProfileSettings(filter="udp")
-    assert kernel_expression(plain) == ("(udp)", [])
+    assert kernel_expression(plain) == ("udp", [])
     expression, notes = kernel_expression(ProfileSettings(filter="udp", capture_filter=("rtcp",)))
     assert expression.startswith("(udp) and (")
     assert notes == []

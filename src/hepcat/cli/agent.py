@@ -185,6 +185,9 @@ class _Quick:
                 "filter": self._filter,
                 "plan": self._plan,
             }
+            if self._plan is not None:
+                for profile in document["profiles"]:
+                    profile["plan_text"] = None
             for profile in document["profiles"]:
                 profile.update({name: value for name, value in changes.items() if value is not None})
         if not document["targets"]:
@@ -279,8 +282,8 @@ def _check_devices(settings: "Settings") -> None:
 def _dry_run(settings: "Settings", files: tuple[Path, ...]) -> None:
     """Say what would be captured and where it would go. Raises HepcatError as the run would."""
     from hepcat.pipeline.agent import Agent
+    from hepcat.pipeline.effects import effect_warnings
     from hepcat.pipeline.logs import setup_logs
-    from hepcat.pipeline.profiles import target_warnings
 
     setup_logs(settings.log)
     made = Agent(settings)
@@ -300,7 +303,7 @@ def _dry_run(settings: "Settings", files: tuple[Path, ...]) -> None:
             typer.echo(f"  warning: {warning}")
     for target in settings.agent.targets:
         typer.echo(f"target {target.name}: {target.kind} to {', '.join(target.urls) or target.path}")
-    for warning in target_warnings(settings.agent):
+    for warning in effect_warnings(settings.agent):
         typer.echo(f"  warning: {warning}")
     if not files:
         _check_devices(settings)

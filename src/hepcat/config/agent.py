@@ -142,12 +142,17 @@ class ProfileSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _each_once(self) -> "ProfileSettings":
+    def _consistent(self) -> "ProfileSettings":
         if len(set(self.dev)) != len(self.dev) or ("any" in self.dev and len(self.dev) > 1):
             raise ValueError(
                 f'profile {self.name}: dev names an interface twice ("any" is all of them): '
                 "every message would be sent twice"
             )
+        sources = [name for name in ("hep", "collect", "tzsp") if getattr(self, name)]
+        if len(sources) > 1:
+            raise ValueError(f"profile {self.name}: {' and '.join(sources)}: make a profile of each")
+        if self.plan is not None and self.plan_text is not None:
+            raise ValueError(f"profile {self.name}: give one of plan and plan_text")
         return self
 
 

@@ -26,9 +26,9 @@ from hepcat.pipeline import privileges
 from hepcat.pipeline.agent import Agent
 from hepcat.pipeline.agent_counts import AgentCounters
 from hepcat.pipeline.ahead import load_ahead
+from hepcat.pipeline.effects import effect_warnings
 from hepcat.pipeline.logs import setup_logs
 from hepcat.pipeline.memory import give_back
-from hepcat.pipeline.profiles import target_warnings
 from hepcat.pipeline.reading import read_files
 from hepcat.sinks.frame_writer import FrameWriter
 
@@ -97,7 +97,7 @@ def tell_warnings(agent: Agent) -> None:
     for profile in agent.profiles:
         for warning in profile.warnings:
             log.warning(warning, profile=profile.name)
-    for warning in target_warnings(agent.settings.agent):
+    for warning in effect_warnings(agent.settings.agent):
         log.warning(warning)
 
 

@@ -51,6 +51,7 @@ class Agent:
         """Compile plans and filters. writer: keeps captured frames (`-w`). Raises HepcatError."""
         self.settings = settings
         self.profiles = prepare(settings.agent)
+        _check_listeners(settings)
         self.sinks: dict[str, Sink] = {t.name: make_sink(t, settings.agent) for t in settings.agent.targets}
         self.counters = AgentCounters(list(self.sinks.values()))
         self.workers: list[CaptureWorker] = []
@@ -241,8 +242,9 @@ class Agent:
         from hepcat.pipeline.relay import SipCollector
 
         collector = SipCollector(
-            profile.settings.collect, planner, tally, self.settings.extra_headers, profile.settings.reply
-        )
+            profile.settings.collect, planner, tally, self.settings.extra_headers, profile.settings.reply,
+            profile.settings.hep_type or 0,
+        )  # fmt: skip
         planner.env.replier = collector
         self.collectors.append(collector)
 
@@ -269,6 +271,18 @@ class Agent:
         planner = Planner(profile, env, tally, self._shedder)
         self._planners.append((profile.name, planner))
         return planner
+
+
+def _check_listeners(settings: Settings) -> None:
+    """Raise HepcatError where a tls:// listener has nothing to show."""
+    own = settings.hep.tls
+    for profile in settings.agent.profiles:
+        if profile.enable and any(url.startswith("tls:") for url in profile.hep):
+            if not (own.certificate and own.key):
+                raise HepcatError(
+                    f"profile {profile.name}: a tls:// listener needs a certificate and its key",
+                    "Name both in [hep.tls].",
+                )
 
 
 def _plan_log(profile: str) -> Any:

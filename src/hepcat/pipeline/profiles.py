@@ -14,6 +14,7 @@ import numpy as np
 from hepcat.batch.layout import Array
 from hepcat.config.agent import AgentSettings, ProfileSettings
 from hepcat.errors import HepcatError
+from hepcat.pipeline.replacing import parse_replacements
 from hepcat.plans.builtin import builtin_plan
 from hepcat.plans.compiler import Plan, compile_plan
 from hepcat.sources.filters import Filter, Link, compile_filter
@@ -59,7 +60,15 @@ class Prepared:
             return None
         own = self.settings
         fragments = own.reassemble and own.pass_fragments
-        return compile_filter(self.expression, link, fragments, own.snap_len, where=f"profile {self.name}")
+        where = f"profile {self.name}"
+        try:
+            return compile_filter(self.expression, link, fragments, own.snap_len, where=where)
+        except HepcatError:
+            if (
+                own.filter and own.filter != self.expression
+            ):  # named as it was written, if that is what is wrong
+                compile_filter(own.filter, link, fragments, own.snap_len, where=where)
+            raise
 
 
 def prepare(agent: AgentSettings) -> list[Prepared]:
@@ -74,6 +83,8 @@ def _prepare(profile: ProfileSettings, agent: AgentSettings, targets: list[str])
         plan = compile_plan(text, source, targets, agent.regexps, agent.custom_headers)
     except HepcatError as error:
         raise HepcatError(f"profile {profile.name}: {error}", error.hint) from None
+    if profile.ip_replace:
+        parse_replacements(profile.ip_replace)  # before anything is opened
     expression, notes = kernel_expression(profile)
     if not plan.targets:
         notes.append(f'profile {profile.name}: {source} sends nothing: it calls no send_hep("TARGET")')
@@ -86,15 +97,6 @@ def _prepare(profile: ProfileSettings, agent: AgentSettings, targets: list[str])
         (*map(str, plan.warnings), *notes),
         brief=not plan.reads_addresses and not plan.targets & read,
     )
-
-
-def target_warnings(agent: AgentSettings) -> list[str]:
-    """Return what is set for targets and has no effect."""
-    return [
-        f"target {target.name}: spool has no effect over UDP, which does not tell what arrived; use tcp:// or tls://"
-        for target in agent.targets
-        if target.spool is not None and target.urls and all(url.startswith("udp:") for url in target.urls)
-    ]
 
 
 def plan_source(profile: ProfileSettings, agent: AgentSettings, targets: list[str]) -> tuple[str, str]:
@@ -119,6 +121,8 @@ def plan_source(profile: ProfileSettings, agent: AgentSettings, targets: list[st
 
 def kernel_expression(profile: ProfileSettings) -> tuple[str, list[str]]:
     """Return the filter expression for the kernel, and notes for the operator."""
+    if profile.tzsp:
+        return "", []
     parts, notes = [f"({profile.filter})"] if profile.filter else [], []
     for name, expression in (("rtcp", RTCP_EXPRESSION), ("rtp", RTP_EXPRESSION)):
         if name in profile.capture_filter:
@@ -131,6 +135,8 @@ def kernel_expression(profile: ProfileSettings) -> tuple[str, list[str]]:
                 f"ip_to_ip does not have; the inner ports {IPIP_PORTS} are checked instead"
             )
         parts.append(f"({IPIP_EXPRESSION})")
+    if parts == [f"({profile.filter})"]:
+        return profile.filter, notes
     return " and ".join(parts), notes
 
 

@@ -54,13 +54,22 @@ class SipCollector:
     """
 
     def __init__(
-        self, listen: str, planner: Planner, tally: AgentTally, extra: tuple[str, ...], answer: bool
+        self,
+        listen: str,
+        planner: Planner,
+        tally: AgentTally,
+        extra: tuple[str, ...],
+        answer: bool,
+        other_type: int = 0,
     ) -> None:
-        """Bind ADDRESS:PORT. answer: requests that the plan leaves unanswered get 200. Raises HepcatError."""
+        """Bind ADDRESS:PORT. answer: requests that the plan leaves unanswered get 200. other_type: HEP
+        protocol type of what is not SIP. Raises HepcatError.
+        """
         self.url = f"sip+udp://{listen}"
         self.planner = planner
         self._tally = tally
         self._answer = answer
+        self._other_type = other_type
         self._answered: set[int] = set()  # rows of the batch that the plan has answered
         host, port = split_host_port(listen)
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -175,7 +184,7 @@ class SipCollector:
         if batch.n:
             n, mask = batch.n, np.zeros(batch.n, dtype=np.uint8)
             sip_mask(batch.buffer, batch.start[:n], np.diff(batch.start[: n + 1]), mask)
-            batch.hep_type[:n] = mask * np.uint8(HEP_SIP)
+            batch.hep_type[:n] = np.where(mask != 0, HEP_SIP, self._other_type)
             index_sip(batch)
             whole = batch.trim()
             self.planner.run(whole)
