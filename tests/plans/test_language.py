@@ -211,6 +211,10 @@ WARNINGS = [
     ('capture { sip_check("method", "invite"); }', "1:31: methods are told by their case"),
     ('capture { dedup("2s"); }', "1:17: SIP sends again after 500 ms"),
     ('capture { clog("LOUD", "x"); }', '1:16: "LOUD" is logged as debug'),
+    (
+        'capture { is_method("INVIET"); }',
+        '1:21: "INVIET" is no registered method of SIP; did you mean "INVITE"?',
+    ),
     ('capture { header_regexp_match("body", "slow"); }', '1:39: the regular expression "slow" has a repeat'),
     ('capture { set_header("From", "x"); }', "1:22: From is set alike in all messages"),
 ]

@@ -32,6 +32,11 @@ from hepcat.plans.plan import Mask, Step, Work
 from hepcat.wire.sip import BRIEF_LEAVES_OUT
 from hepcat.wire.sip_names import COMPACT, full_name
 
+#: Methods that are registered (IANA, SIP Parameters: RFC 3261, 3262, 3311, 3428, 3515, 3903, 6086, 6665).
+METHODS: Final = (
+    *("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK", "SUBSCRIBE", "NOTIFY", "PUBLISH"),
+    *("INFO", "REFER", "MESSAGE", "UPDATE"),
+)
 #: Octets that a regular expression is shown of a header, and of a message or body.
 MAX_HEADER: Final = 2048
 MAX_MESSAGE: Final = 16384
@@ -77,6 +82,9 @@ def _method_name(context: Context, argument: Argument) -> bytes:
         context.fail(argument, f'"{argument.text}" is no SIP method')
     if argument.text != argument.text.upper():
         context.warn(argument, f'methods are told by their case (RFC 3261 section 7.1): "{argument.text}"')
+    elif argument.text not in METHODS:
+        guess = nearest(argument.text, METHODS)
+        context.warn(argument, f'"{argument.text}" is no registered method of SIP{guess}')
     return argument.text.encode()
 
 
