@@ -192,7 +192,7 @@ def test_an_empty_filter_takes_the_place_of_the_file_s(tmp_path: Path) -> None:
         '[[agent.profiles]]\nname = "a"\ndev = ["lo"]\nfilter = "port 5060"\n'
         '[[agent.targets]]\nname = "t"\nurls = ["udp://127.0.0.1:9"]\n'
     )
-    assert "filter: (port 5060)" in hepcat("agent", "--dry-run", "--config", str(path)).stdout
+    assert "filter: port 5060" in hepcat("agent", "--dry-run", "--config", str(path)).stdout
     assert "filter:" not in hepcat("agent", "--dry-run", "--config", str(path), "--filter", "").stdout
 
 

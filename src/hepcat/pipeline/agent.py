@@ -277,12 +277,12 @@ def _check_listeners(settings: Settings) -> None:
     """Raise HepcatError where a tls:// listener has nothing to show."""
     own = settings.hep.tls
     for profile in settings.agent.profiles:
-        if profile.enable and any(url.startswith("tls:") for url in profile.hep):
-            if not (own.certificate and own.key):
-                raise HepcatError(
-                    f"profile {profile.name}: a tls:// listener needs a certificate and its key",
-                    "Name both in [hep.tls].",
-                )
+        wanted = profile.enable and any(url.startswith("tls:") for url in profile.hep)
+        if wanted and not (own.certificate and own.key):
+            raise HepcatError(
+                f"profile {profile.name}: a tls:// listener needs a certificate and its key",
+                "Name both in [hep.tls].",
+            )
 
 
 def _plan_log(profile: str) -> Any:
