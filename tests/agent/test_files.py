@@ -1,6 +1,7 @@
 """`hepcat agent` with files: every message of a capture, at its pace, and the frames written again."""
 
 import gzip
+import os
 import subprocess
 import time
 from collections import Counter
@@ -185,3 +186,21 @@ def test_signals_while_a_file_is_read(plan: Path, tmp_path: Path) -> None:
     assert counters["packets"] < 3000
     assert counters["forwarded"] == len(got)
     assert counters["messages"] == counters["forwarded"] + counters["drop_plan"]
+
+
+def test_a_pipe_whose_writer_pauses_does_not_hold_the_end(plan: Path, tmp_path: Path) -> None:
+    """What came is sent at once, even before a record that is half there; SIGTERM ends it."""
+    whole = write_capture(tmp_path / "a.pcap", [frame(sip(f"c-{i}")) for i in range(3)]).read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with UdpCollector() as collector, open(pipe, "r+b", buffering=0) as writer:
+        agent = RunningAgent(tmp_path, ["-r", pipe, "--plan", plan, "--to", collector.url])
+        try:
+            writer.write(whole[:-20])
+            assert until(lambda: len(collector.datagrams) == 2)
+            before = time.monotonic()
+            counters = agent.finish()
+            assert time.monotonic() - before < 4
+        finally:
+            agent.__exit__()
+    assert counters["packets"] == 2

@@ -36,6 +36,8 @@ log = structlog.get_logger("hepcat.agent")
 
 #: Slices of the interpreter's time between threads, as for the server.
 SWITCH_SECONDS: Final = 0.001
+#: Seconds for the reading of files to end once it was told to.
+STUCK_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +139,13 @@ def _run_files(
             failures.append(error)
         events.put(0)  # not where a bug of ours ends the thread: that is BROKEN
 
-    thread = threading.Thread(target=read, name="files")
+    thread = threading.Thread(target=read, name="files", daemon=True)
     thread.start()
     why = _wait(agent, events, reread, options.seconds)
     stop.set()
-    thread.join()
+    thread.join(STUCK_SECONDS)
+    if thread.is_alive():
+        log.warning("not waited for any longer: a pipe that nobody writes to, or a disk that does not answer")
     agent.stop_sinks()
     log_agent_counts(agent.counters, final=True)
     if failures:

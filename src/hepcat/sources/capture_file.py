@@ -9,7 +9,10 @@ is due at once. Pauses are kept as they are, up to `LONGEST_PAUSE`; times that g
 """
 
 import os
+import select
+import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +43,8 @@ class FileSource:
         self._file = open_capture(Path(path))
         self.progress.size = os.fstat(self._file.fileno()).st_size
         try:
-            self._windows = Windows(self._file, Path(path), self.progress)
+            self._timeout = 0.0
+            self._windows = Windows(self._file, Path(path), self.progress, self._input())
         except BaseException:
             self._file.close()
             raise
@@ -58,8 +62,11 @@ class FileSource:
             return None
         packets = self._packets
         if self._handed >= packets.n:
+            self._timeout = timeout
             if not self._windows.next_packets(packets):
                 self._end()
+                return None
+            if not packets.n:  # a pipe, whose writer pauses
                 return None
             self._handed = 0
             self.progress.packets += packets.n
@@ -73,6 +80,14 @@ class FileSource:
         self._handed = end
         self._latest = max(self._latest, int(packets.ts[first:end].max()))
         return Window(self._windows.data, _part(packets, first, end), self._latest)
+
+    def _input(self) -> Callable[[], bool]:
+        """Return what waits for octets: a file always has some, or its end; a pipe's writer may pause."""
+        if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            return lambda: True
+        poll = select.poll()
+        poll.register(self._file.fileno(), select.POLLIN)
+        return lambda: bool(poll.poll(self._timeout * 1000))
 
     def release(self, window: Window) -> None:
         """Give a window back: the next one is written over it."""

@@ -13,6 +13,7 @@ import os
 import stat
 import sys
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -73,8 +74,12 @@ def open_capture(path: Path) -> IO[bytes]:
 class Windows:
     """The octets of a capture file, a window at a time, and the packets in it."""
 
-    def __init__(self, file: IO[bytes], path: Path, state: Progress) -> None:
+    def __init__(
+        self, file: IO[bytes], path: Path, state: Progress, ready: Callable[[], bool] = lambda: True
+    ) -> None:
+        """ready: waits for a while for octets of a pipe; false where none came."""
         self._file = file
+        self._ready = ready
         self._path = path
         self._state = state
         # A file that is still being written ends where it ended when it was opened: what was hashed
@@ -96,7 +101,10 @@ class Windows:
         self._check_format()
 
     def next_packets(self, packets: Packets) -> bool:
-        """Read the next packets into the columns; False at the end. `data` is the window they are in."""
+        """Read the next packets into the columns; False at the end. `data` is the window they are in.
+
+        True without packets where the file was not `ready`.
+        """
         while True:
             if self._reader.status == DAMAGED:
                 self._fail(REASONS[self._reader.reason])
@@ -113,7 +121,11 @@ class Windows:
             self._at = self._reader.position
             if packets.n:
                 return True
-            if self._reader.status not in (FULL, DAMAGED) and not self._fill():
+            if self._reader.status in (FULL, DAMAGED):
+                continue
+            if not self._ready():
+                return True
+            if not self._fill():
                 if self._at < self._filled:
                     self._fail("the file ends within a record")
                 return False
