@@ -1,9 +1,11 @@
 """Parts of the agent: shedding, address replacement, filters for the kernel, answers, frames to files."""
 
+import contextlib
 import gzip
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,8 @@ from hepcat.pipeline.profiles import kernel_expression, parse_ports, prepare
 from hepcat.pipeline.relay import make_response
 from hepcat.pipeline.shed import Shedder
 from hepcat.sinks.frame_writer import FrameWriter, encode_records
-from hepcat.sources.pcap_file import read_batches
+from hepcat.sources.capture_file import FileSource
+from hepcat.sources.pcap_file import CaptureDamaged, read_batches
 from hepcat.wire.columns import LINK_ETHERTYPE, Packets
 from hepcat.wire.sip import index_sip
 from tests.support import SHARED, need
@@ -217,6 +220,57 @@ def test_rotation_and_gzip(tmp_path: Path) -> None:
     assert writer.packets == 20
     with pytest.raises(HepcatError, match="cannot write"):
         FrameWriter(tmp_path / "none" / "a.pcap")
+
+
+@pytest.mark.parametrize("name", ["a.pcap", "a.pcap.gz"])
+def test_a_full_disk_leaves_whole_records(name: str, tmp_path: Path) -> None:
+    """What follows a write that failed in the middle can still be read."""
+    writer = FrameWriter(tmp_path / name)
+    octets, no_vlan = bytes(range(200)), 0xFFFF
+    data, packets = packets_of((octets, 1, no_vlan), (octets, 1, no_vlan))
+    writer.write(data, packets)
+    part = writer._parts[1]
+
+    class Full:
+        """Takes a part of what is written, once."""
+
+        def __init__(self, file: Any) -> None:
+            self.file, self.calls = file, 0
+
+        def write(self, view: Any) -> int:
+            self.calls += 1
+            if self.calls == 2:
+                raise OSError(28, "No space left on device")
+            return int(self.file.write(view[:50] if self.calls == 1 else view))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+    part.file = Full(part.file)
+    for _ in range(2):
+        writer.write(data, packets)
+    writer.close()
+    assert (writer.packets, writer.lost) == (4, 2)
+    found = 0
+    for path in writer.files:
+        windows = list(frames_in(path))
+        found += len(windows)
+        assert set(windows) <= {octets}
+    assert found == 4 or name.endswith(".gz")
+
+
+def frames_in(path: Path) -> list[bytes]:
+    """The frames of a file, as far as it can be read."""
+    source = FileSource(path)
+    found: list[bytes] = []
+    with contextlib.suppress(CaptureDamaged):
+        while (window := source.next_window(0)) is not None:
+            packets = window.packets
+            for at, size in zip(packets.offset[: packets.n], packets.captured[: packets.n], strict=True):
+                found.append(window.data[at : at + size].tobytes())
+    if path.suffix != ".gz":
+        assert source.progress.problem is None
+    return found
 
 
 def test_rotation_within_a_window(tmp_path: Path) -> None:

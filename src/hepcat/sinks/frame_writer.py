@@ -7,6 +7,7 @@ can go wrong: HepcatError where the first file cannot be made; later the disk's 
 counted in `lost`.
 """
 
+import contextlib
 import gzip
 import struct
 import threading
@@ -30,6 +31,8 @@ _RAW: Final = (LINKTYPE_RAW, 228, 229, 12, 14)
 #: Octets of an Ethernet header's addresses; the VLAN tag goes behind them (IEEE 802.1Q section 9.3).
 _ADDRESSES: Final = 12
 _RECORD: Final = 16
+#: Names of files that are remembered.
+_NAMES: Final = 1000
 
 log = structlog.get_logger("hepcat.write")
 
@@ -53,6 +56,7 @@ class FrameWriter:
         #: packets written, and packets that the disk did not take
         self.packets = 0
         self.lost = 0
+        #: files begun, the last of them
         self.files: list[Path] = []
         try:
             self._open(_ETHERNET)  # whatever comes, it can be written there
@@ -96,8 +100,7 @@ class FrameWriter:
                     part = self._open(kind)
                 fit = self._fitting(part, packets)
                 octets = encode_records(data, _take(packets, np.arange(fit)) if fit < packets.n else packets)
-                part.file.write(octets)
-                part.written += len(octets)
+                self._write(kind, part, octets)
                 self.packets += fit
                 packets = _take(packets, np.arange(fit, packets.n))
             self._told = False
@@ -106,6 +109,25 @@ class FrameWriter:
             if not self._told:
                 log.error("cannot write captured frames; capture goes on", error=error.strerror)
             self._told = True
+
+    def _write(self, kind: int, part: "_Part", octets: Array) -> None:
+        """Write records whole, or raise OSError with nothing of them in a file that goes on."""
+        view = octets.data
+        try:
+            while len(view):
+                view = view[part.file.write(view) :]
+        except OSError:
+            try:
+                if self._gzip:
+                    raise
+                part.file.truncate(part.written)
+                part.file.seek(part.written)
+            except OSError:  # the file ends here; what comes next goes to another
+                del self._parts[kind]
+                with contextlib.suppress(OSError):
+                    part.file.close()
+            raise
+        part.written += len(octets)
 
     def _fitting(self, part: "_Part", packets: Packets) -> int:
         """How many packets go into this file: a window may be larger than a file is to be."""
@@ -127,28 +149,29 @@ class FrameWriter:
         file = _create(path, self._gzip)
         file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, _SNAP, kind))
         self.files.append(path)
+        del self.files[:-_NAMES]
         self._parts[kind] = _Part(file, 24, time.monotonic())
         return self._parts[kind]
 
     def _next_path(self, mark: str) -> Path:
-        """The name for now; where rotation would write over the file before, a number is put in."""
+        """The name for now; where a later file would write over another, a number is put in."""
         text = time.strftime(str(self._pattern), time.gmtime())
         suffix = "".join(Path(text).suffixes[-2:]) if text.endswith(".gz") else Path(text).suffix
         stem = text.removesuffix(suffix) + mark
         if self._gzip and not text.endswith(".gz"):
             suffix = f"{suffix}.gz"
         path = Path(f"{stem}{suffix}")
-        if self._rotate_octets or self._rotate_seconds:
-            while path in self.files or (self._number and path.exists()):
-                self._number += 1
-                path = Path(f"{stem}-{self._number:05d}{suffix}")
+        rotates = bool(self.files) and bool(self._rotate_octets or self._rotate_seconds)
+        while path in self.files or (rotates and path.exists()):
+            self._number += 1
+            path = Path(f"{stem}-{self._number:05d}{suffix}")
         return path
 
 
 def _create(path: Path, compress: bool) -> Any:
     if compress:
         return gzip.open(path, "wb", compresslevel=1)
-    return path.open("wb")
+    return path.open("wb", buffering=0)  # a window at a time: so that what was written whole is known
 
 
 @dataclass(slots=True)
