@@ -284,6 +284,7 @@ def _dry_run(settings: "Settings", files: tuple[Path, ...]) -> None:
     from hepcat.pipeline.agent import Agent
     from hepcat.pipeline.effects import effect_warnings
     from hepcat.pipeline.logs import setup_logs
+    from hepcat.pipeline.obstacles import obstacles
 
     setup_logs(settings.log)
     made = Agent(settings)
@@ -307,6 +308,8 @@ def _dry_run(settings: "Settings", files: tuple[Path, ...]) -> None:
         typer.echo(f"  warning: {warning}")
     if not files:
         _check_devices(settings)
+    for warning in obstacles(settings, bool(files)):
+        typer.echo(f"warning: {warning}")
     typer.echo("ok: nothing was captured (--dry-run)")
 
 
