@@ -14,7 +14,7 @@ help: ## list the targets
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("hepcat needs Python 3.11 or later, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -U pip 'setuptools>=77' 'cython>=3.1'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -U pip 'setuptools>=77' 'cython>=3.2'
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
 	touch $@ $(VENV)/.built
 
