@@ -75,6 +75,8 @@ def test_whole_calls_are_shed() -> None:
     assert 200 < kept.n < 400
     assert all(ids.count(one) == 2 for one in ids), "both messages of a call, or none"
     assert counts[Drop.SHED] == 600 - kept.n == counts.sum()
+    shedder.keep = 0.0
+    assert shedder.shed(batch_of(texts[0], "no Call-ID in this"), counts).n == 1
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ class AgentSettings(Section):
     shed: ShedRule = Field(
         "calls",
         description="What is left out above cpu_limit: calls (whole ones, by Call-ID), media, "
-        "responses (provisional ones), registrations (and OPTIONS, SUBSCRIBE, NOTIFY), none.",
+        "responses (provisional ones), registrations (and OPTIONS, SUBSCRIBE, NOTIFY, PUBLISH), none.",
     )
     plans: Path | None = Field(None, description="Folder that plan names are looked up in.")
     regexps: dict[str, str] = Field(

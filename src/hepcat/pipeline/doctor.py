@@ -74,7 +74,7 @@ class Finding:
 def examine(devs: Sequence[str] = (), settings: Settings | None = None) -> list[Finding]:
     """Look at everything. devs: interfaces; without them those of the settings' profiles, else "any"."""
     profiles = [p for p in settings.agent.profiles if p.enable] if settings is not None else []
-    live = [p for p in profiles if not (p.hep or p.tzsp or getattr(p, "collect", ""))]
+    live = [p for p in profiles if not (p.hep or p.tzsp or p.collect)]
     wanted = tuple(dict.fromkeys(devs or [dev for p in live for dev in p.dev] or (ANY,)))
     findings = [*_rights(settings)]
     for dev in wanted:

@@ -81,10 +81,10 @@ class Shedder:
         sip = batch.hep_type[:n] == HEP_SIP
         if self.rule == "calls":
             # Whole calls: a Call-ID's hash stays on its side of the bound while the bound stands. What has no
-            # Call-ID (media, and what is not SIP) has hash 0 and stays.
+            # Call-ID (media, and what is not SIP) has hash 0 and stays, however little else does.
             hashes = np.zeros(n, dtype=np.uint64)
             hash_field(batch, _CALL_ID, np.ones(n, dtype=bool), hashes, self._seed)
-            return np.asarray((hashes & np.uint64(_SPAN - 1)) < bound)
+            return np.asarray((hashes & np.uint64(_SPAN - 1)) < max(bound, 1))
         if self.rule == "media":
             return np.asarray(sip)
         if self.rule == "responses":

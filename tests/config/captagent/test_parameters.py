@@ -108,7 +108,7 @@ TOLD: list[tuple[str, str, str, str]] = [
     ("socket_pcap", "capture-plans", "x", 'did you mean "capture-plan"?'),
     ("transport_hep", "capture-proto", "ssl", "certificate is checked"),
     ("transport_hep", "version", "7", "3 is taken"),
-    ("output_json", "capture-password", "x", "carry no key"),
+    ("output_json", "capture-password", "x", "`password` in each line"),
     ("output_json", "version", "1", "one form"),
     ("output_json", "capture-proto", "ssl", "certificate is checked"),
     ("socket_collector", "proto", "tcp", "over UDP only"),
@@ -208,6 +208,17 @@ def test_key_and_regexps(tmp_path: Path) -> None:
     assert key.get_secret_value() == "myhep"
     assert "myhep" not in repr(settings)
     assert settings.regexps == {"one": "^a+$"}
+
+
+def test_the_password_of_json(tmp_path: Path) -> None:
+    modules = {
+        "transport_hep": {"hepsocket": HEP},
+        "output_json": {"json": {**HEP, "capture-password": "myjson"}},
+    }
+    targets = {target.kind: target for target in read_captagent(make(tmp_path, modules)).settings.targets}
+    key = targets["json"].key
+    assert key is not None
+    assert key.get_secret_value() == "myjson"
 
 
 def test_bad_regexp(tmp_path: Path) -> None:

@@ -41,8 +41,7 @@ def read_json(params: Params) -> dict[str, Any]:
     if params.flag("payload-send") is False:
         fields["payload"] = False
     if "key" in fields:
-        del fields["key"]
-        params.unmet("capture-password", "JSON lines carry no key; use ssl, and a firewall at the receiver")
+        params.inform("capture-password", "is sent as `password` in each line, for all to read unless by ssl")
     for name in ("version", "capture-version"):
         params.inform(name, "JSON lines have one form; docs/agent.md describes it")
     params.rest()
