@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from hepcat.batch.drops import Drop
 from hepcat.config.agent import TargetSettings
 from hepcat.errors import HepcatError
-from hepcat.sinks import batch_sink
+from hepcat.sinks import batch_sink, stream_writer
 from hepcat.sinks.make import make_sink
 from hepcat.sinks.target_url import parse_place
 from tests.sinks.peers import AGENT, balanced, numbered, rows, sink
@@ -83,6 +83,31 @@ def test_an_answer_that_never_ends_does_not_hold_the_end() -> None:
     out.stop(0.3)
     assert time.monotonic() - before < 5
     assert balanced(out)["SINK_FAILED"] == 1
+
+
+@pytest.mark.parametrize("spool", [False, True])
+def test_a_name_that_is_looked_up_for_long_does_not_hold_the_end(
+    spool: bool, tmp_path: Any, monkeypatch: Any
+) -> None:
+    ended = threading.Event()
+
+    def looks_up(*_: Any) -> None:
+        ended.wait(20)
+        raise OSError("no such name")
+
+    monkeypatch.setattr(stream_writer, "open_connection", looks_up)
+    out = sink("tcp://h:1", **({"spool": tmp_path} if spool else {}))
+    out.start()
+    out.open_outlet().send(numbered(0, 7), rows(numbered(0, 7)))
+    time.sleep(0.1)
+    before = time.monotonic()
+    out.stop(0.3)
+    assert time.monotonic() - before < 6
+    counts = balanced(out)
+    ended.set()
+    out._writers[0]._thread.join(5)
+    assert counts == balanced(out)
+    assert counts["waiting" if spool else "SINK_FAILED"] == 7
 
 
 def test_what_the_end_waits_for_is_told() -> None:

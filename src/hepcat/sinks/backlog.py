@@ -49,7 +49,7 @@ class Backlog:
         self._again: deque[Block] = deque()
         self._octets = 0  # of blocks in memory that have no place in the spool, on their way included
         self._moving = False  # a block is between memory and spool
-        self._closed = False
+        self._closed = self._finished = False
         self._told_full = False
         self._told_disk = ""
         self._thread: threading.Thread | None = None
@@ -261,9 +261,14 @@ class Backlog:
     # -- the end
 
     def finish(self) -> None:
-        """Keep what is left in the spool, or count it as lost. Called once the writer has ended."""
+        """Keep what is left in the spool, or count it as lost. A second call does nothing.
+
+        Called once the writer has ended, or has nothing in hand and hangs.
+        """
         with self._changed:
-            self._closed = True
+            if self._finished:
+                return
+            self._finished = self._closed = True
             self._pressed.notify_all()
         if self._thread is not None:
             self._thread.join()

@@ -30,6 +30,8 @@ FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
 #: Seconds for what is on its way to be acknowledged after the peer has closed.
 SETTLE_SECONDS: Final = 1.0
+#: Seconds beyond the end for an attempt to connect that is under way.
+LAST_SECONDS: Final = 1.0
 #: Looks at acknowledgements and at the peer, while there is nothing to send.
 BUSY_LOOK: Final = 0.01
 IDLE_LOOK: Final = 0.2
@@ -61,6 +63,7 @@ class StreamWriter:
         self._at = 0  # which place the connection goes to
         self._failures = 0
         self._away = False
+        self._connecting = False
         self._block: Block | None = None  # being written
         self._written = 0  # octets of it
         self._sent: deque[tuple[int, Block]] = deque()  # (octets of the stream at its end, block)
@@ -94,10 +97,15 @@ class StreamWriter:
 
     def join(self) -> None:
         """Wait for the end."""
-        if self._thread.ident is not None:
-            self._thread.join()
-        else:
+        if self._thread.ident is None:
             self.backlog.finish()
+            return
+        left = max(0.0, (self._deadline or 0.0) - time.monotonic())
+        self._thread.join(left + SETTLE_SECONDS + LAST_SECONDS)
+        if self._thread.is_alive() and self._connecting:  # the look-up of a name cannot be ended
+            self.backlog.finish()
+        else:
+            self._thread.join()
 
     # -- the thread
 
@@ -133,13 +141,17 @@ class StreamWriter:
         """Try the places in turn; return whether one answered."""
         reason: Any = None
         for at, place in enumerate(self._places):
+            if self._is_late():
+                break
+            context = self._context if place.scheme == "tls" else None
+            self._connecting = True
             try:
-                connection = open_connection(
-                    place, self._context if place.scheme == "tls" else None, self._sndbuf, self._is_late
-                )
+                connection = open_connection(place, context, self._sndbuf, self._is_late)
             except OSError as error:
                 reason = reason or error
                 continue
+            finally:
+                self._connecting = False
             self._take_over(at, connection)
             return True
         if not self._away:
@@ -271,7 +283,7 @@ class StreamWriter:
             self._connection = None
         prober = self._prober
         if prober is not None:
-            prober.join()
+            prober.join(LAST_SECONDS)
         if self._better is not None:
             self._better[1].close()
 
