@@ -110,6 +110,27 @@ def test_a_name_that_is_looked_up_for_long_does_not_hold_the_end(
     assert counts["waiting" if spool else "SINK_FAILED"] == 7
 
 
+def test_the_end_of_the_last_tls_record_is_not_left_behind() -> None:
+    """The kernel had no room for it, and nothing more comes that would take it along."""
+
+    class Full:
+        held = 1
+
+        def is_open(self) -> bool:
+            return True
+
+        def flush(self) -> None:
+            self.held = 0
+
+        def acknowledged(self) -> int:
+            return 0
+
+    out = sink("tcp://127.0.0.1:9")
+    connection: Any = Full()
+    out._writers[0]._step(connection)
+    assert connection.held == 0
+
+
 def test_what_the_end_waits_for_is_told() -> None:
     silent = socket.create_server(("127.0.0.1", 0), backlog=0)
     fillers = [socket.socket() for _ in range(3)]

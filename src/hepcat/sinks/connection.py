@@ -190,6 +190,11 @@ class Connection:
         self._flush()
         return size
 
+    def flush(self) -> None:
+        """Hand on what the kernel had no room for when it was written. Raises OSError."""
+        if self._tls is not None and self._cipher:
+            self._flush()
+
     def acknowledged(self) -> int:
         """Return how many octets of what `write` took have arrived. Works after a break too."""
         try:

@@ -203,6 +203,7 @@ class StreamWriter:
         """Take in what was acknowledged, then write as much as goes. Raises _Lost or OSError."""
         if not connection.is_open():
             raise _Lost("the target closed the connection")
+        connection.flush()  # also where nothing more is to be written: TLS holds the end of the last record
         self._collect(connection)
         if self._block is None and self._is_better_back():
             raise _Lost("a target before it is back")
