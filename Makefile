@@ -34,7 +34,7 @@ lint: build ## ruff and mypy strict
 
 test: lint peers ## everything that decides whether a change is good
 	$(BIN)/pytest -q
-	HEPCAT_PURE=1 $(BIN)/pytest -q tests/wire tests/batch tests/lake/test_order.py tests/bench/test_traffic.py
+	HEPCAT_PURE=1 $(BIN)/pytest -q tests/wire tests/batch tests/plans tests/lake/test_order.py tests/bench/test_traffic.py
 
 peers: build ## as root on Debian: install the real peers that tests talk to
 	@$(BIN)/python tests/peers/install.py

@@ -31,7 +31,15 @@ MODULES = sorted(SRC.rglob("*.py"))
 
 #: What the agent's rooms may never lead to, on import.
 HEAVY = ("pyarrow", "duckdb", "sqlglot", "lark", "fastapi", "uvicorn", "sqlalchemy")
-LIGHT_MODULES = ("hepcat", "hepcat.cli.main", "hepcat.wire.hep", "hepcat.wire.sip", "hepcat.sources.hep_udp")
+LIGHT_MODULES = (
+    "hepcat",
+    "hepcat.cli.main",
+    "hepcat.wire.hep",
+    "hepcat.wire.sip",
+    "hepcat.sources.hep_udp",
+    "hepcat.control.running",
+    "hepcat.cli.agent",
+)
 
 
 def room_of(path: Path) -> str:
