@@ -262,7 +262,6 @@ def test_what_a_plan_needs_is_told() -> None:
     plan = bench(
         'capture { if (is_rtcp() && is_rtcp_exist()) send_hep("other"); header_check("v", "x"); }'
     ).plan
-    assert plan.needs == {"rtcp", "media", "sip"}
     assert plan.functions == {"is_rtcp", "is_rtcp_exist", "send_hep", "header_check"}
     assert plan.headers == ("via",)
     assert plan.targets == {"other"}

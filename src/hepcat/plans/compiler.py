@@ -40,16 +40,14 @@ _NO_TARGET: Final = int(Drop.NO_TARGET)
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A compiled plan. name: of its capture block. functions: names used. headers: names of headers that
-    it looks for in messages. needs: what it asks of the pipeline (function.py, Need). targets: names that
-    it sends to. reads_addresses: whether it needs the whole SIP index. debug: the file's `debug = N`.
-    warnings: FILE:LINE:COLUMN: text."""
+    it looks for in messages. targets: names that it sends to. reads_addresses: whether it needs the whole
+    SIP index. debug: the file's `debug = N`. warnings: FILE:LINE:COLUMN: text."""
 
     source: str
     name: str
     program: Program
     functions: frozenset[str]
     headers: tuple[str, ...]
-    needs: frozenset[str]
     targets: frozenset[str]
     reads_addresses: bool
     debug: int | None
@@ -147,7 +145,6 @@ def _compile(capture: Capture, context: Context, debug: int | None) -> Plan:
         program=program,
         functions=frozenset(compiler.used),
         headers=tuple(sorted(context.headers)),
-        needs=frozenset(compiler.needs),
         targets=frozenset(compiler.targets),
         reads_addresses=context.reads_addresses,
         debug=debug,
@@ -168,7 +165,6 @@ class _Compiler:
         self.context = context
         self.code: list[Instruction] = []
         self.used: set[str] = set()
-        self.needs: set[str] = set()
         self.targets: set[str] = set()
 
     def program_of(self, block: Block) -> Program:
@@ -248,7 +244,6 @@ class _Compiler:
             )
         _check_count(function, call, self.context)
         self.used.add(call.name)
-        self.needs |= set(function.needs)
         if function.parameters and function.parameters[0].name == "target":
             self.targets.add(call.arguments[0].text)
         return function.make(call, self.context)

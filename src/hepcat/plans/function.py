@@ -8,14 +8,11 @@ copies of a message may reach different ones.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from hepcat.plans.ast import Argument, Call, Position
 from hepcat.plans.errors import PlanError
 from hepcat.plans.plan import Step
-
-#: What a step needs of the pipeline, so that it can leave out what no plan asks for.
-Need = Literal["sip", "sdp", "media", "rtcp", "rtp", "diameter", "dns", "isup", "syslog", "reply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,6 @@ class Function:
     make: Callable[[Call, Context], Step]
     parameters: tuple[Parameter, ...] = ()
     example: str = ""
-    needs: tuple[Need, ...] = ()
 
     @property
     def signature(self) -> str:

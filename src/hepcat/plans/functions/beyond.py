@@ -138,7 +138,6 @@ FUNCTIONS: Final = (
         _sample,
         (Parameter("share", '"10%", "1/10" or "0.1"'),),
         'sample("10%")',
-        ("sip",),
     ),
     Function(
         "rate_limit",
@@ -169,6 +168,5 @@ FUNCTIONS: Final = (
         _has_call,
         (),
         "has_call_id()",
-        ("sip",),
     ),
 )

@@ -215,7 +215,6 @@ FUNCTIONS: Final = (
         _rtcp,
         (),
         "parse_rtcp_to_json()",
-        ("rtcp",),
     ),
     Function(
         "is_rtcpxr",
@@ -224,7 +223,6 @@ FUNCTIONS: Final = (
         _is_rtcpxr,
         (),
         "is_rtcpxr()",
-        ("rtcp",),
     ),
     Function(
         "parse_rtcpxr_to_json",
@@ -234,7 +232,6 @@ FUNCTIONS: Final = (
         _rtcpxr,
         (),
         "parse_rtcpxr_to_json()",
-        ("sip", "rtcp"),
     ),
     Function(
         "parse_tls",
@@ -243,7 +240,6 @@ FUNCTIONS: Final = (
         _readable,
         (),
         "parse_tls()",
-        ("sip",),
     ),
     Function(
         "parse_diameter_to_json",
@@ -252,9 +248,8 @@ FUNCTIONS: Final = (
         _diameter,
         (),
         "parse_diameter_to_json()",
-        ("diameter",),
     ),
-    Function("parse_isup", "protocol_ss7", f"Is {_ISUP}.", _is_isup, (), "parse_isup()", ("isup",)),
+    Function("parse_isup", "protocol_ss7", f"Is {_ISUP}.", _is_isup, (), "parse_isup()"),
     Function(
         "parse_isup_to_json",
         "protocol_ss7",
@@ -262,11 +257,8 @@ FUNCTIONS: Final = (
         _isup,
         (),
         "parse_isup_to_json()",
-        ("isup",),
     ),
-    Function(
-        "isup_to_json", "protocol_ss7", "As parse_isup_to_json.", _isup, (), "isup_to_json()", ("isup",)
-    ),
+    Function("isup_to_json", "protocol_ss7", "As parse_isup_to_json.", _isup, (), "isup_to_json()"),
     Function(
         "tzsp_payload_extract",
         "socket_tzsp",
@@ -282,12 +274,9 @@ FUNCTIONS: Final = (
         _is_vq_report,
         (),
         "is_vq_report()",
-        ("sip",),
     ),
-    Function(
-        "is_diameter", "protocol_diameter", "Is Diameter.", _is_diameter, (), "is_diameter()", ("diameter",)
-    ),
-    Function("is_dns", "hepcat", "Is DNS.", _is_dns, (), "is_dns()", ("dns",)),
+    Function("is_diameter", "protocol_diameter", "Is Diameter.", _is_diameter, (), "is_diameter()"),
+    Function("is_dns", "hepcat", "Is DNS.", _is_dns, (), "is_dns()"),
     Function(
         "parse_dns_to_json",
         "hepcat",
@@ -295,7 +284,6 @@ FUNCTIONS: Final = (
         _dns,
         (),
         "parse_dns_to_json()",
-        ("dns",),
     ),
     Function(
         "is_syslog",
@@ -304,7 +292,6 @@ FUNCTIONS: Final = (
         _is_syslog,
         (),
         "is_syslog()",
-        ("syslog",),
     ),
     Function(
         "parse_syslog",
@@ -313,6 +300,5 @@ FUNCTIONS: Final = (
         _syslog,
         (),
         "parse_syslog()",
-        ("syslog",),
     ),
 )

@@ -126,7 +126,6 @@ FUNCTIONS: Final = (
         _reply,
         _REPLY,
         'send_reply("200", "OK")',
-        ("sip", "reply"),
     ),
     Function(
         "send_rtcpxr_reply",
@@ -135,7 +134,6 @@ FUNCTIONS: Final = (
         _reply,
         _REPLY,
         "send_rtcpxr_reply()",
-        ("sip", "reply"),
     ),
     Function(
         "set_flag",

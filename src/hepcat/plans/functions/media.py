@@ -96,7 +96,6 @@ FUNCTIONS: Final = (
         _learn,
         (),
         "check_rtcp_ipport()",
-        ("sip", "sdp", "media"),
     ),
     Function(
         "is_rtcp_exist",
@@ -106,7 +105,6 @@ FUNCTIONS: Final = (
         _find,
         (),
         "is_rtcp_exist()",
-        ("media",),
     ),
     Function(
         "check_redis_rtcp_ipport",
@@ -115,7 +113,6 @@ FUNCTIONS: Final = (
         _redis(learn),
         (),
         "check_redis_rtcp_ipport()",
-        ("sip", "sdp", "media"),
     ),
     Function(
         "is_redis_rtcp_exist",
@@ -124,7 +121,6 @@ FUNCTIONS: Final = (
         _redis(find),
         (),
         "is_redis_rtcp_exist()",
-        ("media",),
     ),
     Function(
         "is_rtcp",
@@ -133,7 +129,6 @@ FUNCTIONS: Final = (
         _is_rtcp,
         (),
         "is_rtcp()",
-        ("rtcp",),
     ),
     Function(
         "is_rtcp_or_rtp",
@@ -142,7 +137,6 @@ FUNCTIONS: Final = (
         _is_rtcp_or_rtp,
         (),
         "is_rtcp_or_rtp()",
-        ("rtcp", "rtp"),
     ),
     Function(
         "set_rtcp_flag",

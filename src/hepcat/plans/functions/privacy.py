@@ -171,7 +171,6 @@ FUNCTIONS: Final = (
         _remove_header,
         (_HEADER,),
         'remove_header("P-Charging-Vector")',
-        ("sip",),
     ),
     Function(
         "set_header",
@@ -181,7 +180,6 @@ FUNCTIONS: Final = (
         _set_header,
         (_HEADER, Parameter("value", "a text of one line")),
         'set_header("X-Site", "berlin")',
-        ("sip",),
     ),
     Function(
         "anonymise",
@@ -203,6 +201,5 @@ FUNCTIONS: Final = (
             ),
         ),
         'anonymise("all")',
-        ("sip",),
     ),
 )

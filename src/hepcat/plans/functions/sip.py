@@ -323,10 +323,8 @@ FUNCTIONS: Final = (
         ),
         'sip_check("method", "INVITE")',
     ),
-    Function("parse_sip", "protocol_sip", _IS_SIP, _parse, (), "parse_sip()", ("sip",)),
-    Function(
-        "parse_full_sip", "protocol_sip", f"{_IS_SIP} As parse_sip.", _parse, (), "parse_full_sip()", ("sip",)
-    ),
+    Function("parse_sip", "protocol_sip", _IS_SIP, _parse, (), "parse_sip()"),
+    Function("parse_full_sip", "protocol_sip", f"{_IS_SIP} As parse_sip.", _parse, (), "parse_full_sip()"),
     Function(
         "light_parse_sip",
         "protocol_sip",
@@ -334,11 +332,8 @@ FUNCTIONS: Final = (
         _parse,
         (),
         "light_parse_sip()",
-        ("sip",),
     ),
-    Function(
-        "sip_is_method", "protocol_sip", "Is a SIP request.", _is_request, (), "sip_is_method()", ("sip",)
-    ),
+    Function("sip_is_method", "protocol_sip", "Is a SIP request.", _is_request, (), "sip_is_method()"),
     Function(
         "sip_has_sdp",
         "protocol_sip",
@@ -346,7 +341,6 @@ FUNCTIONS: Final = (
         _has_sdp,
         (),
         "sip_has_sdp()",
-        ("sip",),
     ),
     Function(
         "header_check",
@@ -355,7 +349,6 @@ FUNCTIONS: Final = (
         _header_check,
         (Parameter("header", _WHERE), Parameter("prefix", "a text; case counts")),
         'header_check("User-Agent", "Asterisk")',
-        ("sip",),
     ),
     Function(
         "header_regexp_match",
@@ -368,7 +361,6 @@ FUNCTIONS: Final = (
             Parameter("name", "of a pattern in agent.regexps (Python's syntax)"),
         ),
         'header_regexp_match("From", "vip")',
-        ("sip",),
     ),
     Function(
         "is_method",
@@ -377,10 +369,9 @@ FUNCTIONS: Final = (
         _is_method,
         (Parameter("methods", "several between commas"),),
         'is_method("INVITE,BYE,CANCEL")',
-        ("sip",),
     ),
-    Function("is_request", "hepcat", "Is a SIP request.", _is_request, (), "is_request()", ("sip",)),
-    Function("is_response", "hepcat", "Is a SIP response.", _is_response, (), "is_response()", ("sip",)),
+    Function("is_request", "hepcat", "Is a SIP request.", _is_request, (), "is_request()"),
+    Function("is_response", "hepcat", "Is a SIP response.", _is_response, (), "is_response()"),
     Function(
         "is_response_class",
         "hepcat",
@@ -388,7 +379,6 @@ FUNCTIONS: Final = (
         _is_response_class,
         (Parameter("class", "`1xx` to `6xx`"),),
         'is_response_class("4xx")',
-        ("sip",),
     ),
     Function(
         "has_header",
@@ -397,6 +387,5 @@ FUNCTIONS: Final = (
         _has_header,
         (Parameter("header", _WHERE),),
         'has_header("P-Asserted-Identity")',
-        ("sip",),
     ),
 )
