@@ -13,7 +13,7 @@ from hepcat.pipeline.doctor import Finding, examine, worst
 from hepcat.pipeline.interfaces import Interface, interface
 from tests.live import net
 from tests.live.net import Namespace
-from tests.support import ROOT
+from tests.support import ROOT, wait_for
 
 
 def run(where: Namespace, *options: str) -> tuple[int, list[Finding]]:
@@ -59,6 +59,7 @@ def test_down_and_missing() -> None:
         assert (down.level, down.command) == ("bad", "ip link set va up")
         assert missing.level == "bad"
         assert "lo, va" in missing.found
+        wait_for(lambda: b.run("cat", "/sys/class/net/vb/carrier").strip() == "0", what="carrier lost")
         (carrier,) = of(run(b, "--dev", "vb")[1], "interface")
         assert (carrier.level, carrier.found) == ("warn", "it is up, but has no carrier")
 
