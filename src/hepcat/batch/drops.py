@@ -74,6 +74,9 @@ class Drop(IntEnum):
     HEP_INEXPRESSIBLE = 60
     SPOOL_DAMAGED = 61
     NO_TARGET = 62
+    NO_TABLE = 63
+    BAD_MESSAGE = 64
+    ROW_REFUSED = 65
 
 
 #: One line a reason, for people.
@@ -141,4 +144,7 @@ DROP_DOCS: Final[dict[Drop, str]] = {
     Drop.HEP_INEXPRESSIBLE: "the target's HEP version cannot express the record",
     Drop.SPOOL_DAMAGED: "records of a spool file that could not be read back",
     Drop.NO_TARGET: "what reached the end of its capture plan without being sent",
+    Drop.NO_TABLE: "the database has no table for records of this HEP type",
+    Drop.BAD_MESSAGE: "From, To or Contact cannot be read, and capture_bad_msgs is off",
+    Drop.ROW_REFUSED: "the database refused the row, tried alone",
 }

@@ -44,7 +44,7 @@ _WORDS: Final = {
 _SUBJECT: Final = re.compile(r"^(Input|Tuple|List|String|Dictionary) should")
 
 #: Arrays of tables: what stands in them has no variable.
-ARRAYS: Final = frozenset({"keys", "profiles", "targets"})
+ARRAYS: Final = frozenset({"keys", "profiles", "targets", "databases"})
 
 Location = tuple[str | int, ...]
 
@@ -272,7 +272,7 @@ def _dotted(location: Location) -> str:
 
 def _may_show(location: Location, value: Any) -> bool:
     """Only short scalars, and nothing that could be a secret."""
-    secret = any(part in ("key", "keys", "password", "secret") for part in location)
+    secret = any(part in ("key", "keys", "password", "secret", "url", "db_url") for part in location)
     return not secret and isinstance(value, str | int | float | bool) and len(str(value)) <= 100
 
 

@@ -20,8 +20,11 @@ from pydantic import (
 )
 
 from hepcat.config.agent import AgentSettings
+from hepcat.config.control import ControlSettings
+from hepcat.config.databases import LAKE, DatabaseSettings
 from hepcat.config.lake import LakeSettings
 from hepcat.config.section import Section
+from hepcat.config.sipcapture import SipcaptureSettings
 from hepcat.config.values import HepUrl, Listen, Octets, is_loopback, split_hep_url, split_host_port
 from hepcat.errors import HepcatError
 
@@ -198,6 +201,14 @@ class Settings(Section):
     queue: QueueSettings = Field(default=QueueSettings(), description="Between source and store.")
     log: LogSettings = Field(default=LogSettings(), description="The server's own log.")
     lake: LakeSettings = Field(default=LakeSettings(), description="The embedded store.")
+    stores: tuple[str, ...] = Field(
+        (LAKE,),
+        min_length=1,
+        description='Where records go: "lake", and names of [[databases]]. Each has a queue of its own.',
+    )
+    databases: tuple[DatabaseSettings, ...] = Field((), description="Databases, by name.")
+    sipcapture: SipcaptureSettings | None = Field(None, description="The classic capture server.")
+    control: ControlSettings = Field(default=ControlSettings(), description="The doors of control.")
     agent: AgentSettings = Field(default=AgentSettings(), description="The capture agent.")
 
     @field_validator("extra_headers", "callid_aleg_header")
@@ -209,6 +220,19 @@ class Settings(Section):
         if len({name.lower() for name in names}) != len(names):
             raise ValueError("the same header twice")
         return names
+
+    @model_validator(mode="after")
+    def _stores(self) -> "Settings":
+        names = [database.name for database in self.databases]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f'two [[databases]] have the name "{name}"')
+        for name in self.stores:
+            if name != LAKE and name not in names:
+                known = ", ".join(f'"{known}"' for known in (LAKE, *names))
+                raise ValueError(f'stores names "{name}", which is none of {known}')
+        if len(set(self.stores)) != len(self.stores):
+            raise ValueError("stores names the same store twice")
+        return self
 
     @field_validator("aliases")
     @classmethod

@@ -1,0 +1,48 @@
+"""The contract of a store whose SQL runs elsewhere: SQL databases, ClickHouse.
+
+In: sqlglot statements over the store's own columns, made through its `dialect`. Out: Arrow tables. What can go
+wrong: HepcatError (the database is away, the right is missing, the time is over), in words for people.
+
+`RemoteSearcher` (remote_searcher.py) is the one searcher over all of them: the database filters, orders, counts
+and limits; what it found comes as records in hepcat's own columns, read again from the stored octets (the SIP
+index of wire/sip.py), so that calls, ladders and exports are computed by the same code as for the lake.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import pyarrow as pa
+from sqlglot import exp
+
+from hepcat.search.dialects import Dialect
+
+
+class Remote(Protocol):
+    """One opened store. Threads may share one."""
+
+    name: str
+    dialect: Dialect
+
+    def tables(self, table: str) -> Sequence[exp.Expression]:
+        """Return the relations that hold a table of the schema (sip, rtcp, log, other), none where it has none.
+
+        Several where the store spreads it (`table_name = "a|b"`): the searcher asks for their union.
+        """
+
+    def run(self, statement: exp.Expression) -> pa.Table:
+        """Run one SELECT; columns by the names selected. Whole numbers come as int64, text as string."""
+
+    def records(
+        self,
+        condition: exp.Expression,
+        order: Sequence[exp.Expression],
+        limit: int | None,
+        table: str = "sip",
+    ) -> pa.Table:
+        """Return records in the columns of batch/schema.py (the lake's Arrow schema of the table)."""
+
+    def missing(self) -> Sequence[str]:
+        """Say which parts of the store did not answer since the last time this was asked: shards, in words."""
+
+    def close(self) -> None:
+        """Close."""
