@@ -1,11 +1,11 @@
 """The contract of a store whose SQL runs elsewhere: SQL databases, ClickHouse.
 
-In: sqlglot statements over the store's own columns, made through its `dialect`. Out: Arrow tables. What can go
-wrong: HepcatError (the database is away, the right is missing, the time is over), in words for people.
+In: sqlglot statements over the store's own columns, made through its `dialect`. Out: Arrow tables. What can
+go wrong: HepcatError (the database is away, the right is missing, the time is over), in words for people.
 
-`RemoteSearcher` (remote_searcher.py) is the one searcher over all of them: the database filters, orders, counts
-and limits; what it found comes as records in hepcat's own columns, read again from the stored octets (the SIP
-index of wire/sip.py), so that calls, ladders and exports are computed by the same code as for the lake.
+`RemoteSearcher` (remote_searcher.py) is the one searcher over all of them: the database filters, orders,
+counts and limits; what it found comes as records in hepcat's own columns, read again from the stored octets
+(the SIP index of wire/sip.py), so that calls, ladders and exports are computed by the same code as for the lake.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Remote(Protocol):
     dialect: Dialect
 
     def tables(self, table: str) -> Sequence[exp.Expression]:
-        """Return the relations that hold a table of the schema (sip, rtcp, log, other), none where it has none.
+        """Return the relations that hold a table of the schema (sip, rtcp, ...), none where there is none.
 
         Several where the store spreads it (`table_name = "a|b"`): the searcher asks for their union.
         """
@@ -42,7 +42,7 @@ class Remote(Protocol):
         """Return records in the columns of batch/schema.py (the lake's Arrow schema of the table)."""
 
     def missing(self) -> Sequence[str]:
-        """Say which parts of the store did not answer since the last time this was asked: shards, in words."""
+        """Say which parts of the store did not answer since this was last asked: shards, in words."""
 
     def close(self) -> None:
         """Close."""
