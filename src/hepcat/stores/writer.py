@@ -4,7 +4,9 @@ In: batches of consecutive records; record number `first` is row 0 of the batch.
 store's spool (spooled.py), they never repeat for one `writer` (the spool's own name, a UUID). Out: rows in
 the database, and how many. What can go wrong: `StoreUnavailable`: the database is away, or it is not known
 whether the transaction was committed; the caller opens again and asks. A refusal of single rows is none: they
-are found, counted in `Written.drops`, and the rest of the batch is written.
+are found, counted in `Written.drops`, and the rest of the batch is written. `BatchRefused`: the database took
+the connection and refused the transaction as a whole (deadlock, lock wait, serialization): nothing of it was
+kept, and the same batch may be offered again on the same connection.
 """
 
 from dataclasses import dataclass, field
@@ -12,9 +14,14 @@ from typing import Protocol
 
 from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Batch
+from hepcat.errors import HepcatError
 
 #: (first, last) of records that are done, both included
 Range = tuple[int, int]
+
+
+class BatchRefused(HepcatError):
+    """The database refused the batch for now; nothing of it was kept, and it may be offered again."""
 
 
 @dataclass(slots=True)
@@ -41,6 +48,7 @@ class BatchWriter(Protocol):
     def write(self, batch: Batch, first: int, floor: int) -> Written:
         """Write the rows, and that they are written, in one transaction.
 
+        Raises StoreUnavailable, after which `open` is called before anything else, and BatchRefused.
         floor: all records below it are done: what is remembered of them may be forgotten.
         """
 
