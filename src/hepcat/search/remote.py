@@ -5,7 +5,7 @@ go wrong: HepcatError (the database is away, the right is missing, the time is o
 
 `RemoteSearcher` (remote_searcher.py) is the one searcher over all of them: the database filters, orders,
 counts and limits; what it found comes as records in hepcat's own columns, read again from the stored octets
-(the SIP index of wire/sip.py), so that calls, ladders and exports are computed by the same code as for the lake.
+(the SIP index of wire/sip.py), so that calls, ladders and exports are made by the same code as for the lake.
 """
 
 from collections.abc import Sequence
