@@ -4,6 +4,7 @@
 there are skipped with the reason shown. A peer that is already installed is left alone.
 """
 
+import glob
 import os
 import shutil
 import subprocess
@@ -22,6 +23,20 @@ PEERS = {
     "ethtool": "ethtool",
     "openssl": "openssl",
     "unshare": "util-linux",
+    "tc": "iproute2",
+    "mariadbd": "mariadb-server",
+    "mariadb": "mariadb-client",
+    "psql": "postgresql-client",
+    "pg_ctlcluster": "postgresql",
+    "clickhouse-server": "clickhouse-server",
+    "odbcinst": "odbcinst",
+    "kamctl": "kamailio",
+}
+#: file -> Debian package, of what has no program
+FILES = {
+    "/usr/lib/*/odbc/libsqlite3odbc.so": "libsqliteodbc",
+    "/usr/lib/*/kamailio/modules/db_mysql.so": "kamailio-mysql-modules",
+    "/usr/lib/*/kamailio/modules/db_postgres.so": "kamailio-postgres-modules",
 }
 
 
@@ -29,6 +44,7 @@ def missing() -> list[str]:
     """Return the packages of the peers that are not on this machine."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     wanted = [package for program, package in PEERS.items() if shutil.which(program, path=path) is None]
+    wanted += [package for pattern, package in FILES.items() if not glob.glob(pattern)]
     return list(dict.fromkeys(wanted))
 
 

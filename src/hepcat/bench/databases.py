@@ -145,7 +145,8 @@ class MariaDb(DatabaseServer):
     def _command(self) -> Sequence[str]:
         return (
             _find("mariadbd"), "--no-defaults", f"--datadir={self.folder / 'data'}",
-            f"--socket={self.socket}", f"--port={self.port}", "--bind-address=127.0.0.1", f"--pid-file={self.folder / 'm.pid'}",
+            f"--socket={self.socket}", f"--port={self.port}", "--bind-address=127.0.0.1",
+            f"--pid-file={self.folder / 'm.pid'}",
             "--innodb-buffer-pool-size=512M", *self._as_root(), *self._options,
         )  # fmt: skip
 
