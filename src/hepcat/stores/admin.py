@@ -1,6 +1,6 @@
 """The contract of a store's administration: what `hepcat db create|upgrade|check` does, and what it found.
 
-In: the settings of one database. Out: `Finding`s, in the order of looking. What can go wrong: HepcatError (the
+In: one database's settings. Out: `Finding`s, in the order of looking. What can go wrong: HepcatError (the
 database is away, a right is missing), with what to do. Neither ever holds a password.
 
 A kind of store has a module with the functions of `Admin`:
