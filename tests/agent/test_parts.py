@@ -16,7 +16,8 @@ from hepcat.batch.layout import Batch
 from hepcat.batch.schema import HEP_RTCP
 from hepcat.config.agent import AgentSettings, ProfileSettings, ShedRule
 from hepcat.errors import HepcatError
-from hepcat.pipeline.capture import AddressReplacement, AgentTally, StatsLog
+from hepcat.pipeline.capture import AddressReplacement, AgentTally
+from hepcat.pipeline.frame_worker import StatsLog
 from hepcat.pipeline.profiles import kernel_expression, parse_ports, prepare
 from hepcat.pipeline.relay import make_response
 from hepcat.pipeline.shed import Shedder

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hepcat.pipeline import capture
-from hepcat.pipeline.capture import CaptureWorker
+from hepcat.pipeline import frame_worker
+from hepcat.pipeline.frame_worker import CaptureWorker
 from hepcat.sources.frame_source import Window
 from hepcat.wire.columns import Packets
 from tests.agent.test_captagent_defects import SIP, Profile, parts4, window_of
@@ -49,7 +49,7 @@ class Late:
 def test_a_worker_that_is_late_gives_up_nothing_that_lies_unread(
     between: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(capture, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(frame_worker, "IDLE_SECONDS", 0.01)
     profile = Profile()
     first, *rest = parts4(SIP)
     gap: dict[str, list[bytes | None]] = {"nothing": [], "an empty window": [b""], "silence": [None]}

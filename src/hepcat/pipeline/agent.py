@@ -17,7 +17,8 @@ from hepcat.config.agent import AgentSettings
 from hepcat.config.settings import Settings
 from hepcat.errors import HepcatError
 from hepcat.pipeline.agent_counts import AgentCounters
-from hepcat.pipeline.capture import AgentTally, CaptureWorker, Planner, Reader
+from hepcat.pipeline.capture import AgentTally, Planner, Reader
+from hepcat.pipeline.frame_worker import CaptureWorker
 from hepcat.pipeline.profiles import Prepared, prepare
 from hepcat.pipeline.shed import Shedder
 from hepcat.plans.plan import Environment
