@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from hepcat.config.values import split_host_port
-from hepcat.control.methods import METHODS, Running
+from hepcat.control.methods import READ, Control, Running, call_method
 from hepcat.errors import HepcatError
 from hepcat.pipeline.metrics import HepcatCollector, Metrics
 
@@ -51,6 +51,7 @@ class HttpDoor:
                 server.store_ok,
                 server.store_gauges,
                 getattr(server.counters, "targets", None),
+                server.switch,
             )
         )
 
@@ -168,11 +169,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(
                 200 if well else 503, "text/plain; charset=utf-8", b"ok\n" if well else b"cannot store\n"
             )
-        elif path[1:] in METHODS:
-            answer = json.dumps(METHODS[path[1:]](self.server.capture), indent=1)
+        elif path[1:] in READ:
+            answer = json.dumps(call_method(Control(self.server.capture), path[1:]), indent=1)
             self._answer(200, "application/json", answer.encode() + b"\n")
         else:
-            known = ", ".join(["/metrics", "/healthz", *(f"/{name}" for name in METHODS)])
+            known = ", ".join(["/metrics", "/healthz", *(f"/{name}" for name in READ)])
             self._answer(404, _TEXT, f"not found; there is {known}\n".encode())
 
     def _answer(self, status: int, content_type: str, body: bytes) -> None:

@@ -21,6 +21,7 @@ from hepcat.pipeline.capture import AgentTally, Planner, Reader
 from hepcat.pipeline.frame_worker import CaptureWorker
 from hepcat.pipeline.profiles import Prepared, prepare
 from hepcat.pipeline.shed import Shedder
+from hepcat.pipeline.switch import CaptureSwitch
 from hepcat.plans.plan import Environment
 from hepcat.sinks.frame_writer import FrameWriter
 from hepcat.sinks.make import make_sink
@@ -51,6 +52,7 @@ class Agent:
     def __init__(self, settings: Settings, writer: FrameWriter | None = None) -> None:
         """Compile plans and filters. writer: keeps captured frames (`-w`). Raises HepcatError."""
         self.settings = settings
+        self.switch = CaptureSwitch()
         self.profiles = prepare(settings.agent)
         _check_listeners(settings)
         self.sinks: dict[str, Sink] = {t.name: make_sink(t, settings.agent) for t in settings.agent.targets}
@@ -269,7 +271,7 @@ class Agent:
             isup_correlation=self.settings.agent.isup_correlation,
             log=_plan_log(profile.name),
         )
-        planner = Planner(profile, env, tally, self._shedder)
+        planner = Planner(profile, env, tally, self._shedder, self.switch)
         self._planners.append((profile.name, planner))
         return planner
 

@@ -17,6 +17,7 @@ from hepcat.batch.layout import Array, Batch
 from hepcat.pipeline.frame_worker import FrameTally
 from hepcat.pipeline.profiles import Prepared
 from hepcat.pipeline.shed import Shedder
+from hepcat.pipeline.switch import CaptureSwitch
 from hepcat.plans.compiler import Runner
 from hepcat.plans.plan import Environment
 from hepcat.sources.frame_source import Window
@@ -41,9 +42,15 @@ class Planner:
     """Runs a worker's plan on batches, and counts what became of the messages."""
 
     def __init__(
-        self, profile: Prepared, env: Environment, tally: AgentTally, shedder: Shedder | None
+        self,
+        profile: Prepared,
+        env: Environment,
+        tally: AgentTally,
+        shedder: Shedder | None,
+        switch: CaptureSwitch | None = None,
     ) -> None:
         self.env = env
+        self._switch = switch or CaptureSwitch()
         self._tally = tally
         self._shedder = shedder
         self.swap(profile)
@@ -59,6 +66,9 @@ class Planner:
         """
         tally, runner = self._tally, runner or self.current[0]
         tally.messages += batch.n
+        if not self._switch.is_on(tally.source):
+            tally.drops[Drop.CAPTURE_OFF] += batch.n
+            return 0
         if self._shedder is not None and self._shedder.active:
             batch = self._shedder.shed(batch, tally.drops)
         if not batch.n:

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from hepcat import __version__
 from hepcat.batch.drops import Drop
 from hepcat.pipeline.counters import Snapshot
+from hepcat.pipeline.switch import CaptureSwitch
 
 
 class HepcatCollector:
@@ -24,7 +25,9 @@ class HepcatCollector:
         store_ok: Callable[[], bool],
         gauges: Callable[[], Mapping[str, float]],
         targets: Callable[[], Mapping[str, Any]] | None = None,
+        switch: CaptureSwitch | None = None,
     ) -> None:
+        self._switch = switch or CaptureSwitch()
         self._targets = targets
         self._snapshot = snapshot
         self._store_ok = store_ok
@@ -60,6 +63,14 @@ class HepcatCollector:
         for source, numbers in counts.sources.items():
             connections.add_metric([source], numbers.connections)
         yield connections
+        switches = GaugeMetricFamily(
+            "hepcat_source_capture_on",
+            "1 while what the source brings is taken: capture is on, and the source's own switch.",
+            labels=["source"],
+        )
+        for source in counts.sources:
+            switches.add_metric([source], int(self._switch.is_on(source)))
+        yield switches
         yield from self._levels(counts)
         if self._targets is not None:
             yield from _target_metrics(self._targets())
@@ -81,6 +92,7 @@ class HepcatCollector:
             ("in_flight", "Records read and not yet stored or dropped.", counts.total.in_flight),
             ("queue_records", "Records waiting for the store.", counts.queue_records),
             ("queue_octets", "Memory of the records waiting for the store.", counts.queue_octets),
+            ("capture_on", "1 while capture is switched on.", int(self._switch.on)),
             ("store_up", "1 while the store takes records.", int(self._store_ok())),
         ):
             yield GaugeMetricFamily(f"hepcat_{name}", what, value=value)

@@ -1,8 +1,8 @@
 """The switch of capture: on or off, for all and for each source.
 
 In: on or off, from whatever door. Out: `is_on`, asked once a batch by whoever reads. A source is on while the
-switch of all and its own are: switching all of them off and on again leaves a single one as it was. It lives as
-long as the process: a reload of the configuration does not touch it.
+switch of all and its own are: switching all off and on again leaves a single one as it was. It lives as long
+as the process: a reload of the configuration does not touch it.
 """
 
 import threading
@@ -11,17 +11,18 @@ import threading
 class CaptureSwitch:
     """Many threads ask, few switch. A change is one assignment, so nobody who asks waits."""
 
-    __slots__ = ("_mutex", "_off", "on")
+    __slots__ = ("_mutex", "off", "on")
 
     def __init__(self, on: bool = True) -> None:
         #: the switch of all
         self.on = on
-        self._off: frozenset[str] = frozenset()
+        #: the sources that are switched off by themselves, whatever the switch of all says
+        self.off: frozenset[str] = frozenset()
         self._mutex = threading.Lock()
 
     def is_on(self, source: str) -> bool:
         """Whether to take what this source brings. source: its URL, as the counters show it."""
-        return self.on and source not in self._off
+        return self.on and source not in self.off
 
     def set(self, on: bool, source: str | None = None) -> None:
         """Switch all, or one source."""
@@ -29,11 +30,6 @@ class CaptureSwitch:
             if source is None:
                 self.on = on
             elif on:
-                self._off -= {source}
+                self.off -= {source}
             else:
-                self._off |= {source}
-
-    @property
-    def off(self) -> frozenset[str]:
-        """The sources that are switched off by themselves, whatever the switch of all says."""
-        return self._off
+                self.off |= {source}
