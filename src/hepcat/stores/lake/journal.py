@@ -164,19 +164,22 @@ class JournalReader:
         self.rows = 0
         self.offset = 0  # end of the last whole message
         self.skipped = 0  # octets of damage that batches were found behind
+        self.sound: int | None = None  # records before the first damage, None while there is none
         self.extra: tuple[str, ...] = ()
         self._schema: pa.Schema | None = None
         self._slices: tuple[str, ...] = ()
         self._tried = 0  # size of the file when nothing (more) could be read
 
-    def read(self) -> Batch | None:
+    def read(self, limit: int | None = None) -> Batch | None:
         """Return all whole batches written since the last call as one batch, None where there are none.
 
-        Its buffer is the mapped file and its `start` has the place of each record in it (the record
+        limit: octets of the file to look at, for who knows how far it is whole. The batch's buffer is the mapped file and its `start` has the place of each record in it (the record
         after it does not begin where it ends). A torn message ends the reading; damage does where no
         batch is behind it. What was not read is looked at again when the file has grown.
         """
         size = os.fstat(self.fd).st_size
+        if limit is not None:
+            size = min(size, limit)
         if size <= max(self.offset, self._tried):
             return None
         mapped = mmap.mmap(self.fd, size, prot=mmap.PROT_READ)
@@ -188,6 +191,8 @@ class JournalReader:
         batches = []
         while found := self._next_batch(source, octets):
             batch, at = found
+            if at > self.offset and self.sound is None:
+                self.sound = self.rows + sum(b.num_rows for b in batches)
             batches.append(batch)
             self.skipped += at - self.offset
             self.offset = source.tell()
