@@ -115,8 +115,7 @@ class Running:
         """Stop as `hepcat serve` does."""
         self.server.stop_sources()
         self.server.finish_storing(seconds)
-        assert self.server.storing is not None
-        assert self.server.storing.join(seconds + 5)
+        assert self.server.queue.join(seconds + 5)
 
 
 @contextlib.contextmanager
@@ -128,12 +127,12 @@ def running(*schemes: str, **flags: Any) -> Iterator[Running]:
     server = Server(load_settings(None, {"hep.listen": urls, **dotted}, {}))
     server.open()
     store = MemoryStore()
-    server.start(store)
+    server.start({"lake": store})
     run = Running(server, store, port)
     try:
         yield run
     finally:
         store.gate.set()
-        if any(source.tallies for source in server.sources) and server.storing is not None:
+        if any(source.tallies for source in server.sources) and server.stores:
             with contextlib.suppress(Exception):
                 run.stop(0.5)

@@ -198,7 +198,7 @@ def test_a_bug_ends_the_server_and_loses_nothing_stored(
         send(run, hep3(invite("bad")))
         why = events.get(timeout=10)
         assert why == broken.BROKEN
-        assert serving._stop(run.server, run.store, events, why) == 1
+        assert serving._stop(run.server, {"lake": run.store}, events, why) == 1
         assert run.store.call_ids == [b"good"]
     said = capsys.readouterr()
     assert "a bug of ours" in said.out + said.err

@@ -125,7 +125,7 @@ def test_a_peer_that_resets_before_it_is_accepted(files: dict[str, Any]) -> None
         with socket.create_connection(("127.0.0.1", port)) as sock:
             sock.send(octets)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    server.start(store := MemoryStore())
+    server.start({"lake": (store := MemoryStore())})
     run = Running(server, store, port)
     with connect(run, client(files)) as sock:
         sock.sendall(hep3(invite("good")))
@@ -186,7 +186,7 @@ def test_ipv6() -> None:
     urls = [f"udp://[::1]:{port}", f"tcp://[::1]:{port}", f"udp://127.0.0.1:{port}"]
     server = Server(load_settings(None, {"hep.listen": urls}, {}))
     server.open()
-    server.start(store := MemoryStore())
+    server.start({"lake": (store := MemoryStore())})
     run = Running(server, store, port)
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
         sock.sendto(hep3(invite("udp6")), ("::1", port))

@@ -12,13 +12,14 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from hepcat import __version__
+from hepcat.config.databases import LAKE
 from hepcat.config.settings import Settings
 from hepcat.control import notify
 from hepcat.control.broken import BROKEN, watch_threads
@@ -27,13 +28,12 @@ from hepcat.errors import HepcatError
 from hepcat.pipeline import privileges
 from hepcat.pipeline.counters import Snapshot
 from hepcat.pipeline.logs import setup_logs
+from hepcat.pipeline.opening import open_stores
 from hepcat.pipeline.server import Server
 from hepcat.stores.store import Store
 
 #: Slices of the interpreter's time between threads; a receive buffer of 4 MiB fills in some 20 ms.
 SWITCH_SECONDS: Final = 0.001
-#: Events of the lake that the operator has to know of.
-LAKE_WARNINGS: Final = frozenset({"journal_vanished"})
 
 log = structlog.get_logger("hepcat")
 
@@ -60,14 +60,14 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
     if settings.user is not None:
         privileges.become(settings.user)
     privileges.check_data_folder(settings.data)
-    store = _open_lake(settings)
-    server.start(store)
+    stores = open_stores(settings)
+    server.start(stores)
     if door is not None:
         door.start()
     started(server)
-    notify.notify("READY=1", f"STATUS=storing in {settings.data}")
+    notify.notify("READY=1", f"STATUS=storing in {', '.join(settings.stores)}")
     why = _run(server, events, reread)
-    code = _stop(server, store, events, why)
+    code = _stop(server, stores, events, why)
     if door is not None:
         door.stop()
     return code
@@ -79,27 +79,6 @@ def _import_early() -> None:
     """
     importlib.import_module("hepcat.stores.lake.writer")
     importlib.import_module("numpy.ma")  # pyarrow's conversions want it
-
-
-def _open_lake(settings: Settings) -> Store:
-    from hepcat.stores.lake import LakeWriter  # pyarrow is slow to import, and the agent has none of it
-
-    try:
-        return LakeWriter(settings.data, settings.lake, _log_lake)
-    except OSError as error:
-        where = error.filename or settings.data
-        raise HepcatError(
-            f"cannot open the lake at {settings.data}: {where}: {error.strerror or error}",
-            "Make room or correct the permissions, or name another folder with --data.",
-        ) from None
-
-
-def _log_lake(event: str, facts: dict[str, Any]) -> None:
-    """Write the lake's events to the log. That it cannot store is told by the storing thread."""
-    if event in ("storing_failed", "storing_resumed"):
-        return
-    write = log.warning if "error" in facts or event in LAKE_WARNINGS else log.info
-    write(f"lake: {event.replace('_', ' ')}", **facts)
 
 
 def _run(server: Server, events: "queue.SimpleQueue[int]", reread: Callable[[], Settings]) -> int:
@@ -129,26 +108,26 @@ def _reload(server: Server, reread: Callable[[], Settings]) -> None:
             log.error("configuration not reloaded; the old one stays in force", problem=line)
 
 
-def _stop(server: Server, store: Store, events: "queue.SimpleQueue[int]", why: int) -> int:
+def _stop(server: Server, stores: Mapping[str, Store], events: "queue.SimpleQueue[int]", why: int) -> int:
     """Read what has arrived, store it, close. A second signal cuts the waiting for a store that is away."""
     notify.notify("STOPPING=1")
     broken = why == BROKEN
     log.info("stopping", reason="a thread broke" if broken else signal.Signals(why).name)
     server.stop_sources()
     server.finish_storing()
-    assert server.storing is not None
-    while not server.storing.join(0.1):
+    while not server.queue.join(0.1):
         try:
             if events.get_nowait() in (signal.SIGTERM, signal.SIGINT):
                 log.warning("hurrying: what the store does not take now is lost")
                 server.finish_storing(0.0)
         except queue.Empty:
             pass
-    try:
-        store.close()
-    except HepcatError as error:
-        log.error("the lake was not closed cleanly", error=str(error))
-        broken = True
+    for name, store in stores.items():
+        try:
+            store.close()
+        except HepcatError as error:
+            log.error(f"{'the lake' if name == LAKE else name} was not closed cleanly", error=str(error))
+            broken = True
     log_counts(server.counters.snapshot(), final=True)
     return 1 if broken else 0
 

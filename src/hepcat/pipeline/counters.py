@@ -13,7 +13,7 @@ import numpy as np
 from hepcat.batch.drops import Drop
 from hepcat.batch.schema import NO_NODE
 from hepcat.pipeline.intake import MAX_AGENTS, HepIntake
-from hepcat.pipeline.queue import BatchQueue
+from hepcat.pipeline.queue import Waiting
 from hepcat.sources.source import Tally
 
 
@@ -57,7 +57,7 @@ class Snapshot:
 class Counters:
     """Knows everyone who counts."""
 
-    def __init__(self, queue: BatchQueue) -> None:
+    def __init__(self, queue: Waiting) -> None:
         self._queue = queue
         self._tallies: list[Tally] = []
         self._intakes: list[HepIntake] = []

@@ -13,7 +13,8 @@ from hepcat.batch.drops import Drop
 from hepcat.batch.gather import take_rows
 from hepcat.batch.layout import NUMERIC, Array, Batch
 from hepcat.batch.schema import FIELD_COUNT, FLAG_KEEPALIVE, FLAG_STUN, MAX_RECORD
-from hepcat.pipeline.queue import BatchQueue
+from hepcat.pipeline.queue import BatchTaker
+from hepcat.pipeline.switch import CaptureSwitch
 from hepcat.sources.source import Tally
 from hepcat.wire.hep import AuthKeys, decode_hep
 from hepcat.wire.sip import index_sip
@@ -47,8 +48,15 @@ class LiveOptions:
 class HepIntake:
     """Decodes, indexes, sorts out and queues what one source's thread read."""
 
-    def __init__(self, queue: BatchQueue, tally: Tally, options: LiveOptions) -> None:
+    def __init__(
+        self,
+        queue: BatchTaker,
+        tally: Tally,
+        options: LiveOptions,
+        switch: CaptureSwitch | None = None,
+    ) -> None:
         self.tally = tally
+        self._switch = switch or CaptureSwitch()
         #: messages by node id (chunk 0x000c), of at most MAX_AGENTS agents; None counts the others
         self.agents: dict[int | None, int] = {}
         self._queue = queue
@@ -58,6 +66,10 @@ class HepIntake:
     def add(self, data: Any, offsets: Array, lengths: Array, count: int, received_us: int) -> None:
         """Decode and index `count` messages; see `hepcat.sources.source.Intake`."""
         options, tally = self._options.current, self.tally
+        if not self._switch.is_on(tally.source):
+            tally.drops[Drop.CAPTURE_OFF] += count
+            tally.pending -= count
+            return
         at = 0
         while at < count:
             batch = self._open_batch(count - at, lengths[at:count], options)

@@ -1,14 +1,14 @@
-"""The bounded queue between the sources and the store.
+"""The bounded queue between the sources and a store.
 
-In: batches, each with the tally of the worker that made it. Out: the same, in order. What can go wrong:
-it is full; `put` then refuses at once, with the drop reason that holds just now. The bound is in octets
-of memory, what the store has in hand included, so it is also the memory of an outage of the store.
+In: deliveries: batches, each with the tally of the worker that made it. Out: the same, in order. What can go
+wrong: it is full; `put` then refuses at once, with the drop reason that holds just now. The bound is in
+octets of memory, what the store has in hand included, so it is also the memory of an outage of the store.
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -20,13 +20,45 @@ from hepcat.sources.source import Tally
 BATCH_OVERHEAD: Final = 8192
 
 
-@dataclass(slots=True)
-class Queued:
-    """A batch on its way, whose it is, and what it costs in octets of memory."""
+class BatchTaker(Protocol):
+    """Where sources put batches: the fan over all stores, or a plan."""
+
+    def put(self, batch: Batch, tally: Tally) -> Drop | None:
+        """Take the batch, or return the reason why its records are lost. Never waits."""
+
+
+class Waiting(Protocol):
+    """What waits, for the counters."""
+
+    @property
+    def records(self) -> int:
+        """How many records."""
+
+    @property
+    def octets(self) -> int:
+        """How much memory."""
+
+
+class Delivery(Protocol):
+    """A batch on its way; `settle` is told what became of it: None, it was kept, or why it was not."""
 
     batch: Batch
-    tally: Tally
+
+    def settle(self, reason: Drop | None) -> None:
+        """Take the store's word."""
+
+
+@dataclass(slots=True)
+class Queued:
+    """A delivery, and what its batch costs in octets of memory."""
+
+    delivery: Delivery
     octets: int
+
+    @property
+    def batch(self) -> Batch:
+        """What is delivered."""
+        return self.delivery.batch
 
 
 def memory_of(batch: Batch) -> int:
@@ -49,6 +81,9 @@ class BatchQueue:
         self.refusal = Drop.QUEUE_FULL
         #: records refused so far
         self.refused = 0
+        #: records that the store has kept, and those that it has not, the refused ones included
+        self.stored = 0
+        self.drops: Counter[Drop] = Counter()
         self.octets = 0
         self.records = 0
         self.batches = 0
@@ -56,17 +91,19 @@ class BatchQueue:
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, batch: Batch, tally: Tally) -> Drop | None:
+    def put(self, delivery: Delivery) -> Drop | None:
         """Take the batch, or return the reason why its records are lost. Never waits."""
+        batch = delivery.batch
         octets = memory_of(batch)
         with self._changed:
             if self.octets and self.octets + octets > self.max_octets:
                 self.refused += batch.n
+                self.drops[self.refusal] += batch.n
                 return self.refusal
             self.octets += octets
             self.records += batch.n
             self.batches += 1
-            self._items.append(Queued(batch, tally, octets))
+            self._items.append(Queued(delivery, octets))
             self._changed.notify()
         return None
 
@@ -77,9 +114,14 @@ class BatchQueue:
                 self._changed.wait(timeout)
             return self._items.popleft() if self._items else None
 
-    def done(self, item: Queued) -> None:
-        """Say that the store has it, or that it is given up."""
+    def done(self, item: Queued, reason: Drop | None) -> None:
+        """Say that the store has it (None), or for what reason it is given up."""
+        item.delivery.settle(reason)
         with self._changed:
+            if reason is None:
+                self.stored += item.batch.n
+            else:
+                self.drops[reason] += item.batch.n
             self.octets -= item.octets
             self.records -= item.batch.n
             self.batches -= 1

@@ -1,7 +1,7 @@
-"""The server: sources -> intake -> queue -> store, wired from the settings.
+"""The server: sources -> intake -> fan -> stores, wired from the settings.
 
-In: `Settings` and a store. Out: running threads and their counters. Order of life: `open` (sockets,
-keys, certificates, while still root), `start` (with the store), `reload` any number of times, `stop`.
+In: `Settings` and stores. Out: running threads and their counters. Order of life: `open` (sockets,
+keys, certificates, while still root), `start` (with the stores), `reload` any number of times, `stop`.
 What can go wrong: HepcatError from `open` and `reload`; afterwards only the log and the counters tell.
 """
 
@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import structlog
 
+from hepcat.config.databases import LAKE
 from hepcat.config.settings import Settings
 from hepcat.pipeline.counters import Counters
 from hepcat.pipeline.intake import HepIntake, IntakeOptions, LiveOptions
 from hepcat.pipeline.listeners import open_listener, stream_limits
-from hepcat.pipeline.queue import BatchQueue
-from hepcat.pipeline.storing import Storing
+from hepcat.pipeline.stores import StoreFan
+from hepcat.pipeline.switch import CaptureSwitch
 from hepcat.pipeline.tls import make_context
 from hepcat.sources.hep_stream_source import HepStreamListener
 from hepcat.sources.source import Source, Tally
@@ -37,7 +38,7 @@ LIVE: Final = (
     "queue.memory",
 )
 #: Settings of the lake that its writer takes over while it runs, where it offers to (`reconfigure`).
-LIVE_STORE: Final = ("lake",)
+LIVE_STORE: Final = (LAKE,)
 #: Seconds to read the sockets empty on stop, and to store what was read.
 DRAIN_SECONDS: Final = 2.0
 STORE_SECONDS: Final = 20.0
@@ -50,11 +51,12 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.queue = BatchQueue(settings.queue.memory)
+        self.queue = StoreFan(settings.stores, settings.queue.memory)
         self.counters = Counters(self.queue)
         self.sources: list[Source] = []
-        self.storing: Storing | None = None
-        self.store: Store | None = None
+        self.stores: Mapping[str, Store] = {}
+        classic = settings.sipcapture
+        self.switch = CaptureSwitch(classic is None or classic.capture_on)
         self._started = settings
         self._options = LiveOptions(intake_options(settings))
 
@@ -63,17 +65,16 @@ class Server:
     def open(self) -> None:
         """Open every socket and read every secret. Raises HepcatError; nothing stays open then."""
         try:
-            for url in self.settings.hep.listen:
+            for url in hep_urls(self.settings):
                 self.sources += open_listener(url, self.settings.hep, self._intake)
         except BaseException:
             self.sources.clear()  # the sockets close with their last reference
             raise
 
-    def start(self, store: Store) -> None:
+    def start(self, stores: Mapping[str, Store]) -> None:
         """Begin to receive and to store."""
-        self.store = store
-        self.storing = Storing(self.queue, store)
-        self.storing.start()
+        self.stores = stores
+        self.queue.start(stores)
         for source in self.sources:
             source.start()
 
@@ -85,26 +86,30 @@ class Server:
             source.join()
 
     def finish_storing(self, seconds: float = STORE_SECONDS) -> None:
-        """Ask the storing thread to end within so long. May be called again with less time."""
-        assert self.storing is not None
-        self.storing.stop(seconds)
+        """Ask the storing threads to end within so long. May be called again with less time."""
+        self.queue.stop(seconds)
 
     def store_ok(self) -> bool:
-        """Whether the store takes records just now."""
-        return self.storing is not None and self.storing.trouble is None
+        """Whether every store takes records just now."""
+        return bool(self.stores) and self.queue.trouble is None
 
     def store_gauges(self) -> Mapping[str, float]:
-        """Return what the store tells of itself, {} where it tells nothing."""
-        stats: Any = getattr(self.store, "stats", None)
+        """Return what the lake tells of itself, {} where there is none."""
+        stats: Any = getattr(self.stores.get(LAKE), "stats", None)
         return stats() if callable(stats) else {}
+
+    def store_stats(self) -> dict[str, dict[str, Any]]:
+        """Return what became of the records in each store."""
+        return self.queue.stats()
 
     def about(self) -> dict[str, Any]:
         """What the server listens on, where it stores, and whether it can."""
         return {
             "listening": list(dict.fromkeys(source.url for source in self.sources)),
             "data": str(self.settings.data),
+            "stores": list(self.settings.stores),
             "storing": self.store_ok(),
-            "trouble": self.storing.trouble if self.storing is not None else None,
+            "trouble": self.queue.trouble,
         }
 
     # -- reload
@@ -120,11 +125,8 @@ class Server:
                 source.limits = stream_limits(new.hep)
         for listener in tls:
             listener.tls = context or listener.tls
-        self.queue.max_octets = new.queue.memory
-        reconfigure: Any = getattr(self.store, "reconfigure", None)
-        if callable(reconfigure):
-            reconfigure(new.lake)
-        live = (*LIVE, *(LIVE_STORE if callable(reconfigure) else ()))
+        self.queue.resize(new.queue.memory)
+        live = (*LIVE, *self._reconfigure_stores(new))
         changed = changed_settings(self._started, new)
         waiting = [name for name in changed if not name.startswith(live)]
         self.settings = new
@@ -132,11 +134,29 @@ class Server:
         if waiting:
             log.warning("these settings change only with a restart", settings=waiting)
 
+    def _reconfigure_stores(self, new: Settings) -> list[str]:
+        """Hand their settings to the stores that take them over; return the settings that are in force."""
+        databases = {database.name: database for database in new.databases}
+        live: list[str] = []
+        for name, store in self.stores.items():
+            reconfigure: Any = getattr(store, "reconfigure", None)
+            fresh = new.lake if name == LAKE else databases.get(name)
+            if callable(reconfigure) and fresh is not None:
+                reconfigure(fresh)
+                live += LIVE_STORE if name == LAKE else ()
+        return live
+
     def _intake(self, url: str) -> tuple[Tally, HepIntake]:
         tally = Tally(url)
-        intake = HepIntake(self.queue, tally, self._options)
+        intake = HepIntake(self.queue, tally, self._options, self.switch)
         self.counters.register(tally, intake)
         return tally, intake
+
+
+def hep_urls(settings: Settings) -> tuple[str, ...]:
+    """Return the HEP listeners in force: none where [sipcapture] is there and hep_capture_on is not."""
+    classic = settings.sipcapture
+    return settings.hep.listen if classic is None or classic.hep_capture_on else ()
 
 
 def changed_settings(old: Settings, new: Settings) -> list[str]:

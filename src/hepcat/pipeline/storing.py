@@ -31,7 +31,7 @@ log = structlog.get_logger("hepcat.store")
 class Storing:
     """Moves batches from the queue into the store until the queue is closed and empty."""
 
-    def __init__(self, queue: BatchQueue, store: Store) -> None:
+    def __init__(self, queue: BatchQueue, store: Store, name: str = "lake") -> None:
         self._queue = queue
         self._store = store
         #: what the store says is wrong, None while it stores
@@ -44,7 +44,8 @@ class Storing:
         self._told_bug = ""
         self._tell_bug_again = 0.0
         self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self._log = log if name == "lake" else log.bind(store=name)
+        self._thread = threading.Thread(target=self._run, name=f"store {name}", daemon=True)
 
     def start(self) -> None:
         """Begin to store."""
@@ -66,28 +67,24 @@ class Storing:
         while True:
             item = self._queue.get(timeout=1.0)
             if item is not None:
-                self._keep(item)
-                self._queue.done(item)
+                self._queue.done(item, self._keep(item))
             elif self._queue.closed:
                 return
 
-    def _keep(self, item: Queued) -> None:
-        """Append one batch, however long an outage takes; count it as stored or lost."""
+    def _keep(self, item: Queued) -> Drop | None:
+        """Append one batch, however long an outage takes; return None, or the reason why it is lost."""
         wait = FIRST_WAIT
         bugs = 0
         while True:
             reason = self._append(item)
             if reason is None:
-                item.tally.stored += item.batch.n
-                return
+                return None
             bugs = bugs + 1 if self._bug is not None else 0
             if bugs == BUG_TRIES:
-                item.tally.store_drops[reason] += item.batch.n
                 self._tell_given_up(item.batch.n)
-                return
+                return reason
             if self._give_up_at is not None and time.monotonic() + wait > self._give_up_at:
-                item.tally.store_drops[reason] += item.batch.n
-                return
+                return reason
             self._tell_losses()
             self._wake.wait(wait)
             wait = min(wait * 2, LONGEST_WAIT)
@@ -106,7 +103,7 @@ class Storing:
             return Drop.STORE_FAILED
         if self.trouble is not None:
             lost = self._queue.refused - self._refused_before
-            log.info("storing again", after_seconds=round(time.monotonic() - self._since, 1), lost=lost)
+            self._log.info("storing again", after_seconds=round(time.monotonic() - self._since, 1), lost=lost)
             self.trouble = None
             self._queue.refusal = Drop.QUEUE_FULL
         return None
@@ -115,7 +112,9 @@ class Storing:
         """Tell the operator, once an outage, that memory is full and messages are being lost."""
         if not self._told_losses and self._queue.refused > self._refused_before:
             self._told_losses = True
-            log.error("memory is full: messages are being dropped", reason=self._queue.refusal.name.lower())
+            self._log.error(
+                "memory is full: messages are being dropped", reason=self._queue.refusal.name.lower()
+            )
 
     def _tell_given_up(self, records: int) -> None:
         """Tell the operator that a bug has lost records; the traceback of the same bug once in a while."""
@@ -123,7 +122,7 @@ class Storing:
         fresh = words != self._told_bug or now >= self._tell_bug_again
         if fresh:
             self._told_bug, self._tell_bug_again = words, now + TELL_SECONDS
-        log.error(
+        self._log.error(
             "messages cannot be stored, and are lost; please report this bug",
             messages=records,
             error=words,
@@ -137,7 +136,7 @@ class Storing:
             self._refused_before = self._queue.refused
             self._told_losses = False
         if message != self.trouble:
-            log.error(
+            self._log.error(
                 "cannot store; keeping messages in memory",
                 error=message,
                 room=self._queue.max_octets - self._queue.octets,
