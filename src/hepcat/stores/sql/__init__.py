@@ -1,0 +1,1 @@
+"""The classic tables in SQL databases: MariaDB and MySQL, PostgreSQL, SQLite, ODBC."""
