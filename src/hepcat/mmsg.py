@@ -31,6 +31,7 @@ MSG_WAITFORONE: Final = 0x10000  # recvmmsg(2): wait for the first, take what el
 SO_RCVBUFFORCE: Final = 33  # socket(7): past net.core.rmem_max, with CAP_NET_ADMIN
 SO_MEMINFO: Final = 55
 SK_MEMINFO_DROPS: Final = 8  # index in SO_MEMINFO's array of u32 (linux/sock_diag.h)
+SO_TIMESTAMPNS_NEW: Final = 64  # 64-bit times on every machine, since Linux 5.1; its message has this type
 UIO_MAXIOV: Final = 1024  # most datagrams the kernel takes in one call
 
 #: What may be about earlier datagrams is about this one when it comes so often in a row.
@@ -75,11 +76,22 @@ _MSGHDR_SIZE: Final = (_MMsgHdr.flags.offset + 4 + ctypes.alignment(ctypes.c_siz
 )
 _MMSGHDR: Final = np.dtype(
     {
-        "names": ["iov", "iov_count", "flags", "length"],
-        "formats": [np.uintp, np.uintp, np.int32, np.uint32],
-        "offsets": [_MMsgHdr.iov.offset, _MMsgHdr.iov_count.offset, _MMsgHdr.flags.offset, _MSGHDR_SIZE],
+        "names": ["iov", "iov_count", "control", "control_length", "flags", "length"],
+        "formats": [np.uintp, np.uintp, np.uintp, np.uintp, np.int32, np.uint32],
+        "offsets": [
+            _MMsgHdr.iov.offset,
+            _MMsgHdr.iov_count.offset,
+            _MMsgHdr.control.offset,
+            _MMsgHdr.control_length.offset,
+            _MMsgHdr.flags.offset,
+            _MSGHDR_SIZE,
+        ],
         "itemsize": _MSGHDR_SIZE + ctypes.alignment(ctypes.c_size_t),
     }
+)
+#: A control message with a time: struct cmsghdr (length, level, type), then seconds and nanoseconds.
+_CMSG: Final = np.dtype(
+    [("size", np.uintp), ("level", np.int32), ("type", np.int32), ("seconds", np.int64), ("nanos", np.int64)]
 )
 
 
@@ -166,6 +178,26 @@ class Receiver:
         self._address = self._headers.ctypes.data
         self._length_view = self._headers["length"]
         self._flags_view = self._headers["flags"]
+        self._control: Any = None
+
+    def ask_for_times(self) -> None:
+        """Have the kernel tell when each datagram came; `times` then says so. Without it, nothing changes."""
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS_NEW, 1)
+            self._control = np.zeros(self.slots, dtype=_CMSG)
+            places = np.arange(self.slots, dtype=np.uintp) * _CMSG.itemsize
+            self._headers["control"] = self._control.ctypes.data + places
+
+    def times(self, count: int) -> npt.NDArray[np.int64]:
+        """Return when the first `count` datagrams came, microseconds since the epoch; the present time of
+        those that the kernel told nothing of.
+        """
+        now = time.time_ns() // 1000
+        if self._control is None:
+            return np.full(count, now, dtype=np.int64)
+        told = self._control[:count]
+        came = told["seconds"] * 1_000_000 + told["nanos"] // 1000
+        return np.where((told["type"] == SO_TIMESTAMPNS_NEW) & (came > 0), came, now)
 
     def receive(self, block: bool = False, start_slot: int = 0) -> int:
         """Receive into slots start_slot, start_slot + 1, ...; return how many datagrams came.
@@ -182,6 +214,9 @@ class Receiver:
         flags = MSG_WAITFORONE if block else MSG_DONTWAIT
         count = min(self.slots - start_slot, UIO_MAXIOV)
         headers = ctypes.c_void_p(self._address + start_slot * _MMSGHDR.itemsize)
+        if self._control is not None:  # the kernel writes how much it told, and reads how much it may
+            self._headers["control_length"][start_slot : start_slot + count] = _CMSG.itemsize
+            self._control["type"][start_slot : start_slot + count] = 0
         while True:
             got = int(_recvmmsg(self.sock.fileno(), headers, count, flags, None))
             if got >= 0:

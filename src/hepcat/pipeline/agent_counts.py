@@ -6,13 +6,18 @@ that the log, /metrics and /stats show one kind of numbers.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from hepcat.batch.drops import Drop
 from hepcat.pipeline.capture import AgentTally
-from hepcat.pipeline.counters import Snapshot, SourceCounts, count_agents
+from hepcat.pipeline.counters import (
+    Snapshot,
+    SourceCounts,
+    add_drops,
+    add_frames,
+    add_stages,
+    count_agents,
+)
 from hepcat.sinks.sink import Sink
 from hepcat.sources.source import Tally
 
@@ -69,19 +74,13 @@ class AgentCounters:
                 counts = found.setdefault(tally.name, TargetCounts(0, 0, 0, 0, 0, 0, {}))
                 for name in ("taken", "sent", "octets", "waiting", "spooled", "reconnects"):
                     setattr(counts, name, getattr(counts, name) + getattr(tally, name))
-                _add_drops(counts.drops, tally.drops)
+                add_drops(counts.drops, tally.drops)
         return found
 
 
 def _add_worker(counts: SourceCounts, tally: AgentTally) -> None:
-    counts.received += tally.packets + tally.kernel
-    counts.octets += tally.octets
-    counts.carried += tally.carried
-    counts.messages += tally.messages
+    add_frames(counts, tally)
     counts.forwarded += tally.forwarded
-    packets = tally.frame_drops.copy()
-    packets[Drop.KERNEL] += tally.kernel
-    _add_stages(counts, packets=packets, parts=tally.part_drops, messages=tally.drops)
 
 
 def _add_relay(counts: SourceCounts, tally: Tally, after: AgentTally) -> None:
@@ -92,15 +91,4 @@ def _add_relay(counts: SourceCounts, tally: Tally, after: AgentTally) -> None:
     counts.carried += after.messages
     counts.forwarded += after.forwarded
     counts.in_flight += tally.pending
-    _add_stages(counts, packets=tally.drops, messages=after.drops)
-
-
-def _add_stages(counts: SourceCounts, **stages: Any) -> None:
-    for name, drops in stages.items():
-        _add_drops(counts.drops, drops)
-        _add_drops(counts.stages.setdefault(name, {}), drops)
-
-
-def _add_drops(drops: dict[Drop, int], more: Any) -> None:
-    for index in np.flatnonzero(more).tolist():
-        drops[Drop(index)] = drops.get(Drop(index), 0) + int(more[index])
+    add_stages(counts, packets=tally.drops, messages=after.drops)

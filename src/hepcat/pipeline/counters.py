@@ -1,12 +1,15 @@
-"""Every packet accounted for: received = stored + forwarded + in flight + each drop.
+"""Every packet accounted for, in two sums: received = carried + dropped before a message was found; messages
+found = stored + forwarded + in flight + each drop. What comes as HEP is one message a packet, so that there
+both make one: received = stored + forwarded + in flight + each drop.
 
 In: the tallies, which their workers write without a lock. Out: a snapshot, summed on reading. While
 traffic flows, its numbers are read one after the other and may be apart by what moved meanwhile; at rest
-the sum is exact, which a test proves.
+the sums are exact, which a test proves.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,14 +19,17 @@ from hepcat.pipeline.intake import MAX_AGENTS, HepIntake
 from hepcat.pipeline.queue import Waiting
 from hepcat.sources.source import Tally
 
+if TYPE_CHECKING:  # a server without a raw mode does not read frames
+    from hepcat.pipeline.frame_worker import FrameTally
+
 
 @dataclass(slots=True)
 class SourceCounts:
     """Counts since the start of one source, or of all.
 
-    Of captured packets: carried: those that gave a message or a part of one; messages: found in them;
-    stages: the drops apart: "packets" (received = carried + these), "parts" (segments, fragments, records
-    that made no message, in units of their own), "messages" (messages = forwarded + these).
+    carried: packets that gave a message or a part of one; messages: found in them; stages: the drops apart:
+    "packets" (received = carried + these), "parts" (segments, fragments, records that made no message, in
+    units of their own), "messages" (messages = stored + forwarded + in flight + these).
     """
 
     received: int = 0
@@ -61,20 +67,28 @@ class Counters:
         self._queue = queue
         self._tallies: list[Tally] = []
         self._intakes: list[HepIntake] = []
+        self._frames: list[tuple[FrameTally, Tally]] = []
 
     def register(self, tally: Tally, intake: HepIntake) -> None:
         """Include a worker's counts from now on."""
         self._tallies.append(tally)
         self._intakes.append(intake)
 
+    def register_frames(self, frames: "FrameTally", tally: Tally) -> None:
+        """Include the worker of a raw mode: what it captured, and what it handed on."""
+        self._frames.append((frames, tally))
+
     def snapshot(self) -> Snapshot:
         """Return all counts."""
         sources: dict[str, SourceCounts] = {}
-        for tally in self._tallies:
-            _add(sources.setdefault(tally.source, SourceCounts()), tally)
         total = SourceCounts()
         for tally in self._tallies:
-            _add(total, tally)
+            for counts in (sources.setdefault(tally.source, SourceCounts()), total):
+                _add(counts, tally)
+        for frames, tally in self._frames:
+            for counts in (sources.setdefault(frames.source, SourceCounts()), total):
+                add_stored(counts, tally)
+                add_frames(counts, frames)
         return Snapshot(sources, total, count_agents(self._intakes), self._queue.records, self._queue.octets)
 
 
@@ -89,15 +103,51 @@ def count_agents(intakes: list[HepIntake]) -> dict[str, int]:
 
 
 def _add(counts: SourceCounts, tally: Tally) -> None:
-    # In flight is counted on its own, not computed from the others: so the sum proves something. What is
-    # further along is read first, so that nothing shows as stored that does not show as received.
-    stored, lost = tally.stored, tally.store_drops.copy()
-    handed, pending = tally.handed, tally.pending
-    drops = tally.drops + lost
-    counts.stored += stored
-    counts.in_flight += pending + handed - stored - int(lost.sum())
+    """A HEP listener's worker: what it has not dropped by itself is a message."""
+    add_stored(counts, tally)
+    add_stages(counts, packets=tally.drops)
+    pending = tally.pending
+    messages = pending + tally.handed
+    counts.in_flight += pending
+    counts.messages += messages
+    counts.carried += messages
     counts.received += tally.received()
     counts.octets += tally.octets
     counts.connections += tally.connections
-    for index in np.flatnonzero(drops).tolist():
-        counts.drops[Drop(index)] = counts.drops.get(Drop(index), 0) + int(drops[index])
+
+
+def add_stored(counts: SourceCounts, tally: Tally) -> None:
+    """Add what became of the records that were handed on to the stores.
+
+    In flight is counted on its own, not computed from the others: so the sum proves something. What is
+    further along is read first, so that nothing shows as stored that does not show as received.
+    """
+    stored, lost = tally.stored, tally.store_drops.copy()
+    counts.stored += stored
+    counts.in_flight += tally.handed - stored - int(lost.sum())
+    add_stages(counts, messages=lost)
+
+
+def add_frames(counts: SourceCounts, frames: "FrameTally") -> None:
+    """Add what was captured, and what was found in it."""
+    add_stages(counts, messages=frames.drops)
+    counts.messages += frames.messages
+    counts.carried += frames.carried
+    packets = frames.frame_drops.copy()
+    packets[Drop.KERNEL] += frames.kernel
+    add_stages(counts, packets=packets, parts=frames.part_drops)
+    counts.received += frames.packets + frames.kernel
+    counts.octets += frames.octets
+
+
+def add_stages(counts: SourceCounts, **stages: Any) -> None:
+    """Add drops, each under its stage as well."""
+    for name, drops in stages.items():
+        add_drops(counts.drops, drops)
+        add_drops(counts.stages.setdefault(name, {}), drops)
+
+
+def add_drops(drops: dict[Drop, int], more: Any) -> None:
+    """Add an array of counts, indexed by Drop, to those that are not 0."""
+    for index in np.flatnonzero(more).tolist():
+        drops[Drop(index)] = drops.get(Drop(index), 0) + int(more[index])

@@ -4,7 +4,6 @@ In: a listener's URL, [hep] of the settings, and who takes what it reads. Out: s
 reading. What can go wrong: HepcatError; what was opened before closes with its last reference.
 """
 
-import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -54,13 +53,14 @@ def _open_udp(
         sock = open_udp(host, port, shared)
         granted = set_receive_buffer(sock, hep.receive_buffer)
         if number == 0:
-            _log_buffer(url, sock, granted, hep.receive_buffer)
+            log_buffer(url, granted, hep.receive_buffer)
         tally, intake = make(url)
         sources.append(HepUdpWorker(sock, url, intake, tally, hep.slots))
     return sources
 
 
-def _log_buffer(url: str, sock: socket.socket, granted: int, asked: int) -> None:
+def log_buffer(url: str, granted: int, asked: int) -> None:
+    """Tell how large a receive buffer is, and what to do where it is small."""
     fields = {"url": url, "granted": format_octets(granted), "asked": format_octets(asked)}
     if granted < min(asked, SMALL_BUFFER):
         log.warning(

@@ -93,7 +93,7 @@ def _prepare(profile: ProfileSettings, agent: AgentSettings, targets: list[str])
         profile,
         plan,
         expression,
-        _dissect_options(profile, agent),
+        dissect_options(profile, agent),
         (*map(str, plan.warnings), *notes),
         brief=not plan.reads_addresses and not plan.targets & read,
     )
@@ -155,7 +155,8 @@ def parse_ports(text: str) -> Array:
     return np.array(list(itertools.chain.from_iterable(pairs)), dtype=np.uint16)
 
 
-def _dissect_options(profile: ProfileSettings, agent: AgentSettings) -> DissectOptions:
+def dissect_options(profile: ProfileSettings, agent: AgentSettings) -> DissectOptions:
+    """Return how a profile's frames are read, and the bounds of [agent.limits]."""
     limits = agent.limits
     ports = profile.ports or (IPIP_PORTS if "ip_to_ip" in profile.capture_filter else "")
     return DissectOptions(

@@ -1,0 +1,352 @@
+"""IP-in-IP copies that routers send to this host: raw IP sockets as one frame source.
+
+In: the address that the copies are sent to (empty: any, IPv4 and IPv6), an interface (empty: any). Out:
+windows of raw IP packets: with the outer header where that is IPv4, without it where it is IPv6, as the
+kernel hands them out (raw(7), RFC 3542 section 3). Protocols 4 and 41: IPv4 and IPv6 within. What can go
+wrong: HepcatError from the constructor (no right, no such interface, not an address of this host). Later the
+interface may go down, vanish and come back: each is logged once, and capture goes on. The receive buffers
+overflow: counted (`kernel_drops`).
+
+- The kernel has put outer fragments together; inner ones are as they came.
+- The interface is a condition of the socket's filter (its index), not SO_BINDTODEVICE: that binds to one
+  interface for good, and to bind to its successor takes a right that a server has given up by then.
+- Every raw socket gets every packet. So several workers (`share`) are told apart by their filters: of the
+  inner addresses, such that both directions of a flow, and all fragments of a datagram, are one worker's.
+"""
+
+import contextlib
+import errno
+import fcntl
+import ipaddress
+import select
+import socket
+import struct
+import time
+from typing import Final
+
+import numpy as np
+import structlog
+
+from hepcat.batch.schema import NO_VLAN
+from hepcat.errors import HepcatError
+from hepcat.mmsg import Receiver, set_receive_buffer, socket_drops
+from hepcat.sources.filter_program import Instruction
+from hepcat.sources.filters import accept_nothing
+from hepcat.sources.frame_source import Window
+from hepcat.sources.packet_socket import attach, no_interface
+from hepcat.wire.columns import LINKTYPE_RAW, Packets
+
+log = structlog.get_logger("hepcat.capture")
+
+#: IANA protocol numbers: IPv4 encapsulation (RFC 2003), IPv6 encapsulation (RFC 4213).
+IPIP: Final = 4
+IPV6: Final = 41
+
+_SLOTS: Final = 512
+_SLOT: Final = 65536
+_BUFFER: Final = 32 * 2**20
+#: What a window may leave resident of its slots; more is given back to the kernel.
+_RESIDENT: Final = 8 * 2**20
+#: Once something came, a nap lets more come, where the buffer has room for it: a window costs the same for
+#: few packets as for many. Bursts come at most at so many octets a second.
+_NAP: Final = 0.004
+_SHORTEST_NAP: Final = 0.0005
+_BURST_RATE: Final = 1e9
+#: Seconds between two looks at the interface: a raw socket is told nothing of it.
+_LOOK: Final = 0.5
+
+_SIOCGIFFLAGS: Final = 0x8913  # netdevice(7)
+_IFF_UP: Final = 1
+_SO_DETACH_FILTER: Final = 27
+#: The index of the interface that a packet came in on (SKF_AD_OFF + SKF_AD_IFINDEX).
+_IFINDEX: Final = 0xFFFFF008
+
+
+class RawIpSource:
+    """IP-in-IP packets; a FrameSource. packets: rows handed out so far."""
+
+    def __init__(
+        self,
+        address: str = "",
+        interface: str = "",
+        buffer_octets: int = _BUFFER,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """share: (which worker this is, of how many). buffer_octets: asked for each socket."""
+        self.name = f"ipip {address or 'any'}"
+        self.ended = False
+        self.packets = 0
+        self._address = _parse_address(address)
+        self._dev = interface
+        self._share = share
+        self._index = 0
+        self._up = True
+        self._look_at = 0.0
+        self._finishing = False
+        self._broken = False
+        self._next = 0
+        self._sockets: list[_Socket] = []
+        self._closed_drops = 0
+        if interface:
+            self._index, self._up = _interface(interface)
+            if not self._index:
+                raise no_interface(interface)
+        try:
+            self._open(buffer_octets)
+        except BaseException:
+            self.close()
+            raise
+        if not self._up:
+            log.warning("interface is down", dev=interface)
+        self._poll = select.poll()
+        for sock in self._sockets:
+            self._poll.register(sock.sock.fileno(), select.POLLIN)
+        self._nap = min(_NAP, min(sock.granted for sock in self._sockets) / _BURST_RATE)
+
+    # ---- the contract
+
+    def next_window(self, timeout: float) -> Window | None:
+        """Return the packets that are there, None when none came within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not self.ended:
+            now = time.monotonic()
+            if self._dev and now >= self._look_at and not self._finishing:
+                self._look_at = now + _LOOK
+                self._look()
+            if (window := self._receive()) is not None:
+                return window
+            if self._finishing:
+                self.close()
+                return None
+            if now >= deadline:
+                return None
+            self._wait(deadline - now)
+        return None
+
+    def release(self, window: Window) -> None:
+        """Give a window back: its slots are received into anew."""
+        if int(window.packets.captured[: window.packets.n].sum()) > _RESIDENT:
+            for sock in self._sockets:
+                if sock.receiver.data is window.data:
+                    sock.receiver.release()
+
+    def kernel_drops(self) -> int:
+        """Return how many packets the receive buffers had no room for since the last call."""
+        fresh, self._closed_drops = self._closed_drops, 0
+        return fresh + sum(sock.fresh_drops() for sock in self._sockets)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self.ended = True
+        for sock in self._sockets:
+            self._closed_drops += sock.fresh_drops()
+            sock.sock.close()
+        self._sockets.clear()
+
+    # ---- beyond the contract
+
+    def finish(self) -> None:
+        """Take no more packets; what the sockets hold is still handed out, then `ended` is set."""
+        self._finishing = True
+        for sock in self._sockets:
+            attach(sock.sock, accept_nothing())
+
+    @property
+    def granted(self) -> int:
+        """Octets of a receive buffer, as the kernel granted it."""
+        return min(sock.granted for sock in self._sockets)
+
+    # ---- sockets
+
+    def _open(self, buffer_octets: int) -> None:
+        address = self._address
+        for family, version in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):
+            if address is not None and address.version != version:
+                continue
+            for protocol in (IPIP, IPV6):
+                try:
+                    made = _Socket(family, protocol, str(address or ""), buffer_octets)
+                except OSError as error:
+                    if address is None and version == 6 and error.errno == errno.EAFNOSUPPORT:
+                        continue  # a host without IPv6
+                    raise _open_error(str(address or ""), error) from None
+                self._sockets.append(made)
+                made.admit(self._program(made))
+
+    def _program(self, sock: "_Socket") -> tuple[Instruction, ...]:
+        return program(self._index if self._dev else 0, self._share, sock.family, sock.protocol)
+
+    def _receive(self) -> Window | None:
+        """Take what one socket has; each has its turn."""
+        for i in range(len(self._sockets)):
+            sock = self._sockets[(self._next + i) % len(self._sockets)]
+            try:
+                count = sock.receiver.receive()
+            except OSError as error:
+                if not self._broken:
+                    log.warning("cannot receive", source=self.name, error=error.strerror)
+                self._broken = True
+                continue
+            if count:
+                self._broken = False
+                self._next = (self._next + i + 1) % len(self._sockets)
+                self.packets += count
+                return sock.window(count)
+        return None
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for a packet, then a moment for more."""
+        if self._broken:
+            time.sleep(min(seconds, 0.05))
+            return
+        if self._dev:
+            seconds = min(seconds, _LOOK)
+        if self._poll.poll(seconds * 1000) and self._nap >= _SHORTEST_NAP and seconds > self._nap:
+            time.sleep(self._nap)
+
+    # ---- the interface's fate
+
+    def _look(self) -> None:
+        """Follow the interface: log each change once; a new one of the name takes the place of the old."""
+        index, up = _interface(self._dev)
+        if index == self._index and up == self._up:
+            return
+        if self._index and index != self._index:
+            log.warning("interface vanished; waiting for it to come back", dev=self._dev)
+        if index and index != self._index:
+            log.info("interface is back", dev=self._dev)
+            self._up = True
+        if index and up != self._up:
+            (log.info if up else log.warning)(
+                "interface is up again" if up else "interface is down", dev=self._dev
+            )
+        fresh = index and index != self._index
+        self._index, self._up = index, up
+        if fresh:
+            for sock in self._sockets:
+                attach(sock.sock, self._program(sock))
+
+
+class _Socket:
+    """One raw socket with its slots. It takes nothing until `admit`. Raises OSError."""
+
+    def __init__(self, family: int, protocol: int, address: str, buffer_octets: int) -> None:
+        self.family, self.protocol = family, protocol
+        self.sock = socket.socket(family, socket.SOCK_RAW, protocol)
+        try:
+            attach(self.sock, accept_nothing())
+            self.sock.setblocking(False)
+            self.granted = set_receive_buffer(self.sock, buffer_octets)
+            if address:
+                self.sock.bind((address, 0))
+            self.receiver = Receiver(self.sock, _SLOTS, _SLOT)
+            self.receiver.ask_for_times()
+            while self.receiver.receive():  # what came before there was a filter
+                pass
+        except BaseException:
+            self.sock.close()
+            raise
+        self._counted = socket_drops(self.sock)
+
+    def admit(self, chosen: tuple[Instruction, ...]) -> None:
+        """Begin to receive what the program chooses; without one, everything."""
+        if chosen:
+            attach(self.sock, chosen)
+        else:
+            self.sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+    def window(self, count: int) -> Window:
+        """Return the datagrams of the last call as raw IP packets."""
+        receiver = self.receiver
+        ts = receiver.times(count)
+        length = receiver.lengths[:count].astype(np.int64)
+        link = np.full(count, LINKTYPE_RAW, dtype=np.int64)
+        vlan = np.full(count, NO_VLAN, dtype=np.int64)
+        packets = Packets(count, receiver.offsets[:count], length, length, ts, link, vlan)
+        return Window(receiver.data, packets, int(ts[count - 1]))
+
+    def fresh_drops(self) -> int:
+        """Return what the kernel dropped since the last call."""
+        drops = socket_drops(self.sock)
+        fresh, self._counted = (drops - self._counted) & 0xFFFFFFFF, drops  # the kernel counts in u32
+        return fresh
+
+
+def program(index: int, share: tuple[int, int], family: int, protocol: int) -> tuple[Instruction, ...]:
+    """Return a socket's filter: packets of the interface (0: of any) that are this worker's; empty: all.
+
+    A packet too short to hold inner addresses is the first worker's, who counts it as malformed.
+    """
+    own, workers = share
+    code: list[Instruction] = []
+    if index:
+        code += [(0x20, 0, 0, _IFINDEX), (0x15, 1, 0, index), (0x06, 0, 0, 0)]
+    if workers > 1:
+        code += _share_of(own, workers, family, protocol)
+    return (*code, (0x06, 0, 0, 0xFFFFFFFF)) if code else ()
+
+
+def _share_of(own: int, workers: int, family: int, protocol: int) -> list[Instruction]:
+    """Instructions that pass what is this worker's: the words of both inner addresses, XORed and mixed."""
+    words = (12, 16) if protocol == IPIP else tuple(range(8, 40, 4))
+    header = 20 if protocol == IPIP else 40
+    # X: where the inner packet begins. IPv4 sockets show the outer header, as long as its first octet says.
+    code: list[Instruction] = [(0xB1, 0, 0, 0) if family == socket.AF_INET else (0x01, 0, 0, 0)]
+    summed: list[Instruction] = [(0x00, 0, 0, 0), (0x02, 0, 0, 0)]  # M[0] = 0
+    for at in words:
+        # M[1] = X; A = word; X = M[0]; A ^= X; M[0] = A; X = M[1]
+        summed += [(0x03, 0, 0, 1), (0x40, 0, 0, at), (0x61, 0, 0, 0), (0xAC, 0, 0, 0)]
+        summed += [(0x02, 0, 0, 0), (0x61, 0, 0, 1)]
+    summed += [(0x60, 0, 0, 0), (0x24, 0, 0, 0x9E3779B1), (0x74, 0, 0, 16), (0x94, 0, 0, workers)]
+    # A = length - X, below the inner header's: A = 0 and on to the test
+    code += [
+        (0x80, 0, 0, 0),
+        (0x1C, 0, 0, 0),
+        (0x35, 2, 0, header),
+        (0x00, 0, 0, 0),
+        (0x05, 0, 0, len(summed)),
+    ]
+    return [*code, *summed, (0x15, 1, 0, own), (0x06, 0, 0, 0)]
+
+
+def _parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    if not text:
+        return None
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        raise HepcatError(
+            f'raw_socket_listen: "{text}" is no IP address',
+            "Name an address of this host, or leave it out for all of them.",
+        ) from None
+
+
+def _interface(dev: str) -> tuple[int, bool]:
+    """Return an interface's index, 0 where there is none, and whether it is up."""
+    with contextlib.suppress(OSError):
+        index = socket.if_nametoindex(dev)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            answer = fcntl.ioctl(sock.fileno(), _SIOCGIFFLAGS, struct.pack("16s24x", dev.encode()))
+        return index, bool(struct.unpack_from("=H", answer, 16)[0] & _IFF_UP)
+    return 0, False
+
+
+def _open_error(address: str, error: OSError) -> HepcatError:
+    """What to tell of a failure to open, and what to do."""
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return HepcatError(
+            "no right to open a raw socket for IP-in-IP",
+            "Start as root (with `user` set, it becomes that user at once), or give the right: "
+            "AmbientCapabilities=CAP_NET_RAW in the systemd unit, or `setcap cap_net_raw+ep` on a Python "
+            "interpreter of its own.",
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return HepcatError(
+            f"raw_socket_listen: {address} is not an address of this host",
+            "`ip address` shows which are; without an address, copies to any of them are taken.",
+        )
+    return HepcatError(
+        f"cannot open a raw socket for IP-in-IP{' on ' + address if address else ''}: "
+        f"{error.strerror or error}",
+        "The kernel needs raw sockets of protocols 4 and 41; where it has no IPv6, name an IPv4 address.",
+    )
