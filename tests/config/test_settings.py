@@ -5,6 +5,7 @@ import re
 import pytest
 
 from hepcat.config.agent import ProfileSettings, TargetSettings
+from hepcat.config.databases import DatabaseSettings
 from hepcat.config.loader import Setting, load_settings, walk_settings
 from hepcat.config.reference import settings_reference
 from hepcat.config.settings import HepKey
@@ -32,6 +33,25 @@ EXAMPLES = {
     "lake.query_threads": "1",
     "lake.retention_days": "30",
     "agent.shed": "media",
+    "stores": "sipcapture",
+    "sipcapture.db_url": "sqlite:///calls.db",
+    "sipcapture.capture_mode": "two=>db_url=sqlite:///two.db",
+    "sipcapture.mt_mode": "hash",
+    "sipcapture.hash_source": "to_user",
+    "sipcapture.raw_moni_capture_on": "true",
+    "sipcapture.raw_socket_listen": "10.0.0.1:5060-5090",
+}
+#: What must be there for a setting to mean something: [sipcapture] as a whole, a port to look at, a database.
+GIVEN = {"HEPCAT_SIPCAPTURE_DB_INSERT_MODE": "1"}
+GIVEN_TOO = {
+    "stores": {"HEPCAT_SIPCAPTURE_DB_URL": "sqlite:///calls.db"},
+    "sipcapture.raw_moni_capture_on": {"HEPCAT_SIPCAPTURE_RAW_SOCKET_LISTEN": "10.0.0.1:5060"},
+}
+#: What else a setting of [sipcapture] stands for.
+MEANS = {
+    "sipcapture.db_url": ["databases", "stores"],
+    "sipcapture.capture_mode": ["databases", "stores"],
+    "sipcapture.callid_aleg_header": ["callid_aleg_header"],
 }
 
 
@@ -59,15 +79,20 @@ def test_each_setting_is_described(setting: Setting) -> None:
 @pytest.mark.parametrize("setting", [s for s in SETTINGS if s.variable], ids=lambda s: s.name)
 def test_each_setting_can_be_changed_by_its_variable(setting: Setting) -> None:
     assert setting.variable is not None
-    before = load_settings(None, {}, {})
-    after = load_settings(None, {}, {setting.variable: example(setting)})
-    assert changed_settings(before, after) == [setting.name]
+    given = GIVEN_TOO.get(setting.name, {})
+    if setting.path[0] in ("sipcapture", "stores") and setting.variable not in GIVEN:
+        given = GIVEN | given
+    if setting.variable in GIVEN:
+        given = {"HEPCAT_SIPCAPTURE_CAPTURE_ON": "1"}
+    before = load_settings(None, {}, given)
+    after = load_settings(None, {}, {**given, setting.variable: example(setting)})
+    assert changed_settings(before, after) == sorted([setting.name, *MEANS.get(setting.name, [])])
 
 
 def test_variables_are_unique() -> None:
     variables = [s.variable for s in SETTINGS if s.variable]
     assert len(set(variables)) == len(variables)
-    arrays = (HepKey, ProfileSettings, TargetSettings)
+    arrays = (HepKey, ProfileSettings, TargetSettings, DatabaseSettings)
     assert {s.model for s in SETTINGS if not s.variable} == set(arrays)
 
 

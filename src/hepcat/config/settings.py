@@ -9,12 +9,13 @@ is made of them, and a test holds both to it. Secrets are SecretStr and never pr
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     Field,
     SecretStr,
     StringConstraints,
+    ValidationError,
     field_validator,
     model_validator,
 )
@@ -181,6 +182,11 @@ class Settings(Section):
     """Everything that can be configured."""
 
     data: Path = Field(Path("data"), description="The lake's folder.")
+    stores: tuple[str, ...] = Field(
+        (LAKE,),
+        min_length=1,
+        description='Where records go: "lake", and names of [[databases]]. Each has a queue of its own.',
+    )
     user: str | None = Field(
         None,
         description="User to become once the sockets are open, when started as root; keeps no capability.",
@@ -201,11 +207,6 @@ class Settings(Section):
     queue: QueueSettings = Field(default=QueueSettings(), description="Between source and store.")
     log: LogSettings = Field(default=LogSettings(), description="The server's own log.")
     lake: LakeSettings = Field(default=LakeSettings(), description="The embedded store.")
-    stores: tuple[str, ...] = Field(
-        (LAKE,),
-        min_length=1,
-        description='Where records go: "lake", and names of [[databases]]. Each has a queue of its own.',
-    )
     databases: tuple[DatabaseSettings, ...] = Field((), description="Databases, by name.")
     sipcapture: SipcaptureSettings | None = Field(None, description="The classic capture server.")
     control: ControlSettings = Field(default=ControlSettings(), description="The doors of control.")
@@ -220,6 +221,24 @@ class Settings(Section):
         if len({name.lower() for name in names}) != len(names):
             raise ValueError("the same header twice")
         return names
+
+    @model_validator(mode="before")
+    @classmethod
+    def _classic(cls, values: Any) -> Any:
+        """[sipcapture] brings databases of its own, which `stores` has too unless it is given."""
+        table = values.get("sipcapture") if isinstance(values, dict) else None
+        if table is None or isinstance(values.get("databases", ()), DatabaseSettings):
+            return values
+        try:
+            classic = SipcaptureSettings.model_validate(table)
+        except ValidationError:
+            return values  # its faults are told where it is validated
+        given = tuple(values.get("databases") or ())
+        more = tuple(made for made in classic.databases() if made not in given)
+        stores = values.get("stores") or (LAKE, *(made.name for made in more))
+        aleg = tuple(name.strip() for name in classic.callid_aleg_header.split(";") if name.strip())
+        aleg = tuple(values.get("callid_aleg_header") or aleg)
+        return {**values, "databases": (*given, *more), "stores": stores, "callid_aleg_header": aleg}
 
     @model_validator(mode="after")
     def _stores(self) -> "Settings":

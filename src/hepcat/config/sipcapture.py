@@ -5,11 +5,15 @@ The defaults are the module's: nothing is captured until `capture_on` and one of
 """
 
 import re
-from typing import Final
+from typing import Any, Final, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
+from hepcat.config.databases import DatabaseSettings, kind_of
 from hepcat.config.section import Section
+
+#: The store that db_url makes; those of capture_mode have the modes' names.
+STORE: Final = "sipcapture"
 
 _LISTEN: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]*))(?::(\d{1,5})(?:-(\d{1,5}))?)?")
 
@@ -21,9 +25,13 @@ class SipcaptureSettings(Section):
         None, description="The database, as in Kamailio; not set or empty: the stores of `stores` alone."
     )
     table_name: str = Field("sip_capture", description="As `table_name` of [[databases]].")
-    mt_mode: str = Field("rand", description="rand, round_robin or hash: which of several tables.")
-    hash_source: str = Field("call_id", description="call_id, from_user or to_user: what hash hashes.")
-    capture_mode: tuple[str, ...] = Field(
+    mt_mode: Literal["rand", "round_robin", "hash"] = Field(
+        "rand", description="As `mt_mode` of [[databases]]."
+    )
+    hash_source: Literal["call_id", "from_user", "to_user"] = Field(
+        "call_id", description="As `hash_source` of [[databases]]."
+    )
+    capture_mode: tuple[SecretStr, ...] = Field(
         (),
         description="Further databases by name: "
         "`name=>db_url=URL;table_name=NAMES;mt_mode=MODE;hash_source=SOURCE`.",
@@ -63,6 +71,23 @@ class SipcaptureSettings(Section):
     custom_field2_header: str = Field("IP", description="Header of column custom_field2.")
     custom_field3_header: str = Field("Port", description="Header of column custom_field3.")
 
+    @field_validator("db_url")
+    @classmethod
+    def _url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None or not url.get_secret_value():
+            return None
+        kind_of(url.get_secret_value())
+        return url
+
+    @field_validator("capture_mode")
+    @classmethod
+    def _modes(cls, modes: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        names = [_parse_mode(mode)["name"] for mode in modes]
+        for name in names:
+            if name == STORE or names.count(name) > 1:
+                raise ValueError(f'"{name}" is taken; each capture mode needs a name of its own')
+        return modes
+
     @model_validator(mode="after")
     def _consistent(self) -> "SipcaptureSettings":
         if self.raw_ipip_capture_on and self.raw_moni_capture_on:
@@ -77,6 +102,53 @@ class SipcaptureSettings(Section):
                 '"10.0.0.0:5060-5090" (the address has no meaning there)'
             )
         return self
+
+    def databases(self) -> tuple[DatabaseSettings, ...]:
+        """Return the databases that db_url and capture_mode name, in this order."""
+        shared: dict[str, Any] = {
+            "capture_node": self.capture_node,
+            "capture_bad_msgs": self.capture_bad_msgs,
+            "custom_fields": (
+                self.custom_field1_header, self.custom_field2_header, self.custom_field3_header
+            ),
+            "insert_retries": self.insert_retries,
+            "insert_retry_timeout": self.insert_retry_timeout,
+        }  # fmt: skip
+        own = {"table_name": self.table_name, "mt_mode": self.mt_mode, "hash_source": self.hash_source}
+        made = [DatabaseSettings(name=STORE, url=self.db_url, **own, **shared)] if self.db_url else []
+        return (
+            *made,
+            *(DatabaseSettings(**{**own, **shared, **_parse_mode(mode)}) for mode in self.capture_mode),
+        )
+
+
+_MODE_KEYS: Final = {
+    "db_url": "url",
+    "table_name": "table_name",
+    "mt_mode": "mt_mode",
+    "hash_source": "hash_source",
+}
+
+
+def _parse_mode(mode: SecretStr) -> dict[str, Any]:
+    """Return the settings of "name=>db_url=URL;table_name=NAMES;...". Raises ValueError, without the URL."""
+    name, arrow, rest = mode.get_secret_value().partition("=>")
+    values: dict[str, Any] = {"name": name.strip()}
+    for part in filter(None, (piece.strip() for piece in rest.split(";"))):
+        key, _, value = part.partition("=")
+        if key.strip() not in _MODE_KEYS:
+            raise ValueError(
+                f'capture mode "{name.strip()}": "{key.strip()}" is none of {", ".join(_MODE_KEYS)}'
+            )
+        values[_MODE_KEYS[key.strip()]] = value.strip()
+    if not arrow or not values.get("url"):
+        raise ValueError(f'capture mode "{name.strip()}": write name=>db_url=URL;table_name=NAMES')
+    try:
+        DatabaseSettings(**values)
+    except ValidationError as error:
+        why = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise ValueError(f'capture mode "{name.strip()}": {why}') from None
+    return values
 
 
 def split_raw_listen(text: str) -> tuple[str, int, int]:

@@ -20,6 +20,7 @@ from hepcat.pipeline.switch import CaptureSwitch
 from hepcat.pipeline.tls import make_context
 from hepcat.sources.hep_stream_source import HepStreamListener
 from hepcat.sources.source import Source, Tally
+from hepcat.stores.classic.schema import extra_headers
 from hepcat.stores.store import Store
 from hepcat.wire.hep import AuthKeys
 
@@ -153,6 +154,15 @@ class Server:
         return tally, intake
 
 
+def stored_headers(settings: Settings) -> tuple[str, ...]:
+    """Return the headers that are kept beside the columns: those asked for, and what classic tables have."""
+    names = list(settings.extra_headers)
+    for database in settings.databases:
+        if database.name in settings.stores:
+            names += extra_headers(database)
+    return tuple({name.lower(): name for name in reversed(names)}.values())[::-1]
+
+
 def hep_urls(settings: Settings) -> tuple[str, ...]:
     """Return the HEP listeners in force: none where [sipcapture] is there and hep_capture_on is not."""
     classic = settings.sipcapture
@@ -182,7 +192,7 @@ def intake_options(settings: Settings) -> IntakeOptions:
     keys = [(key.read(), key.name) for key in settings.hep.keys]
     return IntakeOptions(
         keys=AuthKeys(keys) if keys else None,
-        extra_headers=settings.extra_headers,
+        extra_headers=stored_headers(settings),
         aleg_headers=settings.callid_aleg_header,
         inflate_bound=settings.hep.inflate_bound,
     )
