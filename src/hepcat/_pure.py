@@ -48,6 +48,7 @@ KERNELS: tuple[str, ...] = (
     "hepcat.plans.rewrite",
     "hepcat.batch.edit",
     "hepcat.bench.fill",
+    "hepcat.stores.classic.rows",
 )
 
 

@@ -39,9 +39,10 @@ class Source(IntEnum):
     CONTACT_PORT = 14
     PROTO = 15  #: PROTO_OF of `ip_proto`, else 0
     FAMILY = 16  #: 2, 10; null where it is neither
-    TYPE = 17  #: 1 request, 2 reply, 0 neither; in the other tables 5, as the module writes for all of them
+    TYPE = 17  #: 1 request, 2 reply, 0 neither; in the other tables TYPE_OF the HEP type
     HEADER = 18  #: an extra header, see `header`
-    NULL = 19  #: a column of the actual table that we do not know; never in these tables
+    SECONDS = 19  #: `ts` in whole seconds since the epoch: the date of dbtext
+    SEQUENCE = 20  #: counts from a number that is given: the id of dbtext, where nothing else counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +185,8 @@ TABLE_OF_HEP_TYPE: Final[dict[int, Table]] = {
 
 #: IP protocol -> `proto`: UDP 1, TCP 2, TLS 3 (siptrace sends TLS as protocol 22, XNS IDP), SCTP 4.
 PROTO_OF: Final[dict[int, int]] = {17: 1, 6: 2, 22: 3, 132: 4}
-#: `type` of what is no SIP.
-SISTER_TYPE: Final = 5
+#: HEP type -> `type` of what is no SIP, as the module numbers them.
+TYPE_OF: Final[dict[int, int]] = {32: 2, HEP_RTCP: 3, 99: 4, HEP_LOG: 5}
 #: The header of originator_ip and originator_port.
 ORIGINATOR_HEADER: Final = "X-OIP"
 
