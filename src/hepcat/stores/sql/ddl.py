@@ -32,7 +32,7 @@ from sqlalchemy.sql.compiler import DDLCompiler
 from hepcat.config.databases import DatabaseSettings
 from hepcat.stores.admin import Tell
 from hepcat.stores.classic import schema
-from hepcat.stores.sql.names import Name, classic_of
+from hepcat.stores.sql.names import Name, classic_of, sip_names
 
 #: The catch-all: rows of days that have no partition yet.
 CATCH_ALL: Final = "pmax"
@@ -229,8 +229,6 @@ def ensure_table(
 
 
 def _pattern_of(name: str, settings: DatabaseSettings) -> Name | None:
-    from hepcat.stores.sql.names import sip_names
-
     return next((found for found in sip_names(settings) if found.end_of(name) is not None), None)
 
 
@@ -253,4 +251,4 @@ def run(engine: sa.Engine, statements: Sequence[str], dry: Tell | None = None) -
 
 def execute(connection: sa.Connection, statement: str) -> sa.CursorResult[Any]:
     """Run SQL as it stands: percent signs and colons in it are no parameters."""
-    return connection.execution_options(no_parameters=True).exec_driver_sql(statement)
+    return connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
