@@ -86,9 +86,13 @@ class Dialect:
 
     def header(self, key: str) -> exp.Expression:
         """Return a header's value: from the map column, else from the message's own line, else null."""
+        return exp.Coalesce(this=self.extra(key), expressions=[self.header_line(key)])
+
+    def header_line(self, key: str) -> exp.Expression:
+        """Return a header's value from the message's own line; null where it is not or is empty."""
         line = rf"(?im)^{quote_regex(key)}[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$"
         found = call("regexp_extract", self.payload_text(), text(line), number(1))
-        return exp.Coalesce(this=self.extra(key), expressions=[exp.Nullif(this=found, expression=text(""))])
+        return exp.Nullif(this=found, expression=text(""))
 
     def regex(self, value: exp.Expression, pattern: str, fold: bool) -> exp.Expression:
         """Return "the expression matches somewhere"; RE2 takes time linear in the text."""

@@ -8,20 +8,20 @@ counts and limits; what it found comes as records in hepcat's own columns, read 
 (the SIP index of wire/sip.py), so that calls, ladders and exports are made by the same code as for the lake.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import pyarrow as pa
 from sqlglot import exp
 
-from hepcat.search.dialects import Dialect
+from hepcat.search.remote_dialect import RemoteDialect
 
 
 class Remote(Protocol):
     """One opened store. Threads may share one."""
 
     name: str
-    dialect: Dialect
+    dialect: RemoteDialect
 
     def tables(self, table: str) -> Sequence[exp.Expression]:
         """Return the relations that hold a table of the schema (sip, rtcp, ...), none where there is none.
@@ -30,7 +30,10 @@ class Remote(Protocol):
         """
 
     def run(self, statement: exp.Expression) -> pa.Table:
-        """Run one SELECT; columns by the names selected. Whole numbers come as int64, text as string."""
+        """Run one SELECT; columns by the names selected. Whole numbers come as int64, text as string.
+
+        What is selected as octets (a dialect's `call_key`) comes as string too, '?' for what is not UTF-8.
+        """
 
     def records(
         self,
@@ -40,6 +43,14 @@ class Remote(Protocol):
         table: str = "sip",
     ) -> pa.Table:
         """Return records in the columns of batch/schema.py (the lake's Arrow schema of the table)."""
+
+    def stream(
+        self, condition: exp.Expression, order: Sequence[exp.Expression], table: str, rows: int
+    ) -> Iterator[pa.Table]:
+        """Yield such records in tables of about `rows` each, in order through all of them.
+
+        Memory holds a few of these tables, however many there are.
+        """
 
     def missing(self) -> Sequence[str]:
         """Say which parts of the store did not answer since this was last asked: shards, in words."""
