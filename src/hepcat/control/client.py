@@ -103,8 +103,8 @@ def _no_connection(path: Path, error: OSError) -> HepcatError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return HepcatError(
             f"no hepcat is running there: there is no {path}",
-            "Name the lake's folder (--data), the configuration (--config) or the socket (--socket) of the one "
-            "you mean.",
+            "Name the lake's folder (--data), the configuration (--config) or the socket (--socket) of the "
+            "one you mean.",
         )
     if isinstance(error, ConnectionRefusedError):
         return HepcatError(

@@ -5,6 +5,7 @@ stop, 1 when something inside broke. What can go wrong: HepcatError before anyth
 Signals: SIGTERM and SIGINT stop, SIGHUP reads the capture plans again.
 """
 
+import contextlib
 import os
 import queue
 import signal
@@ -21,6 +22,7 @@ import structlog
 from hepcat.config.settings import Settings
 from hepcat.control import notify
 from hepcat.control.broken import BROKEN, watch_threads
+from hepcat.control.reloads import RELOAD, Reloads
 from hepcat.errors import HepcatError
 from hepcat.pipeline import privileges
 from hepcat.pipeline.agent import Agent
@@ -78,20 +80,38 @@ def run_agent(
         door = HttpDoor(settings.http.listen, agent)
     if not options.files:
         agent.open()
-    if settings.user is not None:
-        load_ahead(settings.user, agent.secrets is not None)
-    privileges.settle(settings.user)
-    if door is not None:
-        door.start()
+    reloads = Reloads(events)
+    doors = _open_doors(settings, agent, reloads)
     try:
+        if settings.user is not None:
+            load_ahead(settings.user, agent.secrets is not None)
+        privileges.settle(settings.user)
+        for opened in (door, doors):
+            if opened is not None:
+                opened.start()
         return (
-            _run_files(agent, options, events, reread)
+            _run_files(agent, options, events, reread, reloads)
             if options.files
-            else _run_live(agent, options, events, reread, started)
+            else _run_live(agent, options, events, reread, reloads, started)
         )
     finally:
-        if door is not None:
-            door.stop()
+        reloads.close()
+        for opened in (door, doors):
+            if opened is not None:
+                opened.stop()
+
+
+def _open_doors(settings: Settings, agent: Agent, reloads: Reloads) -> Any:
+    """Open the doors of [control], while still root; None where it names none. Raises HepcatError."""
+    control = settings.control
+    if control.socket is None and control.mi_fifo is None and control.rpc_fifo is None:
+        return None  # most agents have none, and stay small without
+    from hepcat.control.doors import Doors
+    from hepcat.control.methods import Control
+
+    doors = Doors(control, Control(agent, reloads.ask), settings.user)
+    doors.open()
+    return doors
 
 
 def tell_warnings(agent: Agent) -> None:
@@ -108,13 +128,15 @@ def _run_live(
     options: RunOptions,
     events: "queue.SimpleQueue[int]",
     reread: Callable[[], Settings],
+    reloads: Reloads,
     started: Callable[[Agent], None],
 ) -> int:
     agent.start()
     started(agent)
     notify.notify("READY=1", "STATUS=capturing")
     give_back()
-    why = _wait(agent, events, reread, options.seconds)
+    why = _wait(agent, events, reread, reloads, options.seconds)
+    reloads.close()
     notify.notify("STOPPING=1")
     reason = "a thread broke" if why == BROKEN else "time is over" if why == 0 else signal.Signals(why).name
     log.info("stopping", reason=reason)
@@ -124,7 +146,11 @@ def _run_live(
 
 
 def _run_files(
-    agent: Agent, options: RunOptions, events: "queue.SimpleQueue[int]", reread: Callable[[], Settings]
+    agent: Agent,
+    options: RunOptions,
+    events: "queue.SimpleQueue[int]",
+    reread: Callable[[], Settings],
+    reloads: Reloads,
 ) -> int:
     """Read files in a thread of their own, so that a signal ends them between two windows."""
     agent.start_sinks()
@@ -141,7 +167,7 @@ def _run_files(
 
     thread = threading.Thread(target=read, name="files", daemon=True)
     thread.start()
-    why = _wait(agent, events, reread, options.seconds)
+    why = _wait(agent, events, reread, reloads, options.seconds)
     stop.set()
     thread.join(STUCK_SECONDS)
     if thread.is_alive():
@@ -169,7 +195,11 @@ def check_all_sent(counters: AgentCounters) -> None:
 
 
 def _wait(
-    agent: Agent, events: "queue.SimpleQueue[int]", reread: Callable[[], Settings], seconds: float
+    agent: Agent,
+    events: "queue.SimpleQueue[int]",
+    reread: Callable[[], Settings],
+    reloads: Reloads,
+    seconds: float,
 ) -> int:
     """Handle what happens until it is time to stop; return the signal that said so, 0 for the time."""
     end = time.monotonic() + seconds if seconds else None
@@ -187,13 +217,25 @@ def _wait(
             event = events.get(timeout=max(0.0, wake - time.monotonic()))
         except queue.Empty:
             continue
-        if event != signal.SIGHUP:
+        if event == RELOAD:
+            reloads.carry_out(lambda: _reload(agent, reread))
+        elif event == signal.SIGHUP:
+            with contextlib.suppress(HepcatError):
+                _reload(agent, reread)
+        else:
             return event
-        try:
-            agent.reload(reread())
-        except HepcatError as error:
-            for line in str(error).splitlines():
-                log.error("not reloaded; what was there stays in force", problem=line, **_hint(error))
+
+
+def _reload(agent: Agent, reread: Callable[[], Settings]) -> list[str]:
+    """Read the plans anew; return what there is to say. Where they are broken those there were stay in force,
+    which is logged; raises HepcatError for whoever waits.
+    """
+    try:
+        return agent.reload(reread())
+    except HepcatError as error:
+        for line in str(error).splitlines():
+            log.error("not reloaded; what was there stays in force", problem=line, **_hint(error))
+        raise
 
 
 def _hint(error: HepcatError) -> dict[str, str]:

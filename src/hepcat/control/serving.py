@@ -2,9 +2,10 @@
 
 In: settings, and a way to read them again. Out: exit code 0 after a clean stop, 1 when something inside
 broke. What can go wrong: HepcatError before anything is received.
-Signals: SIGTERM and SIGINT stop (a second one hurries), SIGHUP reloads.
+Signals: SIGTERM and SIGINT stop (a second one hurries), SIGHUP reloads; doors.py has the other ways in.
 """
 
+import contextlib
 import importlib
 import os
 import queue
@@ -23,7 +24,10 @@ from hepcat.config.databases import LAKE
 from hepcat.config.settings import Settings
 from hepcat.control import notify
 from hepcat.control.broken import BROKEN, watch_threads
+from hepcat.control.doors import Doors
 from hepcat.control.http import HttpDoor
+from hepcat.control.methods import Control
+from hepcat.control.reloads import RELOAD, Reloads
 from hepcat.errors import HepcatError
 from hepcat.pipeline import privileges
 from hepcat.pipeline.counters import Snapshot
@@ -57,17 +61,26 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
     door = HttpDoor(settings.http.listen, server) if settings.http.listen else None
     _import_early()
     privileges.make_data_folder(settings.data, settings.user)
-    if settings.user is not None:
-        privileges.become(settings.user)
-    privileges.check_data_folder(settings.data)
-    stores = open_stores(settings)
-    server.start(stores)
-    if door is not None:
-        door.start()
-    started(server)
-    notify.notify("READY=1", f"STATUS=storing in {', '.join(settings.stores)}")
-    why = _run(server, events, reread)
-    code = _stop(server, stores, events, why)
+    reloads = Reloads(events)
+    doors = Doors(settings.control, Control(server, reloads.ask), settings.user)
+    doors.open()
+    try:
+        if settings.user is not None:
+            privileges.become(settings.user)
+        privileges.check_data_folder(settings.data)
+        doors.open_in(settings.data)
+        stores = open_stores(settings)
+        server.start(stores)
+        doors.start()
+        if door is not None:
+            door.start()
+        started(server)
+        notify.notify("READY=1", f"STATUS=storing in {', '.join(settings.stores)}")
+        why = _run(server, events, reread, reloads)
+        reloads.close()
+        code = _stop(server, stores, events, why)
+    finally:
+        doors.stop()
     if door is not None:
         door.stop()
     return code
@@ -81,7 +94,9 @@ def _import_early() -> None:
     importlib.import_module("numpy.ma")  # pyarrow's conversions want it
 
 
-def _run(server: Server, events: "queue.SimpleQueue[int]", reread: Callable[[], Settings]) -> int:
+def _run(
+    server: Server, events: "queue.SimpleQueue[int]", reread: Callable[[], Settings], reloads: Reloads
+) -> int:
     """Handle what happens until it is time to stop; return the signal that said so."""
     minutes = _Minutes(server)
     while True:
@@ -90,22 +105,31 @@ def _run(server: Server, events: "queue.SimpleQueue[int]", reread: Callable[[], 
         except queue.Empty:
             minutes.log()
             continue
-        if event != signal.SIGHUP:
+        if event == RELOAD:
+            reloads.carry_out(lambda: _reload(server, reread))
+        elif event == signal.SIGHUP:
+            with contextlib.suppress(HepcatError):
+                _reload(server, reread)
+        else:
             return event
-        notify.reloading()
-        _reload(server, reread)
-        notify.notify("READY=1")
 
 
-def _reload(server: Server, reread: Callable[[], Settings]) -> None:
-    """Read the configuration anew; where it is broken the old one stays in force."""
+def _reload(server: Server, reread: Callable[[], Settings]) -> list[str]:
+    """Read the configuration anew; return what there is to say. Where it is broken the old one stays in
+    force, which is logged; raises HepcatError for whoever waits.
+    """
+    notify.reloading()
     try:
         new = reread()
-        server.reload(new)
+        notes = server.reload(new)
         setup_logs(new.log)
     except HepcatError as error:
         for line in str(error).splitlines():
             log.error("configuration not reloaded; the old one stays in force", problem=line)
+        raise
+    finally:
+        notify.notify("READY=1")
+    return notes
 
 
 def _stop(server: Server, stores: Mapping[str, Store], events: "queue.SimpleQueue[int]", why: int) -> int:

@@ -151,8 +151,10 @@ class Agent:
         if self.writer is not None:
             self.writer.close()
 
-    def reload(self, new: Settings) -> None:
-        """Take over plans read anew; log what needs a restart. Raises HepcatError, changing nothing."""
+    def reload(self, new: Settings) -> list[str]:
+        """Take over plans read anew; log and return what needs a restart. Raises HepcatError, changing
+        nothing.
+        """
         fresh = {profile.name: profile for profile in prepare(new.agent)}
         running = {profile.name for profile in self.profiles}
         for name in sorted(running & fresh.keys()):
@@ -177,7 +179,8 @@ class Agent:
             log.warning(
                 "but for their plans, these profiles change only with a restart", profiles=sorted(waiting)
             )
-        if new.agent.targets != self.settings.agent.targets:
+        new_targets = new.agent.targets != self.settings.agent.targets
+        if new_targets:
             log.warning("targets change only with a restart")
         others = sorted(
             name
@@ -186,6 +189,11 @@ class Agent:
         )
         if others:
             log.warning("these settings of [agent] change only with a restart", settings=others)
+        return [
+            *(f"profile {name}, but for its plan, changes only with a restart" for name in sorted(waiting)),
+            *(["targets change only with a restart"] if new_targets else []),
+            *(f"agent.{name} changes only with a restart" for name in others),
+        ]
 
     # -- what doors ask for
 

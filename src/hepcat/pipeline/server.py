@@ -115,8 +115,10 @@ class Server:
 
     # -- reload
 
-    def reload(self, new: Settings) -> None:
-        """Take over what can change while running; log what cannot. Raises HepcatError, changing nothing."""
+    def reload(self, new: Settings) -> list[str]:
+        """Take over what can change while running; log and return what cannot. Raises HepcatError, changing
+        nothing.
+        """
         options = intake_options(new)
         tls = [s for s in self.sources if isinstance(s, HepStreamListener) and s.tls is not None]
         context = make_context(new.hep.tls) if tls and new.hep.tls.certificate and new.hep.tls.key else None
@@ -134,6 +136,7 @@ class Server:
         log.info("configuration reloaded")
         if waiting:
             log.warning("these settings change only with a restart", settings=waiting)
+        return [f"{name} changes only with a restart" for name in waiting]
 
     def _reconfigure_stores(self, new: Settings) -> list[str]:
         """Hand their settings to the stores that take them over; return the settings that are in force."""
