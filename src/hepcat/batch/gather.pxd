@@ -20,20 +20,20 @@ cdef enum:
     LINE_SLICES = 16
     HEADERS = 640
 
-cdef int _copy(
+cdef inline int _copy(
     const unsigned char[::1] source, long long at, unsigned char[::1] target, long long to, long long length
 ) except -1 nogil
 cdef long long _unfold(
     const unsigned char[::1] source, long long at, long long length, unsigned char[::1] target, long long to, bint write
 ) except -2 nogil
-cdef int _soon(const unsigned short[:, :, ::1] fields, Py_ssize_t row) noexcept nogil
-cdef int _soon_slice(const unsigned short[:, :, ::1] fields, Py_ssize_t row, Py_ssize_t column) noexcept nogil
-cdef int _soon_octet(const unsigned char[::1] buffer, long long at) noexcept nogil
-cdef int _soon_address(const unsigned char[:, ::1] address, Py_ssize_t row) noexcept nogil
-cdef int _soon_octets(
+cdef inline int _soon(const unsigned short[:, :, ::1] fields, Py_ssize_t row) noexcept nogil
+cdef inline int _soon_slice(const unsigned short[:, :, ::1] fields, Py_ssize_t row, Py_ssize_t column) noexcept nogil
+cdef inline int _soon_octet(const unsigned char[::1] buffer, long long at) noexcept nogil
+cdef inline int _soon_address(const unsigned char[:, ::1] address, Py_ssize_t row) noexcept nogil
+cdef inline int _soon_octets(
     const unsigned char[::1] buffer, const long long[::1] start, const unsigned short[:, :, ::1] fields, Py_ssize_t row
 ) except -1 nogil
-cdef bint _is_unfolded(bint folded, int column) noexcept nogil
+cdef inline bint _is_unfolded(bint folded, int column) noexcept nogil
 cdef int _measure(
     const unsigned char[::1] buffer,
     const long long[::1] start,

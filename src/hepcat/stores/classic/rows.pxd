@@ -2,7 +2,7 @@
 cimport cython
 from libc.string cimport memcpy
 
-from hepcat.batch.gather cimport _dotted, _ipv6, _is_unfolded, _sequence, _unfold
+from hepcat.batch.gather cimport _dotted, _ipv6, _sequence, _unfold
 
 # The numbers of schema.py and rows.py (tests/stores/test_rows_kernel.py holds them alike).
 cdef enum:
@@ -36,6 +36,9 @@ cdef enum:
     IS_REQUEST = 1
     IS_RESPONSE = 2
     IS_FOLDED = 4
+    FIRST_SIP = 3
+    BODY = 29
+    TAGS = 30
     CELL = 64
     QUOTE = 39
     BACKSLASH = 92
@@ -121,6 +124,7 @@ cdef class RowKernel:
     cdef int _status(self, Py_ssize_t row, Py_ssize_t column) except -1 nogil
     cdef int _node(self, Py_ssize_t row, Py_ssize_t column) except -1 nogil
     cdef int _address(self, Py_ssize_t row, bint source) except -1 nogil
+    cdef bint _is_folded(self, Py_ssize_t row, Py_ssize_t field) except -1 nogil
     cdef bint _is_server(self, Py_ssize_t row, Py_ssize_t field) except -1 nogil
     cdef int _originator(self, Py_ssize_t row, Py_ssize_t field) except -1 nogil
     cdef int _cell(self, Py_ssize_t i, Py_ssize_t row, Py_ssize_t column) except -1 nogil

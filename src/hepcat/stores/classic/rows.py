@@ -20,11 +20,11 @@ import cython
 import numpy as np
 
 from hepcat.batch.layout import Array, Batch
-from hepcat.batch.schema import FLAG_FOLDED, FLAG_REQUEST, FLAG_RESPONSE, MAX_RECORD
+from hepcat.batch.schema import FIELD_INDEX, FLAG_FOLDED, FLAG_REQUEST, FLAG_RESPONSE, MAX_RECORD
 from hepcat.stores.classic.schema import Source
 
 if not cython.compiled:  # rows.pxd cimports them, and has the numbers as an enum
-    from hepcat.batch.gather import _dotted, _ipv6, _is_unfolded, _sequence, _unfold
+    from hepcat.batch.gather import _dotted, _ipv6, _sequence, _unfold  # type: ignore[attr-defined,unused-ignore]
 
     (
         EMPTY,
@@ -51,6 +51,7 @@ if not cython.compiled:  # rows.pxd cimports them, and has the numbers as an enu
     ) = map(int, Source)
     OCTETS, LATIN1, UTF8MB3, UTF8MB4, NO_NUL, BYTEA = range(6)
     IS_REQUEST, IS_RESPONSE, IS_FOLDED = FLAG_REQUEST, FLAG_RESPONSE, FLAG_FOLDED
+    FIRST_SIP, BODY, TAGS = (FIELD_INDEX[name] for name in ("method", "body", "tags"))
     #: Octets that a cell without a slice takes at most; a quote, a backslash, a question mark.
     CELL, QUOTE, BACKSLASH, MARK = 64, 39, 92, 63
 
@@ -65,7 +66,8 @@ MICROSECONDS = cython.declare(cython.longlong, 1_000_000)
 
 def view(array: Any) -> Any:
     """Give an array as a memoryview: uncompiled, its items are then Python ints, which cannot wrap."""
-    return memoryview(np.ascontiguousarray(array))
+    contiguous: Any = np.ascontiguousarray(array)
+    return memoryview(contiguous)
 
 
 class RowKernel:
@@ -75,6 +77,11 @@ class RowKernel:
     cut: int
     replaced: int
     sequence: int
+    date_second: int
+    node_number: int
+    node_cut: int
+    node_replaced: int
+    node_size: int
 
     def __init__(self, plan: Any) -> None:
         self.source = view(plan.source)
@@ -250,7 +257,7 @@ class RowKernel:
         if charset == BYTEA:
             self._octal(octet)
             return at + 1
-        if charset == OCTETS or charset == LATIN1:
+        if charset in (OCTETS, LATIN1):
             self._put(octet)
             return at + 1
         size = _sequence(self.text, at, end)
@@ -279,11 +286,15 @@ class RowKernel:
         end: cython.longlong = self._fitting(at, at + size, column)
         if not self.quoted:
             return self._characters(at, end, charset)
-        if charset == OCTETS or charset == LATIN1:
+        if charset in (OCTETS, LATIN1):
             self._copy(self.binary)
         self._put(QUOTE)
         self._characters(at, end, charset)
         return self._put(QUOTE)
+
+    def _is_folded(self, row: cython.Py_ssize_t, field: cython.Py_ssize_t) -> cython.bint:
+        """Whether the slice may hold line ends that become spaces: SIP fields but the body."""
+        return (self.flags[row] & IS_FOLDED) != 0 and field >= FIRST_SIP and field != BODY and field != TAGS
 
     def _slice(
         self, row: cython.Py_ssize_t, field: cython.Py_ssize_t, column: cython.Py_ssize_t
@@ -293,7 +304,7 @@ class RowKernel:
             return self._text(0, 0, column)
         at: cython.longlong = self.start[row] + self.fields[row, field, 0]
         size: cython.longlong = self.fields[row, field, 1]
-        if size > 0 and _is_unfolded((self.flags[row] & IS_FOLDED) != 0, field):
+        if size > 0 and self._is_folded(row, field):
             size = _unfold(self.buffer, at, size, self.scratch, 0, True)
             self.text = self.scratch
             self._text(0, size, column)
@@ -462,11 +473,11 @@ class RowKernel:
         """Write one value."""
         source: cython.int = self.source[column]
         field: cython.Py_ssize_t = self.field[column]
-        if source == SLICE or source == HEADER:
+        if source in (SLICE, HEADER):
             return self._slice(row, field, column)
         if source == EMPTY:
             return self._text(0, 0, column)
-        if source == DATE or source == SOURCE_IP or source == DESTINATION_IP:
+        if source in (DATE, SOURCE_IP, DESTINATION_IP):
             return self._octets(i, row, column, source)
         if source == METHOD:
             return self._status(row, column)
