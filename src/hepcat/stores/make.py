@@ -1,0 +1,37 @@
+"""Which store a table [[databases]] of the configuration means.
+
+In: its settings, the data folder. Out: the running store, its spool in <data>/spool/NAME. What can go wrong:
+HepcatError: the URL cannot be read, another process has the spool. That the database is away is no error:
+records wait for it. The drivers are imported for the kind of store that is asked for, and no other.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hepcat.config.databases import DatabaseSettings, kind_of
+from hepcat.stores.spooled import SpooledStore
+from hepcat.stores.spooled.ledger import Tell
+from hepcat.stores.store import Store
+from hepcat.stores.writer import BatchWriter
+
+
+def make_store(settings: DatabaseSettings, data: Path, tell: Tell) -> Store:
+    """Open the store: its threads write from now on. Raises HepcatError."""
+    folder = data / "spool" / settings.name
+    kind = kind_of(settings.read())
+    if kind == "clickhouse":
+        from hepcat.stores.clickhouse.store import make_clickhouse_store
+
+        return make_clickhouse_store(settings, folder, tell)
+    return SpooledStore(settings.name, folder, settings, _writer_of(kind, settings), tell)
+
+
+def _writer_of(kind: str, settings: DatabaseSettings) -> Callable[[], BatchWriter]:
+    """Return what opens a connection's writer."""
+    if kind == "dbtext":
+        from hepcat.stores.dbtext.writer import DbtextWriter
+
+        return lambda: DbtextWriter(settings)
+    from hepcat.stores.sql.writer import SqlWriter
+
+    return lambda: SqlWriter(settings)
