@@ -154,15 +154,16 @@ def run(
     return trace(folder / "uas.log")
 
 
-def trace(path: Path) -> list[Key]:
-    """Read sipp's message trace."""
-    octets, found = path.read_bytes(), []
+def trace(path: Path, received: bool = False) -> list[Key]:
+    """Read sipp's message trace. received: only what came in."""
+    octets = path.read_bytes()
+    found: list[tuple[bool, Key]] = []
     for match in _HEAD.finditer(octets):
         size = int(match[1] or match[2])
         assert len(octets) >= match.end() + size
-        found.append(key_of(octets[match.end() : match.end() + size]))
+        found.append((match[2] is not None, key_of(octets[match.end() : match.end() + size])))
     assert len(found) == octets.count(b"\n----------------------------------------------- ") + 1
-    return found
+    return [key for came, key in found if came or not received]
 
 
 def _filled(text: str, load: Load) -> str:

@@ -212,22 +212,13 @@ def _open(settings: Settings, classic: SipcaptureSettings) -> tuple[str, Profile
 def _open_ipip(
     settings: Settings, classic: SipcaptureSettings, address: str, ports: str
 ) -> tuple[str, ProfileSettings, list[FrameSource]]:
+    """Open the raw sockets, which one worker reads, whatever raw_sock_children says: it is fast enough."""
     host = f"[{address}]" if ":" in address else address or ANY
     url = f"ipip://{host}{':' + ports if ports else ''}"
-    workers = classic.raw_sock_children
     asked = settings.hep.receive_buffer
-    sources: list[FrameSource] = []
-    try:
-        for number in range(workers):
-            made = RawIpSource(address, classic.raw_interface, asked, (number, workers))
-            sources.append(made)
-            if number == 0:
-                log_buffer(url, made.granted, asked)
-    except BaseException:
-        for source in sources:
-            source.close()
-        raise
-    return url, ProfileSettings(name="ipip", ports=ports), sources
+    made = RawIpSource(address, classic.raw_interface, asked)
+    log_buffer(url, made.granted, asked)
+    return url, ProfileSettings(name="ipip", ports=ports), [made]
 
 
 def _open_moni(

@@ -8,10 +8,10 @@ interface may go down, vanish and come back: each is logged once, and capture go
 overflow: counted (`kernel_drops`).
 
 - The kernel has put outer fragments together; inner ones are as they came.
-- The interface is a condition of the socket's filter (its index), not SO_BINDTODEVICE: that binds to one
-  interface for good, and to bind to its successor takes a right that a server has given up by then.
-- Every raw socket gets every packet. So several workers (`share`) are told apart by their filters: of the
-  inner addresses, such that both directions of a flow, and all fragments of a datagram, are one worker's.
+- One thread reads all sockets. Several would need sockets that share the packets by a filter, and the kernel
+  counts what a full socket loses before it asks the filter: each worker would count the losses of all.
+- A socket is bound to its interface for good: binding it to the successor of one that vanished takes a right
+  that a server has given up by then. So spare sockets are kept, not bound to any.
 """
 
 import contextlib
@@ -30,7 +30,6 @@ import structlog
 from hepcat.batch.schema import NO_VLAN
 from hepcat.errors import HepcatError
 from hepcat.mmsg import Receiver, set_receive_buffer, socket_drops
-from hepcat.sources.filter_program import Instruction
 from hepcat.sources.filters import accept_nothing
 from hepcat.sources.frame_source import Window
 from hepcat.sources.packet_socket import attach, no_interface
@@ -58,49 +57,43 @@ _LOOK: Final = 0.5
 _SIOCGIFFLAGS: Final = 0x8913  # netdevice(7)
 _IFF_UP: Final = 1
 _SO_DETACH_FILTER: Final = 27
-#: The index of the interface that a packet came in on (SKF_AD_OFF + SKF_AD_IFINDEX).
-_IFINDEX: Final = 0xFFFFF008
+#: How often an interface can come back to a process that may not open raw sockets any more.
+_SPARES: Final = 4
 
 
 class RawIpSource:
     """IP-in-IP packets; a FrameSource. packets: rows handed out so far."""
 
-    def __init__(
-        self,
-        address: str = "",
-        interface: str = "",
-        buffer_octets: int = _BUFFER,
-        share: tuple[int, int] = (0, 1),
-    ) -> None:
-        """share: (which worker this is, of how many). buffer_octets: asked for each socket."""
+    def __init__(self, address: str = "", interface: str = "", buffer_octets: int = _BUFFER) -> None:
+        """buffer_octets: asked for each socket."""
         self.name = f"ipip {address or 'any'}"
         self.ended = False
         self.packets = 0
         self._address = _parse_address(address)
         self._dev = interface
-        self._share = share
+        self._buffer_octets = buffer_octets
         self._index = 0
         self._up = True
+        self._due = False  # there is a new interface of the name
         self._look_at = 0.0
         self._finishing = False
         self._broken = False
         self._next = 0
         self._sockets: list[_Socket] = []
+        self._spares: list[_Socket] = []
+        self._poll = select.poll()
         self._closed_drops = 0
         if interface:
             self._index, self._up = _interface(interface)
             if not self._index:
                 raise no_interface(interface)
         try:
-            self._open(buffer_octets)
+            self._open()
         except BaseException:
             self.close()
             raise
         if not self._up:
             log.warning("interface is down", dev=interface)
-        self._poll = select.poll()
-        for sock in self._sockets:
-            self._poll.register(sock.sock.fileno(), select.POLLIN)
         self._nap = min(_NAP, min(sock.granted for sock in self._sockets) / _BURST_RATE)
 
     # ---- the contract
@@ -115,6 +108,8 @@ class RawIpSource:
                 self._look()
             if (window := self._receive()) is not None:
                 return window
+            if self._due:
+                self._come_back()
             if self._finishing:
                 self.close()
                 return None
@@ -138,10 +133,11 @@ class RawIpSource:
     def close(self) -> None:
         """Close the sockets."""
         self.ended = True
-        for sock in self._sockets:
-            self._closed_drops += sock.fresh_drops()
+        self._closed_drops += sum(sock.fresh_drops() for sock in self._sockets)
+        for sock in (*self._sockets, *self._spares):
             sock.sock.close()
         self._sockets.clear()
+        self._spares.clear()
 
     # ---- beyond the contract
 
@@ -158,23 +154,29 @@ class RawIpSource:
 
     # ---- sockets
 
-    def _open(self, buffer_octets: int) -> None:
+    def _open(self) -> None:
         address = self._address
         for family, version in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):
             if address is not None and address.version != version:
                 continue
-            for protocol in (IPIP, IPV6):
-                try:
-                    made = _Socket(family, protocol, str(address or ""), buffer_octets)
-                except OSError as error:
-                    if address is None and version == 6 and error.errno == errno.EAFNOSUPPORT:
-                        continue  # a host without IPv6
-                    raise _open_error(str(address or ""), error) from None
-                self._sockets.append(made)
-                made.admit(self._program(made))
+            try:
+                for protocol in (IPIP, IPV6):
+                    made = self._make(family, protocol)
+                    self._sockets.append(made)
+                    if self._dev:
+                        self._spares += [self._make(family, protocol) for _ in range(_SPARES)]
+                    self._admit(made)
+            except OSError as error:
+                if address is None and version == 6 and error.errno == errno.EAFNOSUPPORT:
+                    continue  # a host without IPv6
+                raise _open_error(str(address or ""), error) from None
 
-    def _program(self, sock: "_Socket") -> tuple[Instruction, ...]:
-        return program(self._index if self._dev else 0, self._share, sock.family, sock.protocol)
+    def _make(self, family: int, protocol: int) -> "_Socket":
+        return _Socket(family, protocol, str(self._address or ""), self._buffer_octets)
+
+    def _admit(self, sock: "_Socket") -> None:
+        sock.admit(self._dev)
+        self._poll.register(sock.sock.fileno(), select.POLLIN)
 
     def _receive(self) -> Window | None:
         """Take what one socket has; each has its turn."""
@@ -211,24 +213,52 @@ class RawIpSource:
         index, up = _interface(self._dev)
         if index == self._index and up == self._up:
             return
-        if self._index and index != self._index:
-            log.warning("interface vanished; waiting for it to come back", dev=self._dev)
-        if index and index != self._index:
-            log.info("interface is back", dev=self._dev)
-            self._up = True
+        if index != self._index:
+            if self._index:
+                log.warning("interface vanished; waiting for it to come back", dev=self._dev)
+            self._due, self._up = bool(index), True
         if index and up != self._up:
             (log.info if up else log.warning)(
                 "interface is up again" if up else "interface is down", dev=self._dev
             )
-        fresh = index and index != self._index
-        self._index, self._up = index, up
-        if fresh:
-            for sock in self._sockets:
-                attach(sock.sock, self._program(sock))
+            self._up = up
+        self._index = index
+
+    def _come_back(self) -> None:
+        """Take the interface's successor. The old sockets have been read empty, and nothing comes to them."""
+        self._due = False
+        try:
+            for i, old in enumerate(self._sockets):
+                self._sockets[i] = self._successor(old)
+        except StopIteration:
+            log.error("interface is back, but no raw socket may be opened; restart hepcat", dev=self._dev)
+        except OSError as error:
+            log.warning("interface is back, but cannot be opened", dev=self._dev, error=error.strerror)
+            self._index = 0
+        else:
+            log.info("interface is back", dev=self._dev)
+
+    def _successor(self, old: "_Socket") -> "_Socket":
+        """Return an open socket in the place of an old one: a spare one where making one is not allowed."""
+        kind = (old.family, old.protocol)
+        spares = (spare for spare in self._spares if (spare.family, spare.protocol) == kind)
+        try:
+            fresh = self._make(*kind)
+        except PermissionError:
+            fresh = next(spares)
+        self._admit(fresh)
+        if fresh in self._spares:
+            self._spares.remove(fresh)
+        self._poll.unregister(old.sock.fileno())
+        self._closed_drops += old.fresh_drops()
+        old.sock.close()
+        return fresh
 
 
 class _Socket:
-    """One raw socket with its slots. It takes nothing until `admit`. Raises OSError."""
+    """One raw socket. It takes nothing until `admit`, which makes its slots. Raises OSError."""
+
+    receiver: Receiver
 
     def __init__(self, family: int, protocol: int, address: str, buffer_octets: int) -> None:
         self.family, self.protocol = family, protocol
@@ -239,21 +269,21 @@ class _Socket:
             self.granted = set_receive_buffer(self.sock, buffer_octets)
             if address:
                 self.sock.bind((address, 0))
-            self.receiver = Receiver(self.sock, _SLOTS, _SLOT)
-            self.receiver.ask_for_times()
-            while self.receiver.receive():  # what came before there was a filter
-                pass
         except BaseException:
             self.sock.close()
             raise
-        self._counted = socket_drops(self.sock)
+        self._counted = 0
 
-    def admit(self, chosen: tuple[Instruction, ...]) -> None:
-        """Begin to receive what the program chooses; without one, everything."""
-        if chosen:
-            attach(self.sock, chosen)
-        else:
-            self.sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+    def admit(self, dev: str) -> None:
+        """Begin to receive, from one interface where it is named. Raises OSError."""
+        if dev:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, dev.encode() + b"\0")
+        self.receiver = Receiver(self.sock, _SLOTS, _SLOT)
+        self.receiver.ask_for_times()
+        while self.receiver.receive():  # what came before there was a filter
+            pass
+        self._counted = socket_drops(self.sock)
+        self.sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
     def window(self, count: int) -> Window:
         """Return the datagrams of the last call as raw IP packets."""
@@ -270,43 +300,6 @@ class _Socket:
         drops = socket_drops(self.sock)
         fresh, self._counted = (drops - self._counted) & 0xFFFFFFFF, drops  # the kernel counts in u32
         return fresh
-
-
-def program(index: int, share: tuple[int, int], family: int, protocol: int) -> tuple[Instruction, ...]:
-    """Return a socket's filter: packets of the interface (0: of any) that are this worker's; empty: all.
-
-    A packet too short to hold inner addresses is the first worker's, who counts it as malformed.
-    """
-    own, workers = share
-    code: list[Instruction] = []
-    if index:
-        code += [(0x20, 0, 0, _IFINDEX), (0x15, 1, 0, index), (0x06, 0, 0, 0)]
-    if workers > 1:
-        code += _share_of(own, workers, family, protocol)
-    return (*code, (0x06, 0, 0, 0xFFFFFFFF)) if code else ()
-
-
-def _share_of(own: int, workers: int, family: int, protocol: int) -> list[Instruction]:
-    """Instructions that pass what is this worker's: the words of both inner addresses, XORed and mixed."""
-    words = (12, 16) if protocol == IPIP else tuple(range(8, 40, 4))
-    header = 20 if protocol == IPIP else 40
-    # X: where the inner packet begins. IPv4 sockets show the outer header, as long as its first octet says.
-    code: list[Instruction] = [(0xB1, 0, 0, 0) if family == socket.AF_INET else (0x01, 0, 0, 0)]
-    summed: list[Instruction] = [(0x00, 0, 0, 0), (0x02, 0, 0, 0)]  # M[0] = 0
-    for at in words:
-        # M[1] = X; A = word; X = M[0]; A ^= X; M[0] = A; X = M[1]
-        summed += [(0x03, 0, 0, 1), (0x40, 0, 0, at), (0x61, 0, 0, 0), (0xAC, 0, 0, 0)]
-        summed += [(0x02, 0, 0, 0), (0x61, 0, 0, 1)]
-    summed += [(0x60, 0, 0, 0), (0x24, 0, 0, 0x9E3779B1), (0x74, 0, 0, 16), (0x94, 0, 0, workers)]
-    # A = length - X, below the inner header's: A = 0 and on to the test
-    code += [
-        (0x80, 0, 0, 0),
-        (0x1C, 0, 0, 0),
-        (0x35, 2, 0, header),
-        (0x00, 0, 0, 0),
-        (0x05, 0, 0, len(summed)),
-    ]
-    return [*code, *summed, (0x15, 1, 0, own), (0x06, 0, 0, 0)]
 
 
 def _parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
