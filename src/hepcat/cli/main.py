@@ -19,6 +19,7 @@ COMMANDS: Final[tuple[str, ...]] = (
     "hepcat.cli.serve",
     "hepcat.cli.agent",
     "hepcat.cli.convert",
+    "hepcat.cli.ctl",
     "hepcat.cli.doctor",
     "hepcat.cli.search",
     "hepcat.cli.flow",

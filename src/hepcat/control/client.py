@@ -11,8 +11,9 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
-from hepcat.control.socket_door import address
+from hepcat.control.address import address
 from hepcat.errors import HepcatError
+from hepcat.search.render.escape import safe_line
 
 #: Seconds for an answer; a reload may take longer.
 ANSWER_SECONDS: Final = 10.0
@@ -88,7 +89,7 @@ class Client:
         if isinstance(error, dict):
             data = error.get("data")
             hint = data.get("hint", "") if isinstance(data, dict) else ""
-            raise HepcatError(str(error.get("message")), str(hint))
+            raise HepcatError(_safe(error.get("message")), _safe(hint))
         if "result" not in answer:
             raise self._stranger()
         return answer["result"]
@@ -97,6 +98,10 @@ class Client:
         return HepcatError(
             f"{self.path}: what answers there is not a hepcat", "--socket names the control socket of one."
         )
+
+
+def _safe(words: Any) -> str:
+    return "\n".join(safe_line(line) for line in str(words).splitlines())
 
 
 def _no_connection(path: Path, error: OSError) -> HepcatError:

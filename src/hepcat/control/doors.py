@@ -6,18 +6,16 @@ HepcatError when they are opened; no door stays open then.
 
 import os
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from hepcat.config.control import ControlSettings
+from hepcat.control.address import SOCKET_NAME
 from hepcat.control.fifo import Fifo, Owner
 from hepcat.control.methods import Control
 from hepcat.control.mi_fifo import mi_door
 from hepcat.control.rpc_fifo import rpc_door
 from hepcat.control.socket_door import SocketDoor
 from hepcat.pipeline.privileges import look_up
-
-#: The socket's name in the lake's folder, where the settings name none.
-SOCKET_NAME: Final = "hepcat.sock"
 
 
 class Door(Protocol):

@@ -154,7 +154,7 @@ def sip_capture(control: Control, arguments: Mapping[str, str]) -> dict[str, Any
     mode, source = arguments.get("mode"), arguments.get("source")
     if source is not None and source not in sources:
         known = ", ".join(sources[:_NAMED]) + (", ..." if len(sources) > _NAMED else "")
-        raise MethodError("parameter", "no such source", f"There is {known or 'none'}.")
+        raise MethodError("parameter", f"no source {source}", f"There is {known or 'none'}.")
     if mode is not None:
         switch.set(mode == "on", source)
     return {

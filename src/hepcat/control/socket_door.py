@@ -17,10 +17,11 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
+from hepcat.control.address import address
 from hepcat.control.fifo import Owner
 from hepcat.control.json_rpc import MAX_DOCUMENT, answer_document
 from hepcat.control.methods import Control
@@ -36,8 +37,6 @@ IDLE_SECONDS: Final = 300.0
 BACKLOG: Final = 128
 #: Lines of one connection answered before the others have their turn.
 LINES: Final = 32
-#: Octets of a path that a socket's address has room for (unix(7): 108 with the NUL at its end).
-_PATH_OCTETS: Final = 107
 _CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: process, user, group
 
 log = structlog.get_logger("hepcat.control")
@@ -324,20 +323,6 @@ def _remove_stale(path: Path) -> None:
         f"another hepcat server (process {owner}) answers at the control socket {path}",
         "Stop it, name another lake with --data, or another socket: `socket` in [control].",
     )
-
-
-@contextlib.contextmanager
-def address(path: Path) -> Any:
-    """Lend the address of a socket. A path may be longer than an address: then it leads through /proc."""
-    name = os.fspath(path)
-    if len(os.fsencode(name)) <= _PATH_OCTETS:
-        yield name
-        return
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
 
 
 def _credentials(sock: socket.socket) -> tuple[int, int, int]:
