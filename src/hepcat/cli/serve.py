@@ -7,12 +7,15 @@ the functions: `hepcat --help` loads this module.
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hepcat.cli.common import ConfigOption, DataOption
 from hepcat.errors import HepcatError
+
+if TYPE_CHECKING:
+    from hepcat.config.settings import Settings
 
 HepOption = Annotated[
     list[str] | None,
@@ -29,8 +32,22 @@ HttpOption = Annotated[
 ]
 
 
+KamailioOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--kamailio-cfg",
+        metavar="FILE",
+        help="Be the capture server that a kamailio.cfg (module sipcapture) describes. --config goes over it.",
+    ),
+]
+
+
 def serve(
-    data: DataOption = None, config: ConfigOption = None, hep: HepOption = None, http: HttpOption = None
+    data: DataOption = None,
+    config: ConfigOption = None,
+    hep: HepOption = None,
+    http: HttpOption = None,
+    kamailio_cfg: KamailioOption = None,
 ) -> None:
     """Receive HEP and store it in the lake, until Ctrl-C or SIGTERM."""
     # No linear algebra here: numpy's threads for it would only cost memory.
@@ -44,14 +61,30 @@ def serve(
 
     flags = {"data": str(data) if data else None, "hep.listen": hep or None, "http.listen": http}
     file = config or (Path(os.environ["HEPCAT_CONFIG"]) if os.environ.get("HEPCAT_CONFIG") else None)
-    settings = load_settings(file, flags)
+    warnings: list[object] = []
+
+    def read() -> "Settings":
+        base = None
+        if kamailio_cfg is not None:
+            from hepcat.config.kamailio import read_kamailio
+
+            base = read_kamailio(kamailio_cfg)
+            warnings[:] = [warning for warning in base.warnings if warning.level == "warning"]
+        return load_settings(file, flags, base=base)
+
+    settings = read()
 
     def started(server: object) -> None:
         for name, near in unknown_variables(os.environ):
             log.warning("unknown variable in the environment", variable=name, did_you_mean=near)
-        banner(server, file)  # type: ignore[arg-type]
+        if warnings:
+            log.warning(
+                f"{len(warnings)} lines of {kamailio_cfg} have no counterpart",
+                hint=f"hepcat convert kamailio {kamailio_cfg} names them",
+            )
+        banner(server, file or kamailio_cfg)  # type: ignore[arg-type]
 
-    sys.exit(run(settings, lambda: load_settings(file, flags), started))
+    sys.exit(run(settings, read, started))
 
 
 def check_config(

@@ -69,6 +69,13 @@ class ConfigError(HepcatError):
         self.problems = problems
 
 
+class Base(typing.Protocol):
+    """Settings read from another program's files, and where each came from."""
+
+    document: dict[str, Any]
+    origins: dict[Location, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """A setting as the documentation and the environment know it."""
@@ -113,16 +120,21 @@ def load_settings(
     path: Path | None = None,
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
+    base: "Base | None" = None,
 ) -> Settings:
     """Return the settings. `flags`: by dotted name, such as {"hep.listen": ["udp://..."]}; None is not given.
 
-    path: the file; None means the variable HEPCAT_CONFIG, or no file. Raises ConfigError.
+    path: the file; None means the variable HEPCAT_CONFIG, or no file. base: what the file is laid over.
+    Raises ConfigError.
     """
     environ = os.environ if environ is None else environ
     if path is None and environ.get("HEPCAT_CONFIG"):
         path = Path(environ["HEPCAT_CONFIG"])
     document, lines = _read_file(path) if path is not None else ({}, {})
     origins: dict[Location, str] = {}
+    if base is not None:
+        document = _laid_over(base.document, document)
+        origins = {place: origin for place, origin in base.origins.items() if place not in lines}
     for setting in walk_settings():
         if setting.variable and environ.get(setting.variable, "") != "":
             value = _from_text(setting, environ[setting.variable])
@@ -140,6 +152,16 @@ def load_settings(
         kept = [e for e in entries if not (e["type"] == "too_short" and e["loc"] in told)]
         problems = [_problem(entry, places) for entry in kept]
         raise ConfigError(sorted(problems, key=_by_line)) from None
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both tables as one; where both say something, the upper one counts."""
+    merged = dict(below)
+    for name, value in above.items():
+        under = merged.get(name)
+        both = isinstance(under, dict) and isinstance(value, dict)
+        merged[name] = _laid_over(under, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
 def _flag(name: str) -> str:

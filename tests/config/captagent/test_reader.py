@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from hepcat.config.agent import AgentSettings, ProfileSettings, TargetSettings
 from hepcat.config.captagent.reader import read_captagent
-from hepcat.config.captagent.report import Warning
-from hepcat.config.captagent.toml import write_toml
 from hepcat.config.captagent.xml import parse_xml
 from hepcat.config.loader import load_settings
+from hepcat.config.report import Warning
+from hepcat.config.toml import write_toml
 from hepcat.errors import HepcatError
 from tests.config.captagent.support import ETC, HEP, PCAP, make, module_text
 
@@ -65,7 +65,7 @@ def test_shipped_plans_compile(plan: Path) -> None:
 def test_round_trip_of_the_shipped_files(tmp_path: Path) -> None:
     converted = read_captagent(ETC)
     file = tmp_path / "agent.toml"
-    file.write_text(write_toml(converted.settings, converted.warnings, str(ETC)))
+    file.write_text(write_toml({"agent": converted.settings}, converted.warnings, str(ETC)))
     assert load_settings(file, environ={}).agent == converted.settings
     for warning in converted.warnings:
         assert f"#   {warning}" in file.read_text()
@@ -91,7 +91,7 @@ def test_round_trip(names: list[str], text: str, regexps: dict[str, str]) -> Non
     warning = Warning(Path("a b"), 1, "x\ny = 1", text)
     import tomllib
 
-    document = tomllib.loads(write_toml(settings, [warning], text))
+    document = tomllib.loads(write_toml({"agent": settings}, [warning], text))
     assert AgentSettings.model_validate(document.get("agent", {})) == settings
 
 

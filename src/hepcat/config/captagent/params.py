@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hepcat.config.captagent.report import Report
 from hepcat.config.captagent.xml import Element
+from hepcat.config.report import Report
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1", "enable", "enabled"})
 _FALSE: Final = frozenset({"false", "no", "off", "0", "disable", "disabled"})

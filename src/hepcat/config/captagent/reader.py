@@ -20,8 +20,8 @@ from pydantic import ValidationError
 from hepcat.config.agent import AgentSettings
 from hepcat.config.captagent import outputs, shared, sockets
 from hepcat.config.captagent.params import Params
-from hepcat.config.captagent.report import Report, Warning
 from hepcat.config.captagent.xml import Element, parse_xml
+from hepcat.config.report import Report, Warning
 from hepcat.errors import HepcatError
 
 _CAPTURES: Final = {

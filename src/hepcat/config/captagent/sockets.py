@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hepcat.config.captagent.params import Params
-from hepcat.config.captagent.report import Report
+from hepcat.config.report import Report
 from hepcat.config.values import join_host_port
 
 #: Switched off in captagent, and done all the same: parameter, and why.

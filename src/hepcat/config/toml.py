@@ -1,28 +1,45 @@
-"""The agent's settings as TOML, with what differs from captagent as comments.
+"""Settings as TOML, with what differs from the program that they came from as comments.
 
-In: `AgentSettings`, warnings. Out: text that `load_settings` reads back to equal settings. Only what was set
-is written; keys are in it in clear, since the file would not work without them.
+In: models of settings, warnings. Out: text that `load_settings` reads back to equal settings. Only what was
+set is written; keys are in it in clear, since the file would not work without them.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-from hepcat.config.agent import AgentSettings
-from hepcat.config.captagent.report import Warning
+from hepcat.config.report import Warning
 
 
-def write_toml(settings: AgentSettings, warnings: Iterable[Warning] = (), source: str = "") -> str:
-    """Return a configuration file. source: what it was made of, for its first line."""
+def write_toml(
+    settings: Mapping[str, Any],
+    warnings: Iterable[Warning] = (),
+    source: str = "",
+    program: str = "captagent",
+) -> str:
+    """Return a configuration file. settings: the tables by name, single values too. source: what it was made
+    of, for its first line. program: whose files those were.
+    """
+    warnings = list(warnings)
     lines = [f"# Made of {_one_line(source)}"] if source else []
-    for level, title in (("warning", "Done otherwise than in captagent:"), ("info", "To know:")):
+    for level, title in (("warning", "Done otherwise than in {program}:"), ("info", "To know:")):
         told = [warning for warning in warnings if warning.level == level]
         if told:
-            lines += ["#", f"# {title}", *(f"#   {_one_line(str(warning))}" for warning in told)]
-    return "\n".join([*lines, *_table(settings, "agent")]) + "\n"
+            lines += [
+                "#",
+                f"# {title.format(program=program)}",
+                *(f"#   {_one_line(str(warning))}" for warning in told),
+            ]
+    single = {name: value for name, value in settings.items() if not isinstance(value, BaseModel)}
+    if single:
+        lines += ["", *(f"{name} = {_value(value)}" for name, value in single.items())]
+    for name, model in settings.items():
+        if isinstance(model, BaseModel):
+            lines += _table(model, name)
+    return "\n".join(lines) + "\n"
 
 
 def _table(model: BaseModel, path: str, header: str = "[{}]") -> list[str]:
