@@ -1,6 +1,6 @@
 """MariaDB and MySQL: rows in bulk, as LOAD DATA LOCAL from memory, or as multi-row INSERT.
 
-In: rows as LOAD DATA's text (classic/rows.py: tab, newline, backslash). Out: how many rows went in. What
+In: rows of a batch, made by classic/rows.py in the flavour of the way. Out: how many rows went in. What
 can go wrong: PyMySQL's errors. Neither way refuses a batch for one value: LOAD DATA LOCAL turns errors into
 warnings and leaves out rows that it cannot take, INSERT IGNORE does the same, and the caller counts.
 
@@ -15,9 +15,15 @@ fifth is reading fields.
 import struct
 from typing import Any, Final
 
+import numpy as np
 from pymysql import err
 from pymysql.connections import Connection, MySQLResult
 from pymysql.constants import CR
+
+from hepcat.batch.layout import Array, Batch
+from hepcat.stores.classic.plan import LOAD_DATA, VALUES, RowMaker, Rows
+from hepcat.stores.sql.bulk import Loaded
+from hepcat.stores.sql.reflect import ActualTable
 
 #: Octets of a packet of LOAD DATA. Large ones cost fewer system calls; the server's bound is never below 1
 #: MiB.
@@ -80,63 +86,65 @@ class MemoryLoadConnection(Connection):  # type: ignore[misc]
             self._next_seq_id = (self._next_seq_id + 1) % 256
 
 
-class MysqlBulk:
-    """Loads rows over one connection."""
+class MysqlLoader:
+    """Loads rows over one connection (bulk.py)."""
 
     def __init__(self, connection: MemoryLoadConnection) -> None:
         self._connection = connection
         with connection.cursor() as cursor:
+            # One zone for the session: dates of timestamp columns come as UTC, whatever zone the server is
+            # in.
             cursor.execute("SET SESSION sql_mode = '', time_zone = '+00:00'")
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
             cursor.execute("SELECT @@local_infile, @@max_allowed_packet")
             local, packet = cursor.fetchone()
         #: whether the server takes LOAD DATA LOCAL
         self.loads = bool(int(local))
-        self._most = int(packet) // 2
+        self._most = int(packet) - 1024
+        self.flavour = LOAD_DATA if self.loads else VALUES
 
-    def load(self, table: str, columns: str, octets: Any) -> tuple[int, int]:
-        """Put rows into a table (names quoted already). Returns (rows that went in, warnings)."""
+    def load(self, table: ActualTable, maker: RowMaker, batch: Batch, rows: Array) -> Loaded:
+        """Put rows into the table, as many as it takes."""
+        made = maker.octets(batch, rows)
         if self.loads:
-            return self._load_data(table, columns, octets)
-        return self._insert(table, columns, bytes(octets))
+            return self._load_data(table, made)
+        if len(made.data) > self._most and len(rows) > 1:
+            half = len(rows) // 2
+            return self.load(table, maker, batch, rows[:half]) + self.load(table, maker, batch, rows[half:])
+        return self._insert(table, made)
 
-    def _load_data(self, table: str, columns: str, octets: Any) -> tuple[int, int]:
+    def try_nothing(self, table: ActualTable) -> None:
+        """Load no row: the rights and the columns are looked at all the same."""
+        if self.loads:
+            self._load_data(table, Rows(np.empty(0, dtype=np.uint8), 0, 0, 0))
+
+    def _load_data(self, table: ActualTable, made: Rows) -> Loaded:
         connection = self._connection
-        connection.load_octets = octets
+        connection.load_octets = made.data
         try:
             rows = connection.query(
-                f"LOAD DATA LOCAL INFILE 'hepcat' INTO TABLE {table} CHARACTER SET binary "
-                rf"FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n' ({columns})"
+                f"LOAD DATA LOCAL INFILE 'hepcat' INTO TABLE {table.quoted} CHARACTER SET binary "
+                r"FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n' "
+                f"({table.column_list})"
             )
         finally:
             connection.load_octets = None
-        return int(rows or 0), connection.warning_count
+        return self._loaded(rows, made)
 
-    def _insert(self, table: str, columns: str, octets: bytes) -> tuple[int, int]:
-        """Turn LOAD DATA's text into VALUES: both know the same escapes, but for \\N and the quote."""
-        start = f"INSERT IGNORE INTO {table} ({columns}) VALUES ".encode()
-        rows, warnings, at = 0, 0, 0
-        while at < len(octets):
-            end = len(octets)
-            if end - at > self._most:
-                end = octets.rfind(b"\n", at, at + self._most) + 1 or octets.index(b"\n", at) + 1
-            rows += int(self._connection.query(start + _values(octets[at : end - 1])) or 0)
-            warnings += self._connection.warning_count
-            at = end
-        return rows, warnings
+    def _insert(self, table: ActualTable, made: Rows) -> Loaded:
+        start = f"INSERT IGNORE INTO {table.quoted} ({table.column_list}) VALUES ".encode()
+        return self._loaded(self._connection.query(start + made.data[:-1].tobytes()), made)
 
-    def warnings(self) -> str:
-        """Return the words of the last statement's first warning."""
+    def _loaded(self, rows: int | None, made: Rows) -> Loaded:
+        """Count; a value that the server had to change though we made it fit is counted as replaced."""
+        went_in = int(rows or 0)
+        warnings = self._connection.warning_count
+        why = self._first_warning() if warnings and went_in < made.count else ""
+        changed = warnings if went_in == made.count else 0
+        return Loaded(went_in, made.cut, made.replaced + changed, why)
+
+    def _first_warning(self) -> str:
         with self._connection.cursor() as cursor:
             cursor.execute("SHOW WARNINGS LIMIT 1")
             row = cursor.fetchone()
         return f"{row[2]} ({row[1]})" if row else ""
-
-
-def _values(octets: bytes) -> bytes:
-    r"""Return `(_binary'a',_binary'b'),(...)` of rows in LOAD DATA's text, the last newline cut off.
-
-    A field that is \N alone becomes NULL; nothing else can read `_binary'\N'`, because a backslash of a
-    value is written twice.
-    """
-    quoted = octets.replace(b"'", b"\\'").replace(b"\t", b"',_binary'").replace(b"\n", b"'),(_binary'")
-    return (b"(_binary'" + quoted + b"')").replace(b"_binary'\\N'", b"NULL")

@@ -101,3 +101,8 @@ def columns_of(connection: Any, table: str) -> dict[str, tuple[str, int | None]]
     """Ask the driver's catalog: column -> (type's name in lower case, width in characters if it has one)."""
     rows = connection.cursor().columns(table=table).fetchall()
     return {str(row[3]): (str(row[5]).lower(), int(row[6]) if row[6] else None) for row in rows}
+
+
+def tables_of(connection: Any) -> list[str]:
+    """Ask the driver's catalog which tables there are."""
+    return [str(row[2]) for row in connection.cursor().tables().fetchall()]

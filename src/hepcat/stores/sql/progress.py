@@ -62,22 +62,31 @@ class Progress:
         #: ranges that the table is known to hold
         self.known: list[Range] = []
 
-    def read(self, cursor: Any) -> list[Range]:
+    def try_rights(self, connection: Any) -> None:
+        """Try what is needed on the table; the caller rolls back."""
+        cursor = connection.cursor()
+        self._insert.run(cursor, {"w": self._writer, "f": -1, "l": -1})
+        self._delete.run(cursor, {"w": self._writer, "f": -1})
+
+    def read(self, connection: Any) -> list[Range]:
         """Return the ranges, after every transaction of this writer has ended."""
+        cursor = connection.cursor()
         if self._postgres:
             cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCK, self._key()))
         self._select.run(cursor, {"w": self._writer})
         self.known = [(int(first), int(last)) for first, last in cursor.fetchall()]
         return list(self.known)
 
-    def add(self, cursor: Any, first: int, last: int) -> None:
+    def add(self, connection: Any, first: int, last: int) -> None:
         """Say that a range is written: the transaction's first statement, so that it holds the row's lock."""
+        cursor = connection.cursor()
         if self._postgres:
             cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", (_LOCK, self._key()))
         self._insert.run(cursor, {"w": self._writer, "f": first, "l": last})
 
-    def forget(self, cursor: Any, floor: int) -> list[Range]:
+    def forget(self, connection: Any, floor: int) -> list[Range]:
         """Delete the ranges below the floor, by their key: no range of keys is locked. Returns them."""
+        cursor = connection.cursor()
         gone = [span for span in self.known if span[1] < floor]
         for first, _ in gone:
             self._delete.run(cursor, {"w": self._writer, "f": first})
