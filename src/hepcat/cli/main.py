@@ -26,6 +26,7 @@ COMMANDS: Final[tuple[str, ...]] = (
     "hepcat.cli.importer",
     "hepcat.cli.export",
     "hepcat.cli.sql",
+    "hepcat.cli.db",
     "hepcat.cli.bench",
 )
 

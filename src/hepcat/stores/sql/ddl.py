@@ -113,6 +113,12 @@ def index_name(table: str, column: str, dialect: sa.Dialect) -> str:
     return f"{table}_{column}_idx"
 
 
+def prefix_of(table: str, column: str) -> int | None:
+    """Return of how many characters MariaDB's index is, None: of all."""
+    found = classic_of(table).column(column)
+    return _PREFIX if found is not None and (found.width or 0) > _PREFIX else None
+
+
 def build(name: str, dialect: sa.Dialect, days: Sequence[dt.date] = ()) -> sa.Table:
     """Return a table of ours. days: its first partitions where the engine has them; none: no partitions."""
     classic = classic_of(name)
@@ -137,9 +143,8 @@ def build(name: str, dialect: sa.Dialect, days: Sequence[dt.date] = ()) -> sa.Ta
     )
     for column in classic.indexes:
         index = index_name(name, column, dialect)
-        width = next(c.width for c in classic.columns if c.name == column) or 0
         if is_mysql(dialect):
-            table.append_constraint(InlineKey(index, column, _PREFIX if width > _PREFIX else None))
+            table.append_constraint(InlineKey(index, column, prefix_of(name, column)))
         else:
             sa.Index(index, table.c[column])
     return table
