@@ -404,6 +404,8 @@ class Spool:
             self._changed.notify_all()
             with contextlib.suppress(OSError):
                 self._retire()
+            gone = self._collect()
+        self._delete(gone)
         with contextlib.suppress(OSError):
             self.sync()
         with self._reading, self._changed, contextlib.suppress(OSError):
