@@ -47,6 +47,7 @@ KERNELS: tuple[str, ...] = (
     "hepcat.plans.pseudonyms",
     "hepcat.plans.rewrite",
     "hepcat.batch.edit",
+    "hepcat.stores.clickhouse.packing",
     "hepcat.bench.fill",
     "hepcat.stores.classic.rows",
 )

@@ -1,0 +1,1 @@
+"""ClickHouse as a store: one server, or a cluster whose shards hepcat writes to itself."""

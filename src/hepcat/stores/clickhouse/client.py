@@ -1,0 +1,233 @@
+"""One connection to one ClickHouse server: statements in, columns out; and native blocks in.
+
+In: SQL text and blocks that hepcat made (blocks.py). Out: columns. What can go wrong: `Away` (no answer: it
+is not known whether a statement ran), `Refused` (the server's own error, with its code), HepcatError where
+waiting does not help (wrong password, no such database). One thread uses a connection.
+
+The driver speaks the protocol; a block goes past its columns of Python objects straight into the socket.
+"""
+
+import logging
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import clickhouse_driver
+import clickhouse_driver.errors as driver_errors
+from clickhouse_driver.block import BlockInfo, RowOrientedBlock
+from clickhouse_driver.protocol import ClientPacketTypes
+from clickhouse_driver.varint import write_varint
+from clickhouse_driver.writer import write_binary_str
+
+from hepcat.errors import HepcatError
+from hepcat.stores.clickhouse.address import Address, Host
+
+# It tells every refused connection with a traceback; what matters of that is raised here.
+logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
+
+#: Server's error codes, by what they mean to us (ClickHouse, ErrorCodes.cpp).
+NO_DATABASE: Final = 81
+NO_TABLE: Final = 60
+NO_CLUSTER: Final = frozenset({170, 701})
+LOGIN: Final = frozenset({192, 193, 194, 516})
+RIGHT: Final = frozenset({164, 497, 291})
+NO_COLUMN: Final = frozenset({8, 10, 16, 47})
+#: Over a limit of time, rows or memory.
+LIMIT: Final = frozenset({158, 159, 160, 241, 307, 396})
+#: A remote server that was asked by this one did not answer.
+REMOTE: Final = frozenset({3, 32, 209, 210, 279})
+#: Pass by themselves: too busy, too many parts, read-only for now, no space, ZooKeeper away.
+PASSING: Final = frozenset(
+    {
+        3,
+        23,
+        32,
+        74,
+        75,
+        76,
+        159,
+        160,
+        202,
+        203,
+        209,
+        210,
+        225,
+        236,
+        241,
+        242,
+        243,
+        252,
+        254,
+        279,
+        285,
+        286,
+        319,
+        999,
+    }
+)
+#: Revision from which a block says of each column whether it is serialized in another way (a 0 octet: no).
+_CUSTOM_SERIALIZATION: Final = 54454
+
+
+class Away(HepcatError):
+    """The server does not answer, or ceased to in the middle: whether a statement ran is not known."""
+
+
+class Refused(HepcatError):
+    """The server said no. `code`: its number of the error."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Connection:
+    """A connection that is made when it is first needed, and not made again by itself."""
+
+    def __init__(
+        self, address: Address, host: Host, *, database: str | None = None, timeout: float | None = None
+    ) -> None:
+        """Prepare it. database: another one than the address's. timeout: seconds that an answer may take."""
+        self.host = host
+        self.address = address
+        options: dict[str, Any] = {}
+        if address.secure:
+            options = {"secure": True, "verify": address.verify}
+            if address.ca_certs:
+                options["ca_certs"] = address.ca_certs
+        self._client = clickhouse_driver.Client(
+            host.name,
+            host.port,
+            address.database if database is None else database,
+            address.user,
+            address.password,
+            client_name="hepcat",
+            connect_timeout=address.connect_timeout,
+            send_receive_timeout=address.timeout if timeout is None else timeout,
+            sync_request_timeout=min(address.timeout, 10.0),
+            tcp_keepalive=True,
+            settings={"strings_as_bytes": True},
+            **options,
+        )
+        self._version: tuple[int, int, int] | None = None
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """The server's version; connects."""
+        if self._version is None:
+            self.columns("SELECT 1 AS one")
+            info = self._client.connection.server_info
+            self._version = (int(info.version_major), int(info.version_minor), int(info.version_patch))
+        return self._version
+
+    def run(self, sql: str, settings: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that has no result."""
+        self._guard(lambda: self._client.execute(sql, settings=dict(settings or {})))
+
+    def columns(
+        self, sql: str, settings: Mapping[str, Any] | None = None, query_id: str | None = None
+    ) -> dict[str, tuple[str, Sequence[Any]]]:
+        """Run a SELECT; return name -> (type, values), text as bytes."""
+        data, kinds = self._guard(
+            lambda: self._client.execute(
+                sql, settings=dict(settings or {}), columnar=True, with_column_types=True, query_id=query_id
+            )
+        )
+        values = data or [()] * len(kinds)
+        return {name: (kind, column) for (name, kind), column in zip(kinds, values, strict=True)}
+
+    def insert(
+        self, sql: str, rows: int, columns: Sequence[tuple[str, str, Sequence[Any]]], query_id: str
+    ) -> None:
+        """Run an INSERT with one native block: name, type and octets of each column.
+
+        Raises Away, after which nobody knows whether the rows are there.
+        """
+        self._guard(lambda: self._insert(sql, rows, columns, query_id))
+
+    def _insert(
+        self, sql: str, rows: int, columns: Sequence[tuple[str, str, Sequence[Any]]], query_id: str
+    ) -> None:
+        client = self._client
+        with client.disconnect_on_error(sql, {}):
+            connection = client.connection
+            connection.send_query(sql, query_id=query_id)
+            connection.send_external_tables(None)
+            client.receive_sample_block()
+            out = connection.fout
+            write_varint(ClientPacketTypes.DATA, out)
+            write_binary_str("", out)
+            BlockInfo().write(out)
+            write_varint(len(columns), out)
+            write_varint(rows, out)
+            custom = connection.server_info.used_revision >= _CUSTOM_SERIALIZATION
+            for name, kind, parts in columns:
+                write_binary_str(name, out)
+                write_binary_str(kind, out)
+                if custom:
+                    out.write(b"\0")
+                out.flush()
+                for part in parts:
+                    connection.socket.sendall(part)
+            connection.send_data(RowOrientedBlock())
+            client.receive_end_of_query()
+
+    def _guard(self, action: Any) -> Any:
+        """Run an action; every error of driver, network and server becomes one of ours."""
+        try:
+            return action()
+        except driver_errors.ServerException as error:
+            raise self._refused(error) from None
+        except ssl.SSLCertVerificationError as error:
+            raise HepcatError(
+                f"ClickHouse {self.host}: its certificate cannot be trusted: {error.verify_message}",
+                "Name its authority with ca_certs=FILE in the URL, or say verify=0.",
+            ) from None
+        except (driver_errors.Error, OSError, EOFError) as error:
+            self.close()
+            raise Away(f"ClickHouse {self.host} does not answer: {_reason(error)}") from None
+
+    def _refused(self, error: Any) -> HepcatError:
+        code, words = int(error.code), first_line(str(error.message))
+        if code in LOGIN:
+            return HepcatError(
+                f'ClickHouse {self.host} does not let user "{self.address.user}" in',
+                "Correct user and password in the URL (url_file and url_env keep them out of the settings).",
+            )
+        if code == NO_DATABASE and self.address.database in words:
+            return HepcatError(
+                f'ClickHouse {self.host} has no database "{self.address.database}"',
+                "`hepcat db create` makes it, and the tables.",
+            )
+        return Refused(f"ClickHouse {self.host}: {words} (code {code})", code)
+
+    def close(self) -> None:
+        """Close it. Idempotent."""
+        self._client.disconnect()
+
+
+def first_line(message: str) -> str:
+    """Return what a server's message says, without its stack trace."""
+    text = message.partition("Stack trace:")[0].strip()
+    lines = re.sub(r"^DB::Exception: ", "", text).splitlines()
+    return (lines[0] if lines else "")[:400].rstrip(". ")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, EOFError):
+        return "it closed the connection"
+    text = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
+    return str(text).partition("\n")[0].partition(" (")[0].strip().lower() or type(error).__name__
+
+
+def literal(value: str | int) -> str:
+    """Return a value as SQL."""
+    if isinstance(value, int):
+        return str(value)
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def name(identifier: str) -> str:
+    """Return a name as SQL."""
+    return "`" + identifier.replace("\\", "\\\\").replace("`", "\\`") + "`"
