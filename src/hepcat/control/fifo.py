@@ -61,12 +61,13 @@ class Fifo:
                 f"cannot make the FIFO {path}: {error.strerror}",
                 "Name one in a folder that is there, and that the server may write to, in [control].",
             ) from None
-        self._identity = _identity(os.fstat(self.fd))
+        #: which file it is, whatever its name
+        self.identity = _identity(os.fstat(self.fd))
 
     def remove(self) -> None:
         """Close it, and remove it where it is still the one that was made."""
         with contextlib.suppress(OSError):
-            if _identity(os.lstat(self.path)) == self._identity:
+            if _identity(os.lstat(self.path)) == self.identity:
                 os.unlink(self.path)
         os.close(self.fd)
 
@@ -140,8 +141,11 @@ class Reply:
             os.close(self._fd)
 
 
-def open_reply(folder: Path, name: str, tries: int = REPLY_TRIES) -> Reply | None:
-    """Open the FIFO of an answer; None where the name is no plain one, or no FIFO that somebody reads."""
+def open_reply(folder: Path, name: str, own: Fifo | None = None, tries: int = REPLY_TRIES) -> Reply | None:
+    """Open the FIFO of an answer; None where the name is no plain one, or no FIFO that somebody else reads.
+
+    own: the FIFO that the request came by; answers there would be requests.
+    """
     if not _NAME.fullmatch(name):
         return None
     path = folder / name
@@ -156,8 +160,9 @@ def open_reply(folder: Path, name: str, tries: int = REPLY_TRIES) -> Reply | Non
             if error.errno == errno.ENXIO:  # nobody reads it yet
                 continue
             return None
-        if _can_take(os.fstat(fd)):  # what was looked at is what was opened
-            return Reply(fd)
+        facts = os.fstat(fd)
+        if _can_take(facts) and (own is None or _identity(facts) != own.identity):
+            return Reply(fd)  # what was looked at is what was opened
         os.close(fd)
         return None
     return None

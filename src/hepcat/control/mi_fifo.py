@@ -32,6 +32,9 @@ _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
+#: What an error does not repeat: an answer must not be a request to somebody else.
+_ODD: Final = re.compile(r"[^A-Za-z0-9_.-]")
+
 log = structlog.get_logger("hepcat.control")
 
 
@@ -133,7 +136,7 @@ def parse_argument(line: bytes) -> tuple[str | None, str]:
 
 def answer(request: MiRequest, control: Control) -> str:
     """Carry a command out and return what its reply says."""
-    shown = _CONTROL.sub("?", request.command[:_REPEATED])
+    shown = _ODD.sub("?", request.command[:_REPEATED])
     if request.command != "which" and request.command not in METHODS:
         return f"500 command '{shown}' not available\n"
     try:
@@ -188,7 +191,7 @@ def mi_door(fifo: Fifo, reply_folder: Path, control: Control) -> FifoDoor:
     refused = Seldom(log)
 
     def serve(request: MiRequest) -> None:
-        reply = open_reply(reply_folder, request.reply)
+        reply = open_reply(reply_folder, request.reply, fifo)
         if reply is None:  # without an answer nothing is carried out
             refused.warning("MI command without a FIFO to answer on", command=request.command[:_REPEATED])
             return

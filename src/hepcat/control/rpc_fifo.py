@@ -75,7 +75,7 @@ def rpc_door(fifo: Fifo, reply_folder: Path, control: Control) -> FifoDoor:
         if name is None:
             answer(document, control)
             return
-        reply = open_reply(reply_folder, name, _TRIES) if isinstance(name, str) else None
+        reply = open_reply(reply_folder, name, fifo, _TRIES) if isinstance(name, str) else None
         if reply is None:
             method = str(document.get("method"))[:64]
             refused.warning("JSON-RPC without a FIFO to answer on", method=method)

@@ -20,7 +20,7 @@ from typing import Any, Final
 import structlog
 
 from hepcat import __version__
-from hepcat.config.databases import LAKE
+from hepcat.config.databases import LAKE, kind_of, safe_url
 from hepcat.config.settings import Settings
 from hepcat.control import notify
 from hepcat.control.broken import BROKEN, watch_threads
@@ -59,7 +59,7 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
     server = Server(settings)
     server.open()
     door = HttpDoor(settings.http.listen, server) if settings.http.listen else None
-    _import_early()
+    _import_early(settings)
     privileges.make_data_folder(settings.data, settings.user)
     reloads = Reloads(events)
     doors = Doors(settings.control, Control(server, reloads.ask), settings.user)
@@ -86,12 +86,17 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
     return code
 
 
-def _import_early() -> None:
+def _import_early(settings: Settings) -> None:
     """Import what would else be imported later: by another user, who might not be allowed to read Python's
     files, and while traffic flows, when an import would hold the receiving threads up.
     """
     importlib.import_module("hepcat.stores.lake.writer")
     importlib.import_module("numpy.ma")  # pyarrow's conversions want it
+    for database in settings.databases:
+        if database.name in settings.stores:
+            from hepcat.stores.make import import_drivers
+
+            import_drivers(kind_of(database.read()))
 
 
 def _run(
@@ -173,6 +178,14 @@ def log_counts(counts: Snapshot, **more: Any) -> None:
     )
 
 
+def _named_stores(settings: Settings) -> str:
+    """Return where records go, for people: the lake's folder, databases by name and URL."""
+    urls = {database.name: safe_url(database.read()) for database in settings.databases}
+    return ", ".join(
+        str(settings.data.resolve()) if name == LAKE else f"{name} ({urls[name]})" for name in settings.stores
+    )
+
+
 class _Minutes:
     """Logs the counters at the interval of the settings, with the rate since the last time."""
 
@@ -197,9 +210,13 @@ class _Minutes:
 def banner(server: Server, config: Path | None) -> None:
     """Print what the server listens on, where it stores, and what to type next."""
     settings = server.settings
-    lines = [f"hepcat {__version__} is receiving HEP on"]
-    lines += [f"  {url}" for url in settings.hep.listen]
-    lines.append(f"and storing in {settings.data.resolve()}")
+    listening = server.about()["listening"]
+    lines = [f"hepcat {__version__} is receiving on", *(f"  {url}" for url in listening)]
+    if not listening:
+        lines = [f"hepcat {__version__} receives nothing: [sipcapture] has no mode on (hep_capture_on = 1)"]
+    lines.append(f"and storing in {_named_stores(settings)}")
+    if not server.switch.on:
+        lines.append("Capture is off (capture_on = 0): hepcat ctl capture on switches it on.")
     if settings.http.listen:
         lines.append(f"Metrics: http://{settings.http.listen}/metrics")
     where = "" if settings.data == Path("data") else f" --data {settings.data}"
