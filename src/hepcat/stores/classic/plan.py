@@ -217,6 +217,8 @@ class RowMaker:
                     names[i] = cell.column.field
                 if cell.column.source is Source.CORRELATION and self._is_sip:
                     others[i] = FIELD_INDEX["call_id"]
+                if cell.column.source is Source.LINE:
+                    others[i] = FIELD_INDEX["payload"]  # no longer than this
             self._fields = {extra: (names, others)}
         return self._fields[extra]
 

@@ -27,6 +27,7 @@ cdef enum:
     HEADER = 18
     SECONDS = 19
     SEQUENCE = 20
+    LINE = 21
     OCTETS = 0
     LATIN1 = 1
     UTF8MB3 = 2
@@ -43,6 +44,7 @@ cdef enum:
     QUOTE = 39
     BACKSLASH = 92
     MARK = 63
+    COLON = 58
 
 @cython.final
 cdef class RowKernel:
@@ -124,6 +126,7 @@ cdef class RowKernel:
     cdef int _status(self, Py_ssize_t row, Py_ssize_t column) except -1 nogil
     cdef int _node(self, Py_ssize_t row, Py_ssize_t column) except -1 nogil
     cdef int _address(self, Py_ssize_t row, bint source) except -1 nogil
+    cdef int _line(self, Py_ssize_t row, Py_ssize_t field, Py_ssize_t column) except -1 nogil
     cdef bint _is_folded(self, Py_ssize_t row, Py_ssize_t field) except -1 nogil
     cdef bint _is_server(self, Py_ssize_t row, Py_ssize_t field) except -1 nogil
     cdef int _originator(self, Py_ssize_t row, Py_ssize_t field) except -1 nogil

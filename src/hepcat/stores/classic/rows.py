@@ -48,12 +48,13 @@ if not cython.compiled:  # rows.pxd cimports them, and has the numbers as an enu
         HEADER,
         SECONDS,
         SEQUENCE,
+        LINE,
     ) = map(int, Source)
     OCTETS, LATIN1, UTF8MB3, UTF8MB4, NO_NUL, BYTEA = range(6)
     IS_REQUEST, IS_RESPONSE, IS_FOLDED = FLAG_REQUEST, FLAG_RESPONSE, FLAG_FOLDED
     FIRST_SIP, BODY, TAGS = (FIELD_INDEX[name] for name in ("method", "body", "tags"))
-    #: Octets that a cell without a slice takes at most; a quote, a backslash, a question mark.
-    CELL, QUOTE, BACKSLASH, MARK = 64, 39, 92, 63
+    #: Octets that a cell without a slice takes at most; and octets that have a meaning.
+    CELL, QUOTE, BACKSLASH, MARK, COLON = 64, 39, 92, 63, 58
 
 #: Each octet of a word: 1, 32, 128, and a backslash.
 ONES = cython.declare(cython.ulonglong, 0x0101010101010101)
@@ -312,6 +313,33 @@ class RowKernel:
             return 0
         return self._text(at, size, column)
 
+    def _line(
+        self, row: cython.Py_ssize_t, field: cython.Py_ssize_t, column: cython.Py_ssize_t
+    ) -> cython.int:
+        """Write a slice and what follows it up to the end of its header (RFC 3261 section 7.3.1)."""
+        at: cython.longlong = self.start[row] + self.fields[row, field, 0]
+        end: cython.longlong = at + self.fields[row, field, 1]
+        last: cython.longlong = self.start[row] + self.fields[row, 0, 0] + self.fields[row, 0, 1]
+        after: cython.longlong
+        if end <= at or end > last or last - at >= len(self.scratch):
+            return self._slice(row, field, column)
+        while end < last:
+            if self.buffer[end] in (10, 13):
+                after = end + 1
+                if self.buffer[end] == 13 and after < last and self.buffer[after] == 10:
+                    after += 1
+                if after >= last or self.buffer[after] not in (9, 32):
+                    break
+                end = after
+            end += 1
+        while self.buffer[end - 1] in (9, 10, 13, 32) and end > at + 1:
+            end -= 1
+        after = _unfold(self.buffer, at, end - at, self.scratch, 0, True)
+        self.text = self.scratch
+        self._text(0, after, column)
+        self.text = self.buffer
+        return 0
+
     def _number(self, value: cython.longlong) -> cython.int:
         """Write a number of 0 and more in digits."""
         digits: cython.longlong = 1
@@ -342,7 +370,8 @@ class RowKernel:
             return self._again(self.date_at, 19)
         self.date_second = second
         self.date_at = self.to
-        day: cython.longlong = second // 86_400 + 719_468  # from 0000-03-01
+        second += 719_468 * 86_400  # from 0000-03-01 on, so that it is not negative
+        day: cython.longlong = second // 86_400
         second %= 86_400
         era: cython.longlong = day // 146_097  # 400 years
         day -= era * 146_097
@@ -456,7 +485,9 @@ class RowKernel:
     def _octets(
         self, i: cython.Py_ssize_t, row: cython.Py_ssize_t, column: cython.Py_ssize_t, source: cython.int
     ) -> cython.int:
-        """Write a value that is neither a slice nor a number and cannot hold anything to escape."""
+        """Write a date or an address; where colons separate, its own are escaped."""
+        at: cython.longlong = self.to
+        k: cython.longlong
         if self.quoted:
             self._put(QUOTE)
         if source == DATE:
@@ -466,7 +497,17 @@ class RowKernel:
         elif source == DESTINATION_IP:
             self._address(row, False)
         if self.quoted:
-            self._put(QUOTE)
+            return self._put(QUOTE)
+        if self.also != COLON:
+            return 0
+        size: cython.longlong = self.to - at
+        for k in range(size):
+            self.scratch[k] = self.out[at + k]
+        self.to = at
+        self.date_at = -1
+        self.text = self.scratch
+        self._characters(0, size, OCTETS)
+        self.text = self.buffer
         return 0
 
     def _cell(self, i: cython.Py_ssize_t, row: cython.Py_ssize_t, column: cython.Py_ssize_t) -> cython.int:
@@ -477,6 +518,8 @@ class RowKernel:
             return self._slice(row, field, column)
         if source == EMPTY:
             return self._text(0, 0, column)
+        if source == LINE:
+            return self._line(row, field, column)
         if source in (DATE, SOURCE_IP, DESTINATION_IP):
             return self._octets(i, row, column, source)
         if source == METHOD:

@@ -6,7 +6,6 @@ table a HEP type goes to; which indexes there are; which headers the SIP index h
 They are the tables of Kamailio's sipcapture module, filled as it fills them. Where this differs:
 - `contact_ip` has no brackets around an IPv6 address, so that it compares with `source_ip`.
 - Addresses are written as RFC 5952 says (the module writes IPv6 without `::`).
-- Of a Via or Diversion header with several values, the first value is taken.
 """
 
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ class Source(IntEnum):
     HEADER = 18  #: an extra header, see `header`
     SECONDS = 19  #: `ts` in whole seconds since the epoch: the date of dbtext
     SEQUENCE = 20  #: counts from a number that is given: the id of dbtext, where nothing else counts
+    LINE = 21  #: the slice `field` and what follows it in its header: all values of a Via, of a Diversion
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +129,10 @@ SIP_CAPTURE: Final = Table(
         _text("auth_user", 120, "auth_user"),
         _text("callid", 120, "call_id"),
         _text("callid_aleg", 120, "call_id_aleg"),
-        _text("via_1", 256, "via_1"),
+        _text("via_1", 256, "via_1", Source.LINE),
         _text("via_1_branch", 80, "via_1_branch"),
         _text("cseq", 25, "cseq"),
-        _text("diversion", 256, "diversion"),
+        _text("diversion", 256, "diversion", Source.LINE),
         _text("reason", 200, "reason"),
         _text("content_type", 256, "content_type"),
         _text("auth", 256, source=Source.EMPTY),
