@@ -37,7 +37,7 @@ KamailioOption = Annotated[
     typer.Option(
         "--kamailio-cfg",
         metavar="FILE",
-        help="Be the capture server that a kamailio.cfg (module sipcapture) describes. --config goes over it.",
+        help="Be the capture server of a kamailio.cfg (module sipcapture); --config goes over it.",
     ),
 ]
 

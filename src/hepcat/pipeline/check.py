@@ -3,10 +3,13 @@
 In: settings. Out: problems as text (none: all is well), and lines for people. Secrets are never shown.
 """
 
+from hepcat.config.databases import LAKE, safe_url
 from hepcat.config.settings import Settings
+from hepcat.config.sipcapture import SipcaptureSettings
 from hepcat.config.values import format_octets
 from hepcat.errors import HepcatError
 from hepcat.pipeline.privileges import look_up
+from hepcat.pipeline.server import hep_urls
 from hepcat.pipeline.tls import make_context
 from hepcat.wire.hep import AuthKeys
 
@@ -24,6 +27,11 @@ def check_files(settings: Settings) -> list[str]:
         AuthKeys(pairs)
     except HepcatError as error:
         problems.append(_text(error))
+    for database in settings.databases:
+        try:
+            database.read()
+        except HepcatError as error:
+            problems.append(_text(error))
     if settings.hep.tls.certificate and settings.hep.tls.key:
         try:
             make_context(settings.hep.tls)
@@ -40,10 +48,14 @@ def check_files(settings: Settings) -> list[str]:
 def summary(settings: Settings) -> list[str]:
     """Return what the settings come to, a line each."""
     hep = settings.hep
+    classic = settings.sipcapture
     keys = f"with {len(hep.keys)} key{'s'[: len(hep.keys) != 1]}" if hep.keys else "from anybody (no keys)"
     lines = [
-        f"receives HEP on {', '.join(hep.listen)}, {keys}",
-        f"stores in {settings.data}",
+        f"receives HEP on {', '.join(hep.listen)}, {keys}"
+        if hep_urls(settings)
+        else "receives no HEP: hep_capture_on is off",
+        *_raw(classic),
+        *_stores(settings),
         f"holds {format_octets(settings.queue.memory)} in memory while the store is away",
         f"metrics on http://{settings.http.listen}/metrics" if settings.http.listen else "no HTTP port",
     ]
@@ -53,6 +65,35 @@ def summary(settings: Settings) -> list[str]:
         lines.append(f"{len(settings.aliases)} aliases of hosts")
     if settings.user:
         lines.append(f"runs as {settings.user} once the sockets are open")
+    return lines
+
+
+def _raw(classic: SipcaptureSettings | None) -> list[str]:
+    """Say which raw mode is on, and whether capture is."""
+    if classic is None:
+        return []
+    mode = (
+        "IP-in-IP copies" if classic.raw_ipip_capture_on else "frames" if classic.raw_moni_capture_on else ""
+    )
+    where = f" on {classic.raw_interface or 'any interface'}, {classic.raw_socket_listen or 'all ports'}"
+    return ([f"captures {mode}{where}"] if mode else []) + (
+        []
+        if classic.capture_on
+        else ["capture is off at the start (capture_on): switch it on with hepcat ctl"]
+    )
+
+
+def _stores(settings: Settings) -> list[str]:
+    """Say where records go."""
+    databases = {database.name: database for database in settings.databases}
+    lines = []
+    for name in settings.stores:
+        if name == LAKE:
+            lines.append(f"stores in the lake at {settings.data}")
+        else:
+            lines.append(
+                f"stores in {name}: {safe_url(databases[name].read())}, {databases[name].table_name}"
+            )
     return lines
 
 

@@ -15,6 +15,7 @@ from hepcat.config.settings import Settings
 from hepcat.pipeline.counters import Counters
 from hepcat.pipeline.intake import HepIntake, IntakeOptions, LiveOptions
 from hepcat.pipeline.listeners import open_listener, stream_limits
+from hepcat.pipeline.queue import BatchTaker
 from hepcat.pipeline.stores import StoreFan
 from hepcat.pipeline.switch import CaptureSwitch
 from hepcat.pipeline.tls import make_context
@@ -60,6 +61,7 @@ class Server:
         self.switch = CaptureSwitch(classic is None or classic.capture_on)
         self._started = settings
         self._options = LiveOptions(intake_options(settings))
+        self._entry = self._hooked()
 
     # -- life
 
@@ -68,6 +70,7 @@ class Server:
         try:
             for url in hep_urls(self.settings):
                 self.sources += open_listener(url, self.settings.hep, self._intake)
+            self.sources += self._open_raw()
         except BaseException:
             self.sources.clear()  # the sockets close with their last reference
             raise
@@ -138,6 +141,24 @@ class Server:
             log.warning("these settings change only with a restart", settings=waiting)
         return [f"{name} changes only with a restart" for name in waiting]
 
+    def _hooked(self) -> BatchTaker:
+        """Return where the sources put: the fan, behind nonsip_hook's plan where there is one."""
+        classic = self.settings.sipcapture
+        if classic is None or classic.nonsip_hook in (0, 1, "", "0", "1"):
+            return self.queue
+        from hepcat.pipeline.nonsip import NonSipHook, read_hook  # the plan's language is slow to import
+
+        return NonSipHook(read_hook(str(classic.nonsip_hook)), self.queue)
+
+    def _open_raw(self) -> list[Source]:
+        """Open the raw mode of [sipcapture], where it asks for one."""
+        classic = self.settings.sipcapture
+        if classic is None or not (classic.raw_ipip_capture_on or classic.raw_moni_capture_on):
+            return []
+        from hepcat.pipeline.raw_capture import open_raw  # most servers never read a frame
+
+        return open_raw(self.settings, self._entry, self.counters, self.switch, self._options)
+
     def _reconfigure_stores(self, new: Settings) -> list[str]:
         """Hand their settings to the stores that take them over; return the settings that are in force."""
         databases = {database.name: database for database in new.databases}
@@ -152,7 +173,7 @@ class Server:
 
     def _intake(self, url: str) -> tuple[Tally, HepIntake]:
         tally = Tally(url)
-        intake = HepIntake(self.queue, tally, self._options, self.switch)
+        intake = HepIntake(self._entry, tally, self._options, self.switch)
         self.counters.register(tally, intake)
         return tally, intake
 
@@ -163,7 +184,10 @@ def stored_headers(settings: Settings) -> tuple[str, ...]:
     for database in settings.databases:
         if database.name in settings.stores:
             names += extra_headers(database)
-    return tuple({name.lower(): name for name in reversed(names)}.values())[::-1]
+    kept: dict[str, str] = {}
+    for name in names:
+        kept.setdefault(name.lower(), name)
+    return tuple(kept.values())
 
 
 def hep_urls(settings: Settings) -> tuple[str, ...]:

@@ -45,6 +45,12 @@ class Delivery:
                 self.tally.store_drops[reason] += self.batch.n
 
 
+def count_lost(tally: Tally, reason: Drop, records: int) -> None:
+    """Count records that were handed on, and that no store gets: those threads count beside this one."""
+    with _SETTLING:
+        tally.store_drops[reason] += records
+
+
 class Lane:
     """One store with its queue and its thread."""
 

@@ -5,14 +5,26 @@ HepcatError: the URL cannot be read, another process has the spool. That the dat
 records wait for it. The drivers are imported for the kind of store that is asked for, and no other.
 """
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from hepcat.config.databases import DatabaseSettings, kind_of
 from hepcat.stores.spooled import SpooledStore
 from hepcat.stores.spooled.ledger import Tell
 from hepcat.stores.store import Store
 from hepcat.stores.writer import BatchWriter
+
+#: Kind of store -> modules that are imported when it is written to.
+_DRIVERS: Final = {
+    "mysql": ("hepcat.stores.sql.writer", "pymysql"),
+    "postgres": ("hepcat.stores.sql.writer", "psycopg"),
+    "sqlite": ("hepcat.stores.sql.writer",),
+    "odbc": ("hepcat.stores.sql.writer", "pyodbc"),
+    "dbtext": ("hepcat.stores.dbtext.writer",),
+    "clickhouse": ("hepcat.stores.clickhouse.store", "clickhouse_driver"),
+}
 
 
 def make_store(settings: DatabaseSettings, data: Path, tell: Tell) -> Store:
@@ -24,6 +36,12 @@ def make_store(settings: DatabaseSettings, data: Path, tell: Tell) -> Store:
 
         return make_clickhouse_store(settings, folder, tell)
     return SpooledStore(settings.name, folder, settings, _writer_of(kind, settings), tell)
+
+
+def import_drivers(kind: str) -> None:
+    """Import what writing to this kind of store needs, which would else be imported at the first record."""
+    for module in _DRIVERS[kind]:
+        importlib.import_module(module)
 
 
 def _writer_of(kind: str, settings: DatabaseSettings) -> Callable[[], BatchWriter]:
