@@ -62,6 +62,8 @@ CONTROLS = cython.declare(cython.ulonglong, 0x2020202020202020)
 HIGH = cython.declare(cython.ulonglong, 0x8080808080808080)
 BACKSLASHES = cython.declare(cython.ulonglong, 0x5C5C5C5C5C5C5C5C)
 NO_NODE = cython.declare(cython.longlong, 0xFFFFFFFF)
+#: Seconds from 0000-03-01 to the epoch.
+TO_EPOCH = cython.declare(cython.longlong, 62_162_035_200)
 MICROSECONDS = cython.declare(cython.longlong, 1_000_000)
 
 
@@ -370,7 +372,7 @@ class RowKernel:
             return self._again(self.date_at, 19)
         self.date_second = second
         self.date_at = self.to
-        second += 719_468 * 86_400  # from 0000-03-01 on, so that it is not negative
+        second += TO_EPOCH  # so it is not negative
         day: cython.longlong = second // 86_400
         second %= 86_400
         era: cython.longlong = day // 146_097  # 400 years
