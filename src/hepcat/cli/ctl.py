@@ -52,13 +52,13 @@ def _socket_of(data: Path | None, config: Path | None) -> Path:
     """Find the socket as the server does; without a configuration its settings' model is not even read."""
     from hepcat.control.address import SOCKET_NAME
 
-    file = config or (Path(os.environ["HEPCAT_CONFIG"]) if os.environ.get("HEPCAT_CONFIG") else None)
-    other = any(name.startswith("HEPCAT_") and name != "HEPCAT_DATA" for name in os.environ)
-    if file is None and not other:
+    if config is None and not any(
+        name.startswith("HEPCAT_") and name != "HEPCAT_DATA" for name in os.environ
+    ):
         return data_dir(data) / SOCKET_NAME
     from hepcat.config.loader import load_settings
 
-    settings = load_settings(file)
+    settings = load_settings(config)
     if settings.control.socket is not None and data is None:
         return settings.control.socket
     return data_dir(data, settings.data) / SOCKET_NAME
