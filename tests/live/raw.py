@@ -97,8 +97,14 @@ class RawRun:
 
     def settle(self, received: int, seconds: float = 15.0) -> SourceCounts:
         """Wait until so many packets were received and nothing is under way; prove the sums."""
-        came = until(lambda: self.counts.received >= received and self.counts.in_flight == 0, seconds)
-        assert came, f"{received} wanted: {self.counts}"
+        counts = self.counts
+
+        def at_rest() -> bool:
+            nonlocal counts
+            before, counts = counts, self.counts
+            return before == counts and counts.received >= received and counts.in_flight == 0
+
+        assert until(at_rest, seconds), f"{received} wanted: {counts}"
         return self.check()
 
     def check(self) -> SourceCounts:

@@ -104,11 +104,8 @@ def count_agents(intakes: list[HepIntake]) -> dict[str, int]:
 
 def _add(counts: SourceCounts, tally: Tally) -> None:
     """A HEP listener's worker: what it has not dropped by itself is a message."""
-    add_stored(counts, tally)
+    messages = add_stored(counts, tally)
     add_stages(counts, packets=tally.drops)
-    pending = tally.pending
-    messages = pending + tally.handed
-    counts.in_flight += pending
     counts.messages += messages
     counts.carried += messages
     counts.received += tally.received()
@@ -116,16 +113,18 @@ def _add(counts: SourceCounts, tally: Tally) -> None:
     counts.connections += tally.connections
 
 
-def add_stored(counts: SourceCounts, tally: Tally) -> None:
-    """Add what became of the records that were handed on to the stores.
+def add_stored(counts: SourceCounts, tally: Tally) -> int:
+    """Add what became of the records that were, or are to be, handed on to the stores; return how many.
 
     In flight is counted on its own, not computed from the others: so the sum proves something. What is
     further along is read first, so that nothing shows as stored that does not show as received.
     """
     stored, lost = tally.stored, tally.store_drops.copy()
+    records = tally.handed + tally.pending
     counts.stored += stored
-    counts.in_flight += tally.handed - stored - int(lost.sum())
+    counts.in_flight += records - stored - int(lost.sum())
     add_stages(counts, messages=lost)
+    return records
 
 
 def add_frames(counts: SourceCounts, frames: "FrameTally") -> None:

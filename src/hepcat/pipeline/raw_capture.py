@@ -78,27 +78,33 @@ class RawReader:
     def take(self, window: Window) -> None:
         """Read a window; hand on the SIP in it."""
         tally, packets = self.tally, window.packets
+        found = self._dissector.read(window.data, packets)
+        self._handed.pending += found.datagrams.n
+        tally.messages += found.datagrams.n
+        tally.carried += found.carried
         tally.packets += packets.n
         tally.octets += int(packets.original[: packets.n].sum())
-        found = self._dissector.read(window.data, packets)
-        tally.carried += found.carried
         self._store(found)
 
     def expire(self, now_us: int) -> None:
         """Give up what was waited for too long; messages that come free by it are handed on."""
-        self._store(self._dissector.expire(now_us))
+        found = self._dissector.expire(now_us)
+        self._handed.pending += found.datagrams.n
+        self.tally.messages += found.datagrams.n
+        self._store(found)
 
     def _store(self, found: Found) -> None:
+        """Hand on the SIP among what was found; its rows are pending until then."""
         count = found.datagrams.n
         if not count:
             return
-        tally = self.tally
-        tally.messages += count
-        if not self._switch.is_on(tally.source):
-            tally.drops[Drop.CAPTURE_OFF] += count
+        if not self._switch.is_on(self.tally.source):
+            self.tally.drops[Drop.CAPTURE_OFF] += count
+            self._handed.pending -= count
             return
         mask = sip_among(found)
-        keep = sort_out(found, mask, tally.drops)
+        keep = sort_out(found, mask, self.tally.drops)
+        self._handed.pending -= count - len(keep)
         current = self._live.current
         options = IndexOptions(current.extra_headers, current.aleg_headers)
         while len(keep):
@@ -110,6 +116,7 @@ class RawReader:
     def _hand_on(self, batch: Batch) -> None:
         # Counted as handed before the store may count it as stored.
         self._handed.handed += batch.n
+        self._handed.pending -= batch.n
         refusal = self._queue.put(batch, self._handed)
         if refusal is not None:
             self._handed.handed -= batch.n
