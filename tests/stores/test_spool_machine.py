@@ -1,15 +1,19 @@
-"""Everything that can happen to a spooled store, in any order: what was appended is there once, or counted."""
+"""All that can happen to a spooled store, in any order: what was appended is there once, or counted."""
 
-import random
 import shutil
 import tempfile
 from pathlib import Path
 
 import pyarrow as pa
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from hepcat.batch.drops import Drop
 from hepcat.stores.spooled import drain
@@ -36,6 +40,7 @@ class Spooled(RuleBasedStateMachine):
         self.appended = []
         self.number = 0
         self.lost = {}
+        self.refused = []
         self.rig.start()
 
     @rule(n=st.integers(1, 60), extra=st.sampled_from([(), (), ("X-A",)]), pad=st.sampled_from([0, 0, 900]))
@@ -49,8 +54,7 @@ class Spooled(RuleBasedStateMachine):
         try:
             self.rig.store.append(build(records, extra))
         except StoreUnavailable as error:
-            assert error.drop == Drop.STORE_FULL
-            assert self.rig.store.counts().waiting
+            self.refused.append(error.drop)
         else:
             self.appended += [record["payload"] for record in records]
 
@@ -128,6 +132,7 @@ class Spooled(RuleBasedStateMachine):
         if self.rig.settings.connections == 1:
             there = set(found)
             assert found == [payload for payload in self.appended if payload in there]
+        assert set(self.refused) <= {Drop.STORE_FULL}
         missing = set(self.appended) - set(found)
         assert len(missing) == sum(self.lost.values()), self.lost
         assert set(self.lost) <= {Drop.ROW_REFUSED, Drop.STORE_FAILED}
@@ -141,20 +146,15 @@ class Spooled(RuleBasedStateMachine):
         assert not list(self.rig.spool.glob("0*.arrows"))
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_machine(monkeypatch, seed):
+def test_machine(monkeypatch):
     monkeypatch.setattr(drain, "FIRST_WAIT", 0.0005)
     monkeypatch.setattr(drain, "LONGEST_WAIT", 0.002)
     monkeypatch.setattr(spool_module, "FILE_OCTETS", 2**15)
     monkeypatch.setattr(spool_module, "SMALL_OCTETS", 2**14)
-    random.seed(seed)
     run = settings(
-        max_examples=25,
+        max_examples=60,
         stateful_step_count=25,
         deadline=None,
-        derandomize=False,
         suppress_health_check=list(HealthCheck),
     )
-    from hypothesis.stateful import run_state_machine_as_test
-
     run_state_machine_as_test(Spooled, settings=run)

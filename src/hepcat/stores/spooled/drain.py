@@ -26,7 +26,7 @@ from hepcat.errors import HepcatError
 from hepcat.stores.lake.journal import JournalWriter
 from hepcat.stores.spooled.cut import slice_rows
 from hepcat.stores.spooled.ledger import Ledger
-from hepcat.stores.spooled.ranges import left, merged
+from hepcat.stores.spooled.ranges import left, merged, size, within
 from hepcat.stores.spooled.spool import Piece, Spool
 from hepcat.stores.writer import BatchRefused, BatchWriter
 
@@ -176,7 +176,7 @@ class Drain:
             self._raised(parts, error)
         else:
             self._ledger.write(written, part.batch.n)
-            self._spool.settle(part.batch.n)
+            self._spool.settle(part.first, part.last)
             parts.popleft()
             self._failures = 0
             self._ledger.relieve(self._number)
@@ -204,9 +204,10 @@ class Drain:
             for first, last in rest:
                 batch = slice_rows(part.batch, first - part.first, last + 1 - part.first)
                 parts.append(Part(first, batch, part.bugs, part.refusals, part.refused_at, part.half))
-            known = part.batch.n - sum(last - first + 1 for first, last in rest)
-            self._ledger.learn(known)
-            self._spool.settle(known)
+            known = within(part.first, part.last, ranges)
+            self._ledger.learn(size(known))
+            for first, last in known:
+                self._spool.settle(first, last)
         if not parts:
             self._failures = 0
             self._ledger.relieve(self._number)
@@ -250,7 +251,7 @@ class Drain:
         if single:
             self._spool.identity.give_up(part.first, part.last)
             self._ledger.drop(Drop.ROW_REFUSED, 1)
-            self._spool.settle(1)
+            self._spool.settle(part.first, part.last)
             self._given_up, self._last_refusal = self._given_up + 1, str(error)
         parts.popleft()
         if single:
@@ -279,7 +280,7 @@ class Drain:
         self._spool.identity.give_up(part.first, part.last)
         parts.popleft()
         self._ledger.drop(Drop.STORE_FAILED, part.batch.n)
-        self._spool.settle(part.batch.n)
+        self._spool.settle(part.first, part.last)
         self._ledger.say(
             "batch_set_aside",
             path=str(path),

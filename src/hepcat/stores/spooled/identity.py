@@ -4,8 +4,9 @@ In: the spool's folder. Out: a UUID by which the database remembers what it has 
 numbers that never repeat under it. What can go wrong: HepcatError where another process has the folder or it
 cannot be written; a file that was lost or damaged, after which the spool has a new name and says so.
 
-Files: `lock` (flock(2)), `writer` (JSON: UUID, the first number nobody has claimed, the number below which
-all is done; replaced whole), `given-up` (a line "first last" for records that the database will never have).
+Files: `lock` (flock(2)), `writer` (JSON: UUID, the first number nobody has claimed, and as at the last clean
+end the number below which all is done and the ranges above it that are; replaced whole), `given-up` (a line
+"first last" for records that the database will never have).
 """
 
 import fcntl
@@ -13,11 +14,13 @@ import json
 import os
 import re
 import uuid
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from hepcat.errors import HepcatError
-from hepcat.stores.spooled.ranges import merged
+from hepcat.stores.spooled.files import NAME
+from hepcat.stores.spooled.ranges import below, merged
 from hepcat.stores.writer import Range
 
 #: Numbers claimed at a time. After a power cut the spool's files can be behind what the database has already,
@@ -46,9 +49,12 @@ class Identity:
             folder.mkdir(parents=True, exist_ok=True, mode=0o750)
             self._lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
             self._take()
-            self.writer, self.claimed, self.floor, self.lost = self._read()
-            if not (self.folder / "writer").exists() or self.lost:
-                self._write(self.claimed, self.floor)
+            self.claimed = self.floor = 0
+            #: records that were done at the last clean end
+            self.done: list[Range] = []
+            self.writer, self.lost = str(uuid.uuid4()), False
+            if not self._read():
+                self._write(0)
             self.given_up = self._read_given_up()
         except OSError as error:
             self.release()
@@ -72,45 +78,56 @@ class Identity:
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
-    def _read(self) -> tuple[str, int, int, bool]:
-        """Return UUID, first unclaimed number, floor, and whether an earlier name was lost."""
+    def _read(self) -> bool:
+        """Read who the spool is; False where that is not known, or not any more."""
         try:
             text = (self.folder / "writer").read_text()
         except FileNotFoundError:
-            return str(uuid.uuid4()), 0, 0, any(self.folder.glob("*.arrows"))
+            self.lost = any(NAME.fullmatch(path.name) for path in self.folder.iterdir())
+            return False
         except UnicodeDecodeError:
             text = ""
         try:
             known = json.loads(text)
             name, claimed, floor = str(uuid.UUID(known["writer"])), known["next"], known["floor"]
-            if not all(isinstance(n, int) and 0 <= n < 2**62 for n in (claimed, floor)):
+            done = [(first, last) for first, last in known.get("done", [])]
+            if not all(type(n) is int and 0 <= n < 2**62 for n in (claimed, floor, *chain(*done))):
                 raise ValueError("no record numbers")
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return str(uuid.uuid4()), 0, 0, True
-        return name, claimed, min(floor, claimed), False
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            self.lost = True
+            return False
+        self.writer, self.claimed, self.floor = name, claimed, min(floor, claimed)
+        self.done = merged(below(done, claimed))
+        return True
 
-    def _write(self, claimed: int, floor: int) -> None:
+    def _write(self, claimed: int) -> None:
         """Replace the file whole, durably. Raises OSError with the old one in place."""
         path = self.folder / "writer.new"
         fd = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o640)
         try:
-            text = json.dumps({"writer": self.writer, "next": claimed, "floor": floor})
+            text = json.dumps(
+                {"writer": self.writer, "next": claimed, "floor": self.floor, "done": self.done}
+            )
             os.write(fd, text.encode())
             os.fsync(fd)
         finally:
             os.close(fd)
         os.replace(path, self.folder / "writer")
         sync_folder(self.folder)
-        self.claimed, self.floor = claimed, floor
+        self.claimed = claimed
 
     def claim(self, end: int) -> None:
         """Make sure that numbers below `end` are claimed. Raises OSError."""
         if end > self.claimed:
-            self._write(end + CLAIM, self.floor)
+            self._write(end + CLAIM)
 
-    def save(self, following: int, floor: int) -> None:
-        """Say, at a clean end, which number comes next and below which all is done. Raises OSError."""
-        self._write(following, floor)
+    def save(self, following: int, floor: int, done: list[Range]) -> None:
+        """Say, at a clean end, which number comes next, below which all is done, and what is above it.
+
+        Raises OSError.
+        """
+        self.floor, self.done = max(floor, self.floor), done
+        self._write(following)
 
     def _read_given_up(self) -> list[Range]:
         """Return the records given up that still matter, and forget the others."""

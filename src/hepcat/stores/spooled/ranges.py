@@ -28,6 +28,11 @@ def below(ranges: Iterable[Range], end: int) -> list[Range]:
     return [(first, min(last, end - 1)) for first, last in ranges if first < end]
 
 
+def above(ranges: Iterable[Range], begin: int) -> list[Range]:
+    """Return the part of the ranges that does not lie below `begin`."""
+    return [(max(first, begin), last) for first, last in ranges if last >= begin]
+
+
 def within(first: int, last: int, done: list[Range]) -> list[Range]:
     """Return what merged ranges cover of first..last, in order."""
     at = max(bisect_right(done, (first, first)) - 1, 0)

@@ -37,7 +37,7 @@ from hepcat.stores.spooled.files import (
     remove,
 )
 from hepcat.stores.spooled.identity import Identity, sync_folder
-from hepcat.stores.spooled.ranges import below, left, merged, size
+from hepcat.stores.spooled.ranges import above, below, left, merged, size
 from hepcat.stores.spooled.reading import Reading
 from hepcat.stores.store import StoreUnavailable
 from hepcat.stores.writer import Range
@@ -70,7 +70,10 @@ class Spool:
         self._retired: list[JournalWriter] = []  # to be synced and closed
         self._names_changed = False
         self._damage: list[tuple[Path, int]] = []
-        self._known = merged([(0, self.identity.floor - 1), *self.identity.given_up])
+        identity = self.identity
+        #: records that are not to be handed out: done before this process began
+        self._known = merged([(0, identity.floor - 1), *identity.done, *identity.given_up])
+        self._settled: list[Range] = []  # done by this process, of pieces that are not done as a whole
         try:
             self._take_over()
         except OSError as error:
@@ -319,15 +322,17 @@ class Spool:
             self._retire()
             return True
 
-    def settle(self, records: int) -> None:
-        """Say that so many records of a piece do not wait any more."""
+    def settle(self, first: int, last: int) -> None:
+        """Say that these records of a piece are done: written, or counted as lost."""
         with self._changed:
-            self.waiting -= records
+            self.waiting -= last - first + 1
+            self._settled = merged([*self._settled, (first, last)])
 
     def done(self, piece: Piece) -> None:
         """Say that all of a piece is settled: its records are not offered again."""
         with self._changed:
             self._lent.discard(piece.first)
+            self._settled = above(self._settled, self._floor())
             gone = self._collect()
         self._delete(gone)
 
@@ -410,7 +415,8 @@ class Spool:
             self.sync()
         with self._reading, self._changed, contextlib.suppress(OSError):
             self._reader.close()
-            self.identity.save(self._end, max(self._floor(), self.identity.floor))
+            floor = self._floor()
+            self.identity.save(self._end, floor, above(merged([*self._settled, *self._known]), floor))
             if self.waiting == 0:
                 self.identity.forget_given_up()
 
