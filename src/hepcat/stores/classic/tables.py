@@ -105,7 +105,7 @@ def split_names(table_name: str) -> list[str]:
     """Return the tables that a setting `a|b` names, before strftime. Raises ValueError."""
     names = [name.strip() for name in table_name.split("|")]
     for name in names:
-        if not re.fullmatch(r"[A-Za-z_](?:[A-Za-z0-9_$.]|%[A-Za-z%])*|(?:%[A-Za-z])[A-Za-z0-9_$.%]*", name):
+        if not re.fullmatch(r"(?:[A-Za-z0-9_$.-]|%[A-Za-z%])+", name):
             raise ValueError(f'table_name "{table_name}": "{name}" is no name of a table')
     return names
 
