@@ -98,8 +98,8 @@ def write(path: Path, octets: bytes) -> None:
 def connected(path: Path) -> Iterator[socket.socket]:
     """Lend a connection to a Unix socket."""
     with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))  # blocking: with a time-out a full backlog is an error
         sock.settimeout(10)
-        sock.connect(str(path))
         yield sock
 
 
@@ -111,11 +111,11 @@ def ask(sock: socket.socket, document: Any) -> Any:
 
 
 def read_line(sock: socket.socket) -> bytes:
-    """Return a line, b"" at the end."""
+    """Return a line and nothing of the next; what there is at the end."""
     got = b""
     while not got.endswith(b"\n"):
-        octets = sock.recv(65_536)
-        if not octets:
+        there = sock.recv(65_536, socket.MSG_PEEK)
+        if not there:
             return got
-        got += octets
+        got += sock.recv(there.find(b"\n") + 1 or len(there))
     return got

@@ -117,12 +117,10 @@ def test_who_may_only_look() -> None:
         answer = call(request(method, params), asked, may_change=False)
         assert answer["error"]["code"] == -32001
         assert "only root and the server's own user" in answer["error"]["message"]
-    for method, params in (
-        ("sip_capture", None),
-        ("sip_capture", {"source": SOURCE}),
-        ("stats", []),
-        ("status", {}),
-    ):
+    looks: tuple[tuple[str, Any], ...] = (
+        ("sip_capture", None), ("sip_capture", {"source": SOURCE}), ("stats", []), ("status", {}),
+    )  # fmt: skip
+    for method, params in looks:
         assert "result" in call(request(method, params), asked, may_change=False)
     assert asked.switch.on
     assert not asked.switch.off

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import stat
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,13 +37,24 @@ class Client:
             if not stat.S_ISSOCK(os.stat(path).st_mode):
                 raise HepcatError(f"{path} is not a socket", "--socket names the control socket of a hepcat.")
             with address(path) as name:
-                self._sock.connect(name)
+                self._connect(name)
         except OSError as error:
             self._sock.close()
             raise _no_connection(path, error) from None
         except BaseException:
             self._sock.close()
             raise
+
+    def _connect(self, name: str) -> None:
+        end = time.monotonic() + ANSWER_SECONDS
+        while True:
+            try:
+                self._sock.connect(name)
+                return
+            except BlockingIOError:  # so many wait there already that there is no place to wait
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
 
     def __enter__(self) -> "Client":
         return self
