@@ -85,6 +85,9 @@ class DatabaseSettings(Section):
     retention_days: int | None = Field(
         None, ge=1, le=36_500, description="Days that are kept; older ones are dropped. Not set: all."
     )
+    query_seconds: float = Field(
+        120.0, gt=0, le=86_400, description="Seconds that one statement of a search may take."
+    )
     partitions_ahead: int = Field(
         7, ge=1, le=366, description="Daily partitions that are made ahead of time."
     )

@@ -5,13 +5,15 @@ What can go wrong: KeyError for a table that is none.
 """
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
 from hepcat.batch.schema import TABLES
+from hepcat.search.ast import Match, Test
+from hepcat.search.compile import compile_query, sql_of
 from hepcat.search.dialects import Dialect
 from hepcat.stores.lake.arrow import arrow_schema
 
@@ -60,3 +62,12 @@ class Local(Dialect):
     def header(self, key: str) -> exp.Expression:
         """Return the same."""
         return self.header_line(key)
+
+
+def passing(column: str, test: Test, values: Sequence[str], dialect: Dialect) -> list[str]:
+    """Return those of a few values that pass a test, letters in any case."""
+    condition = compile_query(Match(column, test, fold=True), dialect)
+    with contextlib.closing(duckdb.connect()) as connection:
+        connection.register("few", pa.table({column: pa.array(values, pa.string())}))
+        found = connection.sql(f'SELECT "{column}" FROM few WHERE {sql_of(condition, dialect)}')
+        return [str(value) for (value,) in found.fetchall()]
