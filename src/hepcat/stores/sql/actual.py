@@ -50,7 +50,9 @@ def look(connection: sa.Connection, table: str) -> Actual:
     by_name = {str(column["name"]).lower(): column for column in columns}
     actual = Actual(missing=[column for column in classic.columns if column.name not in by_name])
     for column in classic.columns:
-        width = width_of(by_name[column.name]["type"]) if column.name in by_name else None
+        width = None
+        if column.name in by_name and connection.dialect.name != "sqlite":  # keeps what it is given
+            width = width_of(by_name[column.name]["type"])
         if column.name == "msg":
             actual.msg_width = width
         elif column.kind == "text" and width is not None and width < (column.width or 0):

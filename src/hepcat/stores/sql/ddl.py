@@ -76,6 +76,11 @@ def is_postgres(dialect: sa.Dialect) -> bool:
     return dialect.name == "postgresql"
 
 
+def takes_if_not_exists(dialect: sa.Dialect) -> bool:
+    """Whether CREATE takes IF NOT EXISTS there."""
+    return is_mysql(dialect) or is_postgres(dialect) or dialect.name == "sqlite"
+
+
 def partitioned(dialect: sa.Dialect) -> bool:
     """Whether the tables that we make there have partitions."""
     return is_mysql(dialect) or is_postgres(dialect)
@@ -195,7 +200,7 @@ def create_statements(
     days = first_days(settings, dialect, now) if split else []
     table = build(name, dialect, days)
     quote = dialect.identifier_preparer.quote
-    once = dialect.name in ("mysql", "mariadb", "postgresql", "sqlite")
+    once = takes_if_not_exists(dialect)
     made = [str(CreateTable(table, if_not_exists=once).compile(dialect=dialect)).strip()]
     for index in sorted(table.indexes, key=lambda i: str(i.name)):
         made.append(str(CreateIndex(index, if_not_exists=once).compile(dialect=dialect)).strip())

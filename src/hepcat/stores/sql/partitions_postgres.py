@@ -137,7 +137,8 @@ def _make(connection: sa.Connection, work: Work, day: dt.date) -> bool:
         name = ddl.postgres_partition(work.table, day)
         rest = next((part.name for part in parts if part.rest), None)
         columns = ", ".join(quote(c["name"]) for c in sa.inspect(connection).get_columns(work.table))
-        for statement in _statements(quote(work.table), quote(name), rest and quote(rest), columns, day):
+        statements = _statements(quote(work.table), quote(name), rest and quote(rest), columns, day)
+        for statement in statements if work.dry is None else ["BEGIN", *statements, "COMMIT"]:
             _do(connection, work, statement)
     work.done.made.append(name)
     return True
@@ -150,7 +151,11 @@ def _statements(table: str, part: str, rest: str | None, columns: str, day: dt.d
     ]
     if rest is not None:
         moved = f"DELETE FROM {rest} WHERE date >= '{day}' AND date < '{day + _DAY}' RETURNING {columns}"
-        # Between the move and the attachment nothing may come: ATTACH takes this lock in any case.
+        # The table's lock keeps writers out: one that has already chosen the DEFAULT partition for its row
+        # would
+        # be refused after ATTACH. The partition's own lock ATTACH takes in any case; readers may go on until
+        # then.
+        statements.insert(0, f"LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE")
         statements.append(f"LOCK TABLE {rest} IN ACCESS EXCLUSIVE MODE")
         statements.append(
             f"WITH moved AS ({moved}) INSERT INTO {part} ({columns}) SELECT {columns} FROM moved"

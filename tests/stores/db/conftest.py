@@ -1,0 +1,96 @@
+"""One MariaDB and one PostgreSQL for all tests of this folder; each test has a database of its own."""
+
+import glob
+import itertools
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hepcat.bench import databases
+from hepcat.bench.measure import Skipped
+
+_NUMBERS = itertools.count(1)
+NewDatabase = Callable[[], str]
+
+
+@pytest.fixture(scope="session")
+def maria() -> Iterator[databases.MariaDb]:
+    """A MariaDB server."""
+    try:
+        with databases.mariadb(["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"]) as server:
+            yield server
+    except Skipped as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[databases.Postgres]:
+    """A PostgreSQL server."""
+    try:
+        with databases.postgres() as server:
+            yield server
+    except Skipped as error:
+        pytest.skip(str(error))
+
+
+class Database:
+    """An empty database on a server, of which user `hepcat` has all rights."""
+
+    def __init__(self, server: databases.DatabaseServer) -> None:
+        self.server = server
+        self.name = f"db{next(_NUMBERS)}"
+        self.url = server.url_of("hepcat", databases.PASSWORD, self.name)
+        if isinstance(server, databases.MariaDb):
+            server.admin(f"CREATE DATABASE {self.name}; GRANT ALL ON {self.name}.* TO hepcat@'127.0.0.1'", "")
+        else:
+            server.admin(f"CREATE DATABASE {self.name} OWNER hepcat", "")
+
+    def run(self, sql: str) -> list[list[str]]:
+        """Run SQL as the administrator; rows of text."""
+        text = self.server.admin(sql, self.name)
+        return [line.split("\t") for line in text.splitlines()]
+
+    def run_script(self, statements: list[str]) -> None:
+        """Let the server's own client run what a dry run printed, as the user whose tables they become."""
+        if isinstance(self.server, databases.MariaDb):
+            self.run(";\n".join(statements))
+            return
+        command = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(self.server.folder)]
+        command += ["-p", str(self.server.port), "-U", "admin", self.name]
+        script = ";\n".join(["SET ROLE hepcat", *statements, ""])
+        done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def one(self, sql: str) -> str:
+        """Return the first value."""
+        return self.run(sql)[0][0]
+
+
+@pytest.fixture
+def maria_db(maria: databases.MariaDb) -> Database:
+    return Database(maria)
+
+
+@pytest.fixture
+def postgres_db(postgresql: databases.Postgres) -> Database:
+    return Database(postgresql)
+
+
+@pytest.fixture(params=["mariadb", "postgresql"])
+def server_db(request: pytest.FixtureRequest) -> Database:
+    """Both, one after the other."""
+    return Database(request.getfixturevalue("maria" if request.param == "mariadb" else "postgresql"))
+
+
+@pytest.fixture
+def odbc_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An SQLite file behind ODBC, in a data source of its own."""
+    drivers = sorted(glob.glob("/usr/lib/*/odbc/libsqlite3odbc.so"))
+    if not drivers:
+        pytest.skip("libsqliteodbc is not installed")
+    ini = tmp_path / "odbc.ini"
+    ini.write_text(f"[hepcat]\nDriver={drivers[-1]}\nDatabase={tmp_path}/odbc.db\n")
+    monkeypatch.setenv("ODBCINI", str(ini))
+    return "unixodbc:///hepcat"
