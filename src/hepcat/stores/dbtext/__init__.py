@@ -1,0 +1,1 @@
+"""Kamailio's dbtext: a folder of text files, one a table, that its db_text module reads."""
