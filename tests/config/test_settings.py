@@ -1,6 +1,7 @@
 """Every setting has a description, a line in the documentation, and a variable that works."""
 
 import re
+from dataclasses import asdict
 
 import pytest
 
@@ -11,8 +12,9 @@ from hepcat.config.reference import settings_reference
 from hepcat.config.settings import HepKey
 from hepcat.pipeline.counters import Counters
 from hepcat.pipeline.metrics import HepcatCollector
-from hepcat.pipeline.queue import BatchQueue
 from hepcat.pipeline.server import LIVE, LIVE_STORE, changed_settings
+from hepcat.pipeline.stores import StoreFan
+from hepcat.stores.counts import StoreCounts
 from tests.support import ROOT
 
 SETTINGS = list(walk_settings())
@@ -112,8 +114,10 @@ def test_what_reloads_is_documented_and_exists() -> None:
 
 def test_every_metric_is_documented() -> None:
     page = (ROOT / "docs" / "server.md").read_text()
-    counters = Counters(BatchQueue(1))
-    collector = HepcatCollector(counters.snapshot, lambda: True, dict)
+    fan = StoreFan(("lake", "db"), 1)
+    numbers = fan.stats() | {"db": fan.stats()["db"] | {"database": asdict(StoreCounts())}}
+    numbers["db"]["database"]["dropped"] = {}
+    collector = HepcatCollector(Counters(fan).snapshot, lambda: True, dict, stores=lambda: numbers)
     for family in collector.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         assert name in page, f"{name} is missing in docs/server.md"

@@ -52,6 +52,7 @@ class HttpDoor:
                 server.store_gauges,
                 getattr(server.counters, "targets", None),
                 server.switch,
+                getattr(server, "store_stats", None),
             )
         )
 

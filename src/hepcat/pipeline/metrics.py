@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from hepcat import __version__
 from hepcat.batch.drops import Drop
 from hepcat.pipeline.counters import Snapshot
+from hepcat.pipeline.store_metrics import store_metrics
 from hepcat.pipeline.switch import CaptureSwitch
 
 
@@ -26,7 +27,9 @@ class HepcatCollector:
         gauges: Callable[[], Mapping[str, float]],
         targets: Callable[[], Mapping[str, Any]] | None = None,
         switch: CaptureSwitch | None = None,
+        stores: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
+        self._stores = stores
         self._switch = switch or CaptureSwitch()
         self._targets = targets
         self._snapshot = snapshot
@@ -74,6 +77,8 @@ class HepcatCollector:
         yield from self._levels(counts)
         if self._targets is not None:
             yield from _target_metrics(self._targets())
+        if self._stores is not None:
+            yield from store_metrics(self._stores())
 
     def _drops(self, counts: Snapshot) -> Iterator[Metric]:
         """Every reason shows from the start, at 0: what can rise can be alerted on."""
