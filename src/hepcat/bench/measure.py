@@ -53,7 +53,16 @@ class Line(Protocol):
 
 
 #: The measurements, in the order of the table: modules of hepcat.bench.lines.
-LINES: Final[tuple[str, ...]] = ("start", "decode", "ingest", "importing", "searching", "agent", "reading")
+LINES: Final[tuple[str, ...]] = (
+    "start",
+    "decode",
+    "ingest",
+    "importing",
+    "searching",
+    "agent",
+    "mirror",
+    "reading",
+)
 
 
 def run_lines(context: Context, only: Sequence[str] = ()) -> list[Row]:
