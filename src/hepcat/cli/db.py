@@ -15,7 +15,7 @@ from hepcat.errors import HepcatError
 
 if TYPE_CHECKING:
     from hepcat.config.databases import DatabaseSettings
-    from hepcat.stores.admin import Admin, Finding
+    from hepcat.stores.admin import Admin, Finding, Tell
 
 #: Kind of store -> its module of administration (stores/admin.py); all others are SQL databases.
 ADMINS: Final = {"clickhouse": "hepcat.stores.clickhouse.admin", "dbtext": "hepcat.stores.dbtext.admin"}
@@ -66,7 +66,7 @@ def create(
     """Make the tables that are missing, with daily partitions; leave alone what is there."""
     stores = _stores(url, store, url_file, config)
     for settings in stores:
-        admin, dry = _admin(settings), _print_sql if dry_run else None
+        admin, dry = _admin(settings), _printer(settings) if dry_run else None
         _announce(settings, len(stores), dry_run)
         _print(admin.create(settings, dry), dry_run)
 
@@ -89,7 +89,7 @@ def upgrade(
     stores = _stores(url, store, url_file, config)
     bad = False
     for settings in stores:
-        admin, dry = _admin(settings), _print_sql if dry_run else None
+        admin, dry = _admin(settings), _printer(settings) if dry_run else None
         _announce(settings, len(stores), dry_run)
         bad |= _print(admin.upgrade(settings, dry, widen), dry_run)
     if bad:
@@ -166,8 +166,13 @@ def _announce(settings: "DatabaseSettings", stores: int, dry_run: bool) -> None:
         typer.echo(f"-- {settings.name}: {safe_url(settings.read())}")
 
 
-def _print_sql(statement: str) -> None:
-    typer.echo(f"{statement.rstrip().rstrip(';')};")
+def _printer(settings: "DatabaseSettings") -> "Tell":
+    """Return what prints the statements of a dry run; a dbtext folder has none, but words."""
+    from hepcat.config.databases import kind_of
+
+    if kind_of(settings.read()) == "dbtext":
+        return typer.echo
+    return lambda statement: typer.echo(f"{statement.rstrip().rstrip(';')};")
 
 
 def _print(findings: "list[Finding]", dry_run: bool) -> bool:
