@@ -1,7 +1,7 @@
 """`hepcat db create|upgrade|check` for a dbtext folder (the contract is stores/admin.py).
 
 In: one database's settings. Out: findings; the files of the classic tables and `version`. What can go wrong:
-HepcatError (no right, a file that is no table, a hepcat that writes to the folder while it is to be upgraded).
+HepcatError (no right, a file that is no table, a hepcat that writes to the folder while it is upgraded).
 There is no SQL: a dry run says which file would be written.
 """
 

@@ -8,9 +8,10 @@ what is wrong with a line; a file comes from anywhere.
 
 Values stand between colons. In text, line feed, carriage return, tab, backslash, colon and NUL are escaped
 with a backslash; any other escape makes the module refuse the whole table. An empty value is null. A type is
-known by its first letter: int, double, string (`str` has no i and is counted text), blob, time (an int).
-Numbers: an int has 32 bits in the module, so `micro_ts` is a double, which holds it exactly. The module reads
-no value longer than its `file_buffer_size` (16,384 octets unless set) and refuses the table that has one.
+known by its first letter: int, double, string (or str), blob, time (an int). An int has 32 bits in the
+module, and a double is null to whoever asks through sqlops: so `micro_ts` is text, of digits, and `parse_row`
+gives it as the number that it is. The module reads no value longer than its `file_buffer_size` (16,384 octets
+unless set) and refuses the table that has one.
 """
 
 import re
@@ -110,6 +111,8 @@ def _value(octets: bytes, column: TextColumn) -> Value:
     if not octets:
         return None
     if column.is_text:
+        if column.name == "micro_ts" and _INT.fullmatch(octets):
+            return int(octets)
         return _ESCAPE.sub(_unescape, octets).decode("utf-8", "surrogateescape")
     if column.type == "double":
         if _DOUBLE.fullmatch(octets):
@@ -136,7 +139,7 @@ def _column_of(column: Column) -> TextColumn:
         return TextColumn(column.name, "blob", nullable=True)
     if column.kind == "text":  # an empty text is null in a file, and refused in a column that is not
         return TextColumn(column.name, "string", nullable=True)
-    return TextColumn(column.name, "double" if column.kind == "bigint" else "int", nullable=column.nullable)
+    return TextColumn(column.name, "string" if column.kind == "bigint" else "int", nullable=column.nullable)
 
 
 def fill_column(actual: TextColumn, table: Table) -> Column:
