@@ -5,6 +5,7 @@ import json
 import os
 import select
 import socket
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -48,6 +49,15 @@ class Asked:
 
     def control(self) -> Control:
         return Control(self, self.reload)
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """Lend a folder that other users get into. (Those of pytest are closed again when another one starts.)"""
+    with tempfile.TemporaryDirectory(prefix="hepcat-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 class Answers:

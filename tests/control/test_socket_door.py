@@ -22,7 +22,7 @@ from hepcat.control.fifo import Owner
 from hepcat.control.methods import Control
 from hepcat.control.socket_door import MAX_CONNECTIONS, SocketDoor
 from hepcat.errors import HepcatError
-from tests.control.peers import Asked, ask, connected, read_line
+from tests.control.peers import Asked, ask, connected, open_folder, read_line
 from tests.support import wait_for
 
 STATUS = {"jsonrpc": "2.0", "method": "sip_capture", "id": 1}
@@ -188,11 +188,14 @@ def test_a_bug_in_a_method_does_not_end_the_door(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
-def test_others_may_only_look(tmp_path: Path, asked: Asked) -> None:
+def test_others_may_only_look(asked: Asked) -> None:
     """Another user who may open the socket (socket_mode) reads, and changes nothing."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    door = SocketDoor(tmp_path / "sock", 0o666, Owner(), asked.control())
+    with open_folder() as folder:
+        others_only_look(folder, asked)
+
+
+def others_only_look(folder: Path, asked: Asked) -> None:
+    door = SocketDoor(folder / "sock", 0o666, Owner(), asked.control())
     door.start()
     code = (
         "import os, socket, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"

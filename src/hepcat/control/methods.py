@@ -206,7 +206,7 @@ def reload(control: Control, _: Mapping[str, str]) -> dict[str, Any]:
     try:
         return {"reloaded": True, "notes": control.reload()}
     except HepcatError as error:
-        raise MethodError("failed", str(error), error.hint) from None
+        raise MethodError("failed", str(error), error.hint or "What was in force stays in force.") from None
 
 
 def _plain(counts: SourceCounts) -> dict[str, Any]:
