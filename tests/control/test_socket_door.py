@@ -18,7 +18,7 @@ import pytest
 from hepcat.control import client as client_module
 from hepcat.control import socket_door
 from hepcat.control.client import Client
-from hepcat.control.fifo import Owner
+from hepcat.control.fifo import Fifo, Owner
 from hepcat.control.methods import Control
 from hepcat.control.socket_door import MAX_CONNECTIONS, SocketDoor
 from hepcat.errors import HepcatError
@@ -325,3 +325,17 @@ def gone(sock: socket.socket) -> bool:
         return False
     except ConnectionError:
         return True
+
+
+def test_nothing_is_given_away_where_nobody_is_to_become_somebody(
+    tmp_path: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unit's filter of system calls ends a process that calls chown."""
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("chown")
+
+    monkeypatch.setattr(os, "chown", forbidden)
+    monkeypatch.setattr(os, "fchown", forbidden)
+    Fifo(tmp_path / "fifo", 0o660, Owner()).remove()
+    SocketDoor(tmp_path / "sock", 0o660, Owner(), asked.control()).stop()

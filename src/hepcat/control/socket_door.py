@@ -283,7 +283,8 @@ def _listen(path: Path, mode: int, owner: Owner) -> socket.socket:
                 sock.bind(name)
             finally:
                 os.umask(before)
-        os.chown(path, owner.uid, owner.gid, follow_symlinks=False)
+        if owner.uid >= 0:  # else the call itself may be forbidden (the unit's SystemCallFilter)
+            os.chown(path, owner.uid, owner.gid, follow_symlinks=False)
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
