@@ -26,13 +26,14 @@ def _run_and_kill(folder, first, often, seconds):
     ) as child:
         try:
             assert child.stdout.readline() == "ready\n", child.stderr.read()
+            said = child.stdout.readline()
             time.sleep(seconds)
         finally:
             child.send_signal(signal.SIGKILL)
-        said, errors = child.communicate()
+        rest, errors = child.communicate()
         assert child.returncode == -signal.SIGKILL, errors
         assert not errors, errors
-    numbers = [int(line) for line in said.split("\n")[:-1] if line.isdigit()]
+    numbers = [int(line) for line in (said + rest).split("\n")[:-1] if line.isdigit()]
     return numbers[-1] if numbers else first
 
 

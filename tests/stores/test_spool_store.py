@@ -236,6 +236,16 @@ def test_a_bug_after_the_commit_writes_nothing_twice(rig):
     assert counts.drops == {}
 
 
+def test_a_batch_is_not_set_aside_that_the_last_try_has_committed(rig):
+    rig.faults.plan = ["bug", "bug", "bug", "bug after commit"]
+    store = rig.start()
+    store.append(numbered(0, 10))
+    counts = rig.drained()
+    assert rig.found() == names(0, 10)
+    assert counts.drops == {}
+    assert not list(rig.spool.glob("refused-*"))
+
+
 def test_the_bound_refuses_and_takes_again(tmp_path, monkeypatch):
     hasten(monkeypatch)
     rig = Rig(tmp_path, spool=2**20)

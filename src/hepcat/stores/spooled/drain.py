@@ -16,7 +16,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hepcat.batch.drops import Drop
@@ -48,6 +48,7 @@ class Part:
 
     first: int
     batch: Batch
+    bug: Exception | None = None
     bugs: int = 0
     refusals: int = 0
     refused_at: float = 0.0
@@ -163,6 +164,10 @@ class Drain:
     def _write(self, parts: deque[Part]) -> None:
         """Try the first part once, and decide what becomes of it."""
         part = parts[0]
+        if part.bugs >= BUG_TRIES:  # and the database, asked again meanwhile, does not have it
+            self._set_aside(part)
+            parts.popleft()
+            return
         assert self._writer is not None
         try:
             written = self._writer.write(part.batch, part.first, self._spool.floor())
@@ -173,7 +178,10 @@ class Drain:
             self._fail(error, quietly=True)
         except Exception as error:
             self._close()
-            self._raised(parts, error)
+            part.bug, part.bugs = error, part.bugs + 1
+            if part.bugs < BUG_TRIES:
+                self._ledger.worry(self._number, error)
+                self._pause(FIRST_WAIT * 2 ** (part.bugs - 1))
         else:
             self._ledger.write(written, part.batch.n)
             self._spool.settle(part.first, part.last)
@@ -203,7 +211,7 @@ class Drain:
                 continue
             for first, last in rest:
                 batch = slice_rows(part.batch, first - part.first, last + 1 - part.first)
-                parts.append(Part(first, batch, part.bugs, part.refusals, part.refused_at, part.half))
+                parts.append(replace(part, first=first, batch=batch))
             known = within(part.first, part.last, ranges)
             self._ledger.learn(size(known))
             for first, last in known:
@@ -261,14 +269,8 @@ class Drain:
         for begin, end in ((middle, part.batch.n), (0, middle)):
             parts.appendleft(Part(part.first + begin, slice_rows(part.batch, begin, end), half=True))
 
-    def _raised(self, parts: deque[Part], error: Exception) -> None:
-        """Try a part again that met a bug of ours, or set it aside."""
-        part = parts[0]
-        part.bugs += 1
-        if part.bugs < BUG_TRIES:
-            self._ledger.worry(self._number, error)
-            self._pause(FIRST_WAIT * 2 ** (part.bugs - 1))
-            return
+    def _set_aside(self, part: Part) -> None:
+        """Keep records that meet a bug of ours in a file of their own. Raises OSError."""
         path = self._spool.folder / f"refused-{part.first:019d}.arrows"
         path.unlink(missing_ok=True)
         journal = JournalWriter(path, part.first, part.batch.extra)
@@ -278,15 +280,14 @@ class Drain:
         finally:
             journal.close()
         self._spool.identity.give_up(part.first, part.last)
-        parts.popleft()
         self._ledger.drop(Drop.STORE_FAILED, part.batch.n)
         self._spool.settle(part.first, part.last)
         self._ledger.say(
             "batch_set_aside",
             path=str(path),
             records=part.batch.n,
-            error=repr(error),
-            traceback="".join(traceback.format_exception(error)),
+            error=repr(part.bug),
+            traceback="".join(traceback.format_exception(part.bug)) if part.bug else "",
         )
         self._ledger.relieve(self._number)
 
