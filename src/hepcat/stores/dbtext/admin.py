@@ -145,7 +145,8 @@ def _check(path: Path, table: Table) -> list[Finding]:
     if lacking := _lacking(path, table):
         names = ", ".join(column.name for column in lacking)
         findings.append(Finding("warn", subject, f"has no column {names}", "hepcat db upgrade adds them."))
-    strict = [c.name for c in columns if c.is_text and not c.nullable and table.column(c.name) is not None]
+    may_be_empty = {column.name for column in make_columns(table) if column.nullable and column.is_text}
+    strict = [c.name for c in columns if c.is_text and not c.nullable and c.name.lower() in may_be_empty]
     if strict:
         findings.append(
             Finding(

@@ -26,7 +26,7 @@ LONGEST: Final = 16_383
 LONGEST_LINE: Final = 16 * 2**20
 
 _COLUMN: Final = re.compile(
-    rb" *([^ (\n]{1,255}) *\( *([sidbtSIDBT])([A-Za-z]*)(?:, *([nNaA])[^)\n]*)?\) *", re.ASCII
+    rb" *([^ (\n]{1,255}) *\( *([sidbtSIDBT])([^,()\n]*)(?:, *([nNaA])[^)\n]*)?\) *", re.ASCII
 )
 _TYPES: Final = {"s": "string", "i": "int", "d": "double", "b": "blob", "t": "time"}
 _VALUE: Final = re.compile(rb"((?:\\.|[^:\\])*)(:|\Z)", re.DOTALL)
