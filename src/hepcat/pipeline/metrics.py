@@ -42,14 +42,14 @@ class HepcatCollector:
         for name, what, unit in (
             (
                 "received",
-                "Messages (agent: packets) at a source, the kernel's drops included.",
+                "Messages (captured: packets) at a source, the kernel's drops included.",
                 "received",
             ),
             ("received_octets", "Octets of messages read.", "octets"),
             ("stored", "Records in the store.", "stored"),
             ("forwarded", "Records sent on and not stored.", "forwarded"),
-            ("carried", "Packets that gave a message, or a part of one (agent).", "carried"),
-            ("messages", "Messages found in packets (agent).", "messages"),
+            ("carried", "Packets that gave a message, or a part of one.", "carried"),
+            ("messages", "Messages found in packets.", "messages"),
         ):
             family = CounterMetricFamily(f"hepcat_{name}", what, labels=["source"])
             for source, numbers in counts.sources.items():
@@ -84,7 +84,7 @@ class HepcatCollector:
         """Every reason shows from the start, at 0: what can rise can be alerted on."""
         family = CounterMetricFamily(
             "hepcat_dropped",
-            "Messages (agent: also packets and parts) lost or refused.",
+            "Messages (captured: also packets and parts) lost or refused.",
             labels=["reason", "source"],
         )
         for source, numbers in counts.sources.items():
