@@ -11,7 +11,7 @@ from typing import Final
 
 from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
-from hepcat.stores.admin import Finding
+from hepcat.stores.admin import Finding, Tell
 from hepcat.stores.clickhouse import client as ch
 from hepcat.stores.clickhouse.address import Address, Host, parse_address
 from hepcat.stores.clickhouse.tables import (
@@ -29,38 +29,32 @@ from hepcat.stores.clickhouse.tables import (
 )
 from hepcat.stores.clickhouse.topology import Shard, any_host, read_shards
 
+
+DryRun = Tell | None
 #: Seconds that a host's clock may be off before that is told.
 _CLOCK: Final = 5.0
 
 
-def create(settings: DatabaseSettings) -> list[Finding]:
+def create(settings: DatabaseSettings, dry: DryRun = None) -> list[Finding]:
     """Make the database and the tables on every host of the cluster, where they are missing."""
     address = parse_address(settings.read())
     findings: list[Finding] = []
     for host, statements, there in _plans(settings, address):
         findings += [Finding("ok", f"{host} table {table}", "was there already") for table in there]
-        findings += _carry_out(address, host, statements)
+        findings += _carry_out(address, host, statements, dry)
     return findings
 
 
-def upgrade(settings: DatabaseSettings) -> list[Finding]:
-    """Add what tables of an earlier version lack; make what is missing; set the retention."""
-    findings = create(settings)
+def upgrade(settings: DatabaseSettings, dry: DryRun = None, widen: bool = False) -> list[Finding]:
+    """Make what is missing, add what tables of an earlier version lack, set the retention.
+
+    widen: nothing is ever too narrow here.
+    """
+    findings = create(settings, dry)
     address = parse_address(settings.read())
     for host, statements in _changes(settings, address):
-        findings += _carry_out(address, host, statements)
+        findings += _carry_out(address, host, statements, dry)
     return findings
-
-
-def dry_run(settings: DatabaseSettings) -> list[str]:
-    """Return the SQL that `create` and `upgrade` would run, a comment with the host before each part."""
-    address = parse_address(settings.read())
-    lines: list[str] = []
-    for host, statements, _ in _plans(settings, address):
-        lines += [f"-- on {host}", *(f"{sql};" for _, sql in statements)] if statements else []
-    for host, statements in _changes(settings, address):
-        lines += [f"-- on {host}", *(f"{sql};" for _, sql in statements)] if statements else []
-    return lines
 
 
 def check(settings: DatabaseSettings) -> list[Finding]:
@@ -104,8 +98,8 @@ def _features(connection: ch.Connection, shard: Shard, address: Address) -> Feat
         macros = connection.columns("SELECT macro FROM system.macros")["macro"][1]
     except ch.Refused as error:
         raise HepcatError(
-            f"{shard} has replicas, but {connection.host} has no ZooKeeper or Keeper, without which tables cannot "
-            f"be replicated ({error})",
+            f"{shard} has replicas, but {connection.host} has no ZooKeeper or Keeper, without which tables "
+            f"cannot be replicated ({error})",
             "Configure <zookeeper> on every host, or define the cluster with one replica a shard.",
         ) from None
     lacking = [macro for macro in ("shard", "replica") if macro.encode() not in macros]
@@ -220,7 +214,14 @@ def _has_ttl(text: str, days: int) -> bool:
     return f"TTL day + toIntervalDay({days})" in text or f"TTL day + INTERVAL {days} DAY" in text
 
 
-def _carry_out(address: Address, host: Host, statements: Sequence[tuple[str, str]]) -> list[Finding]:
+def _carry_out(
+    address: Address, host: Host, statements: Sequence[tuple[str, str]], dry: DryRun
+) -> list[Finding]:
+    """Run statements on a host, or show them; return what was done."""
+    if dry is not None:
+        for subject, sql in statements:
+            dry(f"-- on {host}: {subject}\n{sql}")
+        return []
     connection = ch.Connection(address, host, database="")
     findings: list[Finding] = []
     try:

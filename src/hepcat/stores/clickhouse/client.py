@@ -10,7 +10,7 @@ The driver speaks the protocol; a block goes past its columns of Python objects 
 import logging
 import re
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final
 
 import clickhouse_driver
@@ -137,6 +137,43 @@ class Connection:
         values = data or [()] * len(kinds)
         return {name: (kind, column) for (name, kind), column in zip(kinds, values, strict=True)}
 
+    def stream(
+        self, sql: str, settings: Mapping[str, Any] | None = None
+    ) -> Generator[dict[str, tuple[str, Sequence[Any]]]]:
+        """Run a SELECT and yield its blocks, none of them empty. Closing it early costs the connection."""
+        client = self._client
+        begun, ended = False, False
+        try:
+            with client.disconnect_on_error(sql, dict(settings or {})):
+                client.connection.send_query(sql)
+                client.connection.send_external_tables(None)
+                begun = True
+            packets = client.packet_generator()
+            while True:
+                packet = self._guard(lambda: next(packets, None))
+                if packet is None:
+                    ended = True
+                    return
+                block = getattr(packet, "block", None)
+                if block is not None and block.num_rows:
+                    yield {
+                        name: (kind, block.get_column_by_index(i))
+                        for i, (name, kind) in enumerate(block.columns_with_types)
+                    }
+        except (driver_errors.Error, OSError, EOFError) as error:
+            raise self._as_ours(error) from None
+        finally:
+            if begun and not ended:
+                self.close()
+
+    def alive(self) -> bool:
+        """Say whether the connection still answers."""
+        connection = getattr(self._client, "connection", None)
+        try:
+            return connection is not None and connection.connected and bool(connection.ping())
+        except (driver_errors.Error, OSError, EOFError):
+            return False
+
     def insert(
         self, sql: str, rows: int, columns: Sequence[tuple[str, str, Sequence[Any]]], query_id: str
     ) -> None:
@@ -177,16 +214,19 @@ class Connection:
         """Run an action; every error of driver, network and server becomes one of ours."""
         try:
             return action()
-        except driver_errors.ServerException as error:
-            raise self._refused(error) from None
-        except ssl.SSLCertVerificationError as error:
-            raise HepcatError(
+        except (driver_errors.Error, OSError, EOFError) as error:
+            raise self._as_ours(error) from None
+
+    def _as_ours(self, error: BaseException) -> HepcatError:
+        if isinstance(error, driver_errors.ServerException):
+            return self._refused(error)
+        self.close()
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return HepcatError(
                 f"ClickHouse {self.host}: its certificate cannot be trusted: {error.verify_message}",
                 "Name its authority with ca_certs=FILE in the URL, or say verify=0.",
-            ) from None
-        except (driver_errors.Error, OSError, EOFError) as error:
-            self.close()
-            raise Away(f"ClickHouse {self.host} does not answer: {_reason(error)}") from None
+            )
+        return Away(f"ClickHouse {self.host} does not answer: {_reason(error)}")
 
     def _refused(self, error: Any) -> HepcatError:
         code, words = int(error.code), first_line(str(error.message))
