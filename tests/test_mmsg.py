@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import socket
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -150,3 +151,26 @@ def test_an_error_that_stays_ends_the_sending():
             with pytest.raises(OSError, match="unreachable"):
                 sender.send(np.zeros(5, dtype=np.uint8), np.arange(6), 0, 5)
         assert sender.done == 0
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_when_each_datagram_came(pair: tuple[socket.socket, socket.socket], told: bool) -> None:
+    """The kernel's own times, in every slot and again in slots used before; else the present time."""
+    sink, source = pair
+    receiver = mmsg.Receiver(sink, slots=8)
+    if told:
+        receiver.ask_for_times()
+    for _ in range(3):
+        before = time.time_ns() // 1000
+        for number in range(5):
+            source.send(bytes([number]))
+            time.sleep(0.002)
+        between = time.time_ns() // 1000
+        time.sleep(0.05)
+        assert receiver.receive() == 5
+        times = receiver.times(5).tolist()
+        if told:
+            assert before <= times[0] < times[1] < times[2] < times[3] < times[4] <= between
+        else:
+            assert len(set(times)) == 1
+            assert between < times[0] <= time.time_ns() // 1000

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from hepcat.batch.layout import Batch
 from hepcat.config.settings import Settings
+from hepcat.pipeline import frame_worker
 from hepcat.pipeline.counters import Counters, SourceCounts
 from hepcat.pipeline.raw_capture import RawSource, open_raw
 from hepcat.pipeline.stores import StoreFan
@@ -141,11 +144,13 @@ def settings_of(hep: dict[str, Any] | None = None, **classic: Any) -> Settings:
 def opened(where: Namespace, hep: dict[str, Any] | None = None, **classic: Any) -> Iterator[RawRun]:
     """Open the raw mode of these parameters in a namespace; it reads once it is started."""
     run = RawRun(where, settings_of(hep, **classic))
-    try:
-        yield run
-    finally:
-        run.store.gate.set()
-        run.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frame_worker, "IDLE_SECONDS", 0.05)  # or every test ends half a second later
+        try:
+            yield run
+        finally:
+            run.store.gate.set()
+            run.stop()
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from tests.support import ROOT, need
 Pair = tuple[Namespace, Namespace]
 V4, V6 = ("10.9.0.1", "10.9.0.2"), ("fd09::1", "fd09::2")
 INNER4, INNER6 = ("10.8.0.1", "10.8.0.2"), ("fd08::1", "fd08::2")
-BIG = Load(20, 60, "u1", body=6000)
+BIG = Load(10, 100, "u1", body=6000)
 IPIP: dict[str, Any] = {"raw_ipip_capture_on": True}
 
 
@@ -82,15 +82,15 @@ def calls(count: int, source: int = 5060, target: int = 5060) -> list[bytes]:
 # ---- what routers send
 
 COPIES: dict[str, tuple[tuple[str, str], str, Load, int]] = {
-    "ipv4-in-ipv4": (V4, V4[1], Load(50, 100), 1),
-    "ipv6-in-ipv4": (V6, V4[1], Load(30, 100), 1),
-    "ipv4-in-ipv6": (V4, V6[1], Load(30, 100), 1),
-    "ipv6-in-ipv6": (V6, V6[1], Load(30, 100), 1),
+    "ipv4-in-ipv4": (V4, V4[1], Load(30, 200), 1),
+    "ipv6-in-ipv4": (V6, V4[1], Load(15, 200), 1),
+    "ipv4-in-ipv6": (V4, V6[1], Load(15, 200), 1),
+    "ipv6-in-ipv6": (V6, V6[1], Load(15, 200), 1),
     "fragments": (V4, V4[1], BIG, 1),
     "fragments-of-ipv6": (V6, V4[1], BIG, 1),
     "fragments-in-ipv6": (V4, V6[1], BIG, 1),
-    "tcp": (V4, V4[1], Load(30, 100, "t1"), 1),
-    "tcp-connection-a-call": (V4, V4[1], Load(30, 100, "tn"), 3),
+    "tcp": (V4, V4[1], Load(15, 100, "t1"), 1),
+    "tcp-connection-a-call": (V4, V4[1], Load(15, 100, "tn"), 3),
 }
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
+import structlog
 
 from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Array, Batch
@@ -44,10 +45,15 @@ from hepcat.wire.dissect import DissectOptions, Dissector, Found
 ROWS: Final = 2048
 #: The interface where raw_interface names none.
 ANY: Final = "any"
+#: Octets that a ring may have; hep.receive_buffer, which it is made of, may be any number.
+_SMALLEST_RING: Final = 2**18
+_LARGEST_RING: Final = 2**31
 #: Milliseconds a block of the ring waits to fill.
 _BLOCK_MS: Final = 20
 #: Seconds between log lines of kernel drops.
 _STATS_SECONDS: Final = 300.0
+
+log = structlog.get_logger("hepcat.capture")
 
 
 class Switching(Protocol):
@@ -220,6 +226,8 @@ def _open_ipip(
     settings: Settings, classic: SipcaptureSettings, address: str, ports: str
 ) -> tuple[str, ProfileSettings, list[FrameSource]]:
     """Open the raw sockets, which one worker reads, whatever raw_sock_children says: it is fast enough."""
+    if classic.raw_sock_children > 1:
+        log.info("one worker reads the raw sockets", raw_sock_children=classic.raw_sock_children)
     host = f"[{address}]" if ":" in address else address or ANY
     url = f"ipip://{host}{':' + ports if ports else ''}"
     asked = settings.hep.receive_buffer
@@ -234,14 +242,16 @@ def _open_moni(
     """Open the ring. Only what stands in the packets themselves is looked at: no tunnels, so that the rule
     is the same whether the kernel applies it first or not.
     """
-    dev = classic.raw_interface or ANY
+    dev, promisc = classic.raw_interface or ANY, classic.promiscuous_on or classic.promiscious_on
+    if promisc and dev == ANY:
+        log.warning("promiscuous_on has no effect without raw_interface: it is a mode of one interface")
     profile = ProfileSettings(
         name="moni",
         dev=(dev,),
         ports=ports,
         workers=classic.raw_sock_children,
-        promisc=classic.promiscuous_on or classic.promiscious_on,
-        ring_buffer=settings.hep.receive_buffer,
+        promisc=promisc,
+        ring_buffer=min(max(settings.hep.receive_buffer, _SMALLEST_RING), _LARGEST_RING),
         timeout=_BLOCK_MS,
         tunnels=False,
     )

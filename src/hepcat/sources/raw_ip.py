@@ -41,14 +41,14 @@ log = structlog.get_logger("hepcat.capture")
 IPIP: Final = 4
 IPV6: Final = 41
 
-_SLOTS: Final = 512
+_SLOTS: Final = 1024
 _SLOT: Final = 65536
 _BUFFER: Final = 32 * 2**20
 #: What a window may leave resident of its slots; more is given back to the kernel.
 _RESIDENT: Final = 8 * 2**20
 #: Once something came, a nap lets more come, where the buffer has room for it: a window costs the same for
 #: few packets as for many. Bursts come at most at so many octets a second.
-_NAP: Final = 0.004
+_NAP: Final = 0.016
 _SHORTEST_NAP: Final = 0.0005
 _BURST_RATE: Final = 1e9
 #: Seconds between two looks at the interface: a raw socket is told nothing of it.
