@@ -158,6 +158,16 @@ def test_without_an_answer_nothing_is_carried_out(path: Path, asked: Asked, name
     assert (folder / "file").read_bytes() == b"untouched"
 
 
+def test_a_link_that_comes_after_the_look_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answers(tmp_path, "real") as real:
+        (tmp_path / "answer").symlink_to(real.path)
+        monkeypatch.setattr(os, "lstat", os.stat)  # what the look saw was the FIFO
+        assert open_reply(tmp_path, "answer") is None
+        assert open_reply(tmp_path, "real") is not None
+
+
 def test_a_reply_fifo_is_tried_four_times(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "answer")
     begun = time.monotonic()
