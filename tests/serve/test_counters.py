@@ -48,6 +48,23 @@ def test_each_kind_of_datagram_is_counted_once() -> None:
         assert sorted(run.store.call_ids) == sorted(str(i).encode() for i in range(50))
 
 
+def test_what_was_dropped_is_counted_by_stage() -> None:
+    """received = carried + what never became a message; messages = stored + what the store lost."""
+    with running("udp", queue__memory=2**20) as run:
+        run.store.trouble = StoreUnavailable("the disk is gone", Drop.STORE_FAILED)
+        send(run, hep3(invite("kept")), b"H", hep3(b"\r\n\r\n"))
+        wait_for(lambda: run.server.counters.snapshot().total.received == 3)
+        run.stop(0.1)
+        snapshot = run.server.counters.snapshot()
+        for counts in (snapshot.total, *snapshot.sources.values()):
+            assert counts.stages == {
+                "packets": {Drop.HEP_SHORT: 1, Drop.KEEPALIVE: 1},
+                "messages": {Drop.STORE_FAILED: 1},
+            }
+            assert (counts.received, counts.carried, counts.messages, counts.stored) == (3, 1, 1, 0)
+            assert counts.dropped == 3
+
+
 def test_what_is_not_sip_is_stored_all_the_same() -> None:
     with running("udp") as run:
         send(run, hep3(b"this is no SIP at all"), hep3(b"a log line", kind=100))

@@ -71,11 +71,11 @@ def _wait_ready(data: Path, server: Child, log: Path) -> None:
 
 def _settle(data: Path, sent: int, seconds: float = 60) -> dict[str, Any]:
     """Wait until all that was sent is accounted for and nothing is under way, or nothing changes."""
-    last: dict[str, Any] = {}
+    last: dict[str, Any] = {"received": 0, "stored": 0, "in_flight": 0, "dropped": {}}
     deadline, since = time.monotonic() + seconds, time.monotonic()
     while time.monotonic() < deadline:
-        now = _stats(data) or {}
-        if now.get("received", 0) >= sent and now.get("in_flight") == 0:
+        now = _stats(data) or last
+        if now["received"] >= sent and now["in_flight"] == 0:
             return now
         if now != last:
             last, since = now, time.monotonic()
