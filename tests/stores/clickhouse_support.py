@@ -11,6 +11,7 @@ from hepcat.batch.layout import Batch
 from hepcat.bench.clickhouse import ClickHouse, cluster_url
 from hepcat.bench.traffic import Traffic
 from hepcat.config.databases import DatabaseSettings
+from hepcat.stores.clickhouse import admin
 from hepcat.stores.clickhouse.store import ClickHouseStore, make_clickhouse_store
 from hepcat.wire.hep import decode_hep
 from hepcat.wire.sip import index_sip
@@ -91,8 +92,9 @@ def payloads(servers: list[ClickHouse]) -> list[str]:
 
 
 def emptied(servers: list[ClickHouse]) -> None:
-    """Empty the tables."""
+    """Make the tables anew. (A partition that is dropped comes back where the server is killed soon after.)"""
     for server in servers:
         for table in ("sip", "rtcp", "log", "other"):
-            for day in set(server.admin(f"SELECT DISTINCT day FROM {table}_local").split()):
-                server.admin(f"ALTER TABLE {table}_local DROP PARTITION '{day}'")
+            server.admin(f"DROP TABLE IF EXISTS {table}_local")
+            server.admin(f"DROP TABLE IF EXISTS {table}")
+    admin.create(settings_of(servers))

@@ -1,4 +1,4 @@
-"""ClickHouse's parts: URLs, the kernel against plain Python, administration, and what today's version takes."""
+"""ClickHouse's parts: URLs, kernel, administration, and what today's version takes."""
 
 import os
 import subprocess
