@@ -75,8 +75,7 @@ def test_days_ahead_are_made_and_rows_that_wait_move_there(server_db: Database) 
     found = days_by_partition(engine)
     for day in range(5):
         assert found[part(day)] == [day]
-    # PostgreSQL makes partitions for every row that waits, MariaDB for the days that were asked for.
-    assert found["rest"] == ([5, 9] if ddl.is_mysql(engine.dialect) else [])
+    assert found["rest"] == [5, 9]
     assert days_in(engine) == [0, 1, 2, 3, 4, 5, 9]
     assert not maintain(engine, settings, NOW + 2 * DAY).made
     engine.dispose()
@@ -209,6 +208,45 @@ def test_rows_that_kamailio_wrote_into_sqlite_have_julian_days(tmp_path: Path) -
     insert(engine, [-6, -2])
     maintain(engine, settings, NOW)
     assert days_in(engine) == [-2, -1, 0]
+    engine.dispose()
+
+
+def test_times_from_a_clock_that_runs_wild_make_no_partitions(postgres_db: Database) -> None:
+    settings = settings_of(postgres_db.url)
+    check.create(settings)
+    engine = open_engine(postgres_db.url)
+    days = [-20_000, -101, 30, 300, 3000]
+    insert(engine, days)
+    assert not maintain(engine, settings, NOW).made
+    assert days_by_partition(engine)["rest"] == days
+    engine.dispose()
+
+
+def test_very_many_rows_are_split_only_when_asked_for(
+    server_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hepcat.stores.sql import partitions_mysql, partitions_postgres
+
+    monkeypatch.setattr(partitions_mysql, "MOST_ROWS", 50)
+    monkeypatch.setattr(partitions_postgres, "MOST_ROWS", 50)
+    settings = settings_of(server_db.url)
+    check.create(settings)
+    engine = open_engine(server_db.url)
+    insert(engine, [3] * 200)
+    server_db.run(
+        "ANALYZE TABLE sip_capture" if server_db.server.scheme == "mysql" else "ANALYZE sip_capture_pmax"
+    )
+    with pytest.raises(HepcatError) as told:
+        maintain(engine, settings, NOW + DAY)
+    assert "200 rows" in str(told.value)
+    assert "hepcat db upgrade" in told.value.hint
+    assert len(days_by_partition(engine)["rest"]) == 200
+    with engine.connect() as connection:
+        there = ddl.is_mysql(engine.dialect)
+        logs = read_ranges(connection, "logs_capture") if there else read_parts(connection, "logs_capture")
+    assert part(3) in str(logs)  # the other tables are done all the same
+    maintain(engine, settings, NOW + DAY, forced=True)
+    assert len(days_by_partition(engine)[part(3)]) == 200
     engine.dispose()
 
 

@@ -38,6 +38,14 @@ def is_there(connection: sa.Connection, table: str) -> bool:
         return bool(odbc.columns_of(_raw(connection), table))
 
 
+def table_names(connection: sa.Connection) -> set[str]:
+    """Return the tables that are there."""
+    try:
+        return set(sa.inspect(connection).get_table_names())
+    except NotImplementedError:
+        return {str(row[2]) for row in _raw(connection).cursor().tables(tableType="TABLE").fetchall()}
+
+
 def look(connection: sa.Connection, table: str) -> Actual:
     """Read a table that is there."""
     classic = classic_of(table)

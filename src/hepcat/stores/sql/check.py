@@ -70,7 +70,7 @@ def upgrade(settings: DatabaseSettings, dry: Tell | None = None, widen: bool = F
             statements = alter.statements(engine.dialect, table, actual, widen)
             ddl.run(engine, statements, dry)
             findings += _upgraded(table, actual, widen, bool(statements), dry)
-        done = maintain(engine, settings, now, dry)
+        done = maintain(engine, settings, now, dry, forced=True)
         for what, names in (("made", done.made), ("dropped", done.dropped)):
             if names:
                 would = "would be " if dry else ""

@@ -26,13 +26,14 @@ from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
 from hepcat.stores.admin import Tell
 from hepcat.stores.sql import ddl
+from hepcat.stores.sql.actual import table_names
 from hepcat.stores.sql.engine import explain, fault_of, shown
 from hepcat.stores.sql.explain import Kind
 from hepcat.stores.sql.names import Name, sip_names, sister_names
 from hepcat.stores.sql.partitions_mysql import maintain_mysql
 from hepcat.stores.sql.partitions_postgres import maintain_postgres
 from hepcat.stores.sql.retention import delete_before
-from hepcat.stores.sql.work import Maintained, Work
+from hepcat.stores.sql.work import Maintained, TooMany, Work
 from hepcat.stores.store import StoreUnavailable
 
 __all__ = ["Maintained", "maintain"]
@@ -54,6 +55,11 @@ class _Troubles:
         """Do one thing that may be refused."""
         try:
             yield
+        except TooMany as error:
+            self.first = self.first or HepcatError(
+                f"{shown(self._engine)}: {subject}: {error}",
+                "Make them at a quiet hour: `hepcat db upgrade`. Writing waits in the spool meanwhile.",
+            )
         except sa.exc.DBAPIError as error:
             told = explain(error, f"{shown(self._engine)}: {subject}")
             if isinstance(told, StoreUnavailable):
@@ -77,19 +83,23 @@ def maintain(
     now: dt.datetime | None = None,
     dry: Tell | None = None,
     budget: float = BUDGET,
+    forced: bool = False,
 ) -> Maintained:
-    """Make what is needed until tomorrow and `partitions_ahead` days on; drop what is too old."""
+    """Make what is needed until tomorrow and `partitions_ahead` days on; drop what is too old.
+
+    forced: also split a catch-all of so many rows that writing stops for long.
+    """
     now = now or dt.datetime.now(dt.UTC)
     done = Maintained()
     until = time.monotonic() + budget
     troubles = _Troubles(engine, done)
     with _connected(engine) as connection:
-        there = set(sa.inspect(connection).get_table_names())
+        there = table_names(connection)
         connection.commit()
         for name in [*sip_names(settings), *sister_names()]:
             for table in name.ahead(now):
                 with troubles.around(f"table {table}"):
-                    work = Work(table, settings, now, done, until, dry)
+                    work = Work(table, settings, now, done, until, dry, forced)
                     if table in there:
                         _maintain_table(connection, work, name)
                     elif not name.fixed:

@@ -15,7 +15,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from hepcat.stores.sql import ddl
-from hepcat.stores.sql.work import Work
+from hepcat.stores.sql.work import MOST_ROWS, TooMany, Work
 
 #: Seconds to wait for those who use the table. MariaDB's default is a day, and all others would wait behind
 #: us.
@@ -116,6 +116,14 @@ def _oldest_in(connection: sa.Connection, table: str, partition: str) -> dt.date
     return None if found is None else dt.datetime.fromtimestamp(int(found), dt.UTC).date()
 
 
+def _rows_about(connection: sa.Connection, table: str, partition: str) -> int:
+    statement = (
+        "SELECT table_rows FROM information_schema.partitions "
+        "WHERE table_schema = DATABASE() AND table_name = :table AND partition_name = :partition"
+    )
+    return int(connection.scalar(sa.text(statement), {"table": table, "partition": partition}) or 0)
+
+
 def _make(connection: sa.Connection, work: Work, ranges: list[Range], days: list[dt.date]) -> None:
     quote = connection.dialect.identifier_preparer.quote
     taken = {name for name, _ in ranges}
@@ -125,8 +133,14 @@ def _make(connection: sa.Connection, work: Work, ranges: list[Range], days: list
         while name in taken:  # somebody's partition of that name ends at another time
             name += "_"
         made.append((name, _end(day)))
-    listed = [f"PARTITION {quote(name)} VALUES LESS THAN ({bound})" for name, bound in made]
     rest = next((name for name, bound in ranges if bound is None), None)
+    if (
+        rest is not None
+        and not work.forced
+        and (rows := _rows_about(connection, work.table, rest)) > MOST_ROWS
+    ):
+        raise TooMany(rows)
+    listed = [f"PARTITION {quote(name)} VALUES LESS THAN ({bound})" for name, bound in made]
     if rest is None:
         _do(connection, work, f"ALTER TABLE {quote(work.table)} ADD PARTITION ({', '.join(listed)})")
     else:

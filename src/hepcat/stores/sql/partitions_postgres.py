@@ -17,12 +17,13 @@ import sqlalchemy as sa
 
 from hepcat.stores.sql import ddl
 from hepcat.stores.sql.retention import delete_before
-from hepcat.stores.sql.work import Work
+from hepcat.stores.sql.work import MOST_ROWS, TooMany, Work
 
 #: Seconds to wait for those who use the table: all others wait behind who waits for an exclusive lock.
 LOCK_SECONDS: Final = 10
-#: Days with rows in the DEFAULT partition that one call makes partitions for.
-DAYS_AT_ONCE: Final = 100
+#: Days back that rows of the DEFAULT partition get partitions of their own. Times come from senders: without
+#: bounds, one whose clock runs wild would have any number of tables made.
+DAYS_BACK: Final = 100
 _DAY: Final = dt.timedelta(days=1)
 _KEY: Final = """
 SELECT pg_get_partkeydef(c.oid) FROM pg_class c
@@ -101,24 +102,23 @@ def _to_make(connection: sa.Connection, work: Work, parts: list[Part]) -> list[d
     """Return the days, local, that lack a partition: those ahead, and those with rows in the DEFAULT one."""
     today = work.today(None)
     days = {today + i * _DAY for i in range(-1, work.settings.partitions_ahead + 1)}
+    first, oldest = today - DAYS_BACK * _DAY, work.oldest(None)
+    if oldest is not None:
+        first = max(first, oldest)
     for part in parts:
         if part.rest:
-            days |= _days_in(connection, part.name)
-    oldest = work.oldest(None)
-    wanted = sorted(day for day in days if not any(part.meets(day) for part in parts))
-    return [day for day in wanted if oldest is None or day >= oldest]
+            days |= _days_in(connection, part.name, first, today)
+    return sorted(day for day in days if day >= first and not any(part.meets(day) for part in parts))
 
 
-def _days_in(connection: sa.Connection, table: str) -> set[dt.date]:
-    """Return the days that a table has rows of, hopping over its index on date."""
+def _days_in(connection: sa.Connection, table: str, first: dt.date, last: dt.date) -> set[dt.date]:
+    """Return the days from first to last that a table has rows of, hopping over its index on date."""
     quote = connection.dialect.identifier_preparer.quote
-    statement = sa.text(f"SELECT MIN(date) FROM {quote(table)} WHERE date >= :begin")
+    statement = sa.text(f"SELECT MIN(date) FROM {quote(table)} WHERE date >= :begin AND date < :end")
     days: set[dt.date] = set()
-    begin = dt.datetime.min
-    while len(days) < DAYS_AT_ONCE:
-        found = connection.scalar(statement, {"begin": begin})
-        if found is None or found.date() >= dt.date.max:
-            break
+    begin = dt.datetime.combine(first, dt.time())
+    end = dt.datetime.combine(last + _DAY, dt.time())
+    while (found := connection.scalar(statement, {"begin": begin, "end": end})) is not None:
         days.add(found.date())
         begin = dt.datetime.combine(found.date() + _DAY, dt.time())
     connection.commit()
@@ -136,12 +136,20 @@ def _make(connection: sa.Connection, work: Work, day: dt.date) -> bool:
             return True
         name = ddl.postgres_partition(work.table, day)
         rest = next((part.name for part in parts if part.rest), None)
+        if rest is not None and not work.forced and (rows := _rows_about(connection, rest)) > MOST_ROWS:
+            raise TooMany(rows)
         columns = ", ".join(quote(c["name"]) for c in sa.inspect(connection).get_columns(work.table))
         statements = _statements(quote(work.table), quote(name), rest and quote(rest), columns, day)
         for statement in statements if work.dry is None else ["BEGIN", *statements, "COMMIT"]:
             _do(connection, work, statement)
     work.done.made.append(name)
     return True
+
+
+def _rows_about(connection: sa.Connection, table: str) -> int:
+    """What the last ANALYZE counted; autovacuum sees to it."""
+    statement = "SELECT reltuples FROM pg_class WHERE oid = to_regclass(quote_ident(:table))"
+    return int(connection.scalar(sa.text(statement), {"table": table}) or 0)
 
 
 def _statements(table: str, part: str, rest: str | None, columns: str, day: dt.date) -> list[str]:

@@ -83,6 +83,8 @@ def _delete_by_hour(
     deleted = 0
     while time.monotonic() < until:
         first = connection.execute(sa.select(sa.func.min(table.c.date))).scalar()
+        if isinstance(first, str):
+            first = dt.datetime.fromisoformat(first)
         if first is None or first >= limit:
             connection.commit()
             return deleted, False

@@ -5,11 +5,23 @@ In: nothing. Out: `Work`, which partitions.py hands to each engine's module, and
 
 import datetime as dt
 from dataclasses import dataclass, field
+from typing import Final
 
 from hepcat.config.databases import DatabaseSettings
 from hepcat.stores.admin import Tell
 
-_DAY = dt.timedelta(days=1)
+_DAY: Final = dt.timedelta(days=1)
+
+
+#: Rows of a catch-all that are moved without being asked: some seconds of work.
+MOST_ROWS: Final = 1_000_000
+
+
+class TooMany(Exception):
+    """So many rows would be moved that it has to be asked for."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(f"no partitions are made: about {rows:,} rows wait in the catch-all")
 
 
 @dataclass(slots=True)
@@ -38,6 +50,8 @@ class Work:
     done: Maintained
     until: float
     dry: Tell | None = None
+    #: whether a catch-all with very many rows is split all the same
+    forced: bool = False
 
     def today(self, zone: dt.tzinfo | None) -> dt.date:
         """Return the day it is; zone None: local."""
