@@ -24,6 +24,7 @@ def main() -> None:
     folder, first, often = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     chance = random.Random(first)
     spool_module.FILE_OCTETS, spool_module.SMALL_OCTETS = 2**16, 2**15
+    spool_module.FLOOR_SECONDS = 0
     drain.FIRST_WAIT, drain.LONGEST_WAIT = 0.001, 0.01
     rig = Rig(folder, rows=35, linger=0.002)
 

@@ -73,8 +73,6 @@ class FaultyWriter:
         kept = [(first + i, record) for i, record in enumerate(records) if record is not None]
         self.db.executemany("INSERT INTO rows (seq, payload) VALUES (?, ?)", kept)
         self.db.execute("DELETE FROM done WHERE writer = ? AND last < ?", (self.writer, floor))
-        if floor:
-            self.db.execute("INSERT INTO done VALUES (?, 0, ?)", (self.writer, floor - 1))
         self.db.execute("INSERT INTO done VALUES (?, ?, ?)", (self.writer, first, first + batch.n - 1))
         self.db.execute("COMMIT")
         if fault == "lost answer":

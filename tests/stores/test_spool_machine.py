@@ -90,9 +90,11 @@ class Spooled(RuleBasedStateMachine):
     @rule(cut=st.integers(0, 400))
     def crash(self, cut):
         """Leave the spool as a killed process does: claims and floor as they were, a torn end."""
-        before = (self.rig.spool / "writer").read_bytes()
+        files = {name: self.rig.spool / name for name in ("writer", "floor")}
+        before = {name: path.read_bytes() for name, path in files.items() if path.exists()}
         self._stop(0)
-        (self.rig.spool / "writer").write_bytes(before)
+        for name, path in files.items():
+            path.write_bytes(before.get(name, b""))
         if (files := sorted(self.rig.spool.glob("0*.arrows"))) and cut:
             octets = files[-1].read_bytes()
             batches = octets.rfind(b"\xff\xff\xff\xff", 0, len(octets) - 8)
@@ -150,6 +152,7 @@ def test_machine(monkeypatch):
     monkeypatch.setattr(drain, "FIRST_WAIT", 0.0005)
     monkeypatch.setattr(drain, "LONGEST_WAIT", 0.002)
     monkeypatch.setattr(spool_module, "FILE_OCTETS", 2**15)
+    monkeypatch.setattr(spool_module, "FLOOR_SECONDS", 0)
     monkeypatch.setattr(spool_module, "SMALL_OCTETS", 2**14)
     run = settings(
         max_examples=60,

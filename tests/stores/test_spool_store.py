@@ -49,7 +49,7 @@ def test_what_is_appended_is_written_once_and_in_order(rig):
     assert counts.trouble is None
     assert max(rig.faults.sizes) <= 50
     rig.stop()
-    assert sorted(p.name for p in rig.spool.iterdir()) == ["lock", "writer"]
+    assert sorted(p.name for p in rig.spool.iterdir()) == ["floor", "lock", "writer"]
 
 
 def test_records_arrive_with_every_column(rig, monkeypatch):
@@ -192,6 +192,7 @@ def test_beyond_its_retries_a_batch_is_halved_and_only_the_row_is_lost(rig):
 
 def _as_if_killed(rig):
     """Make the spool believe that nothing is below its floor, as after a kill."""
+    (rig.spool / "floor").unlink(missing_ok=True)
     path = rig.spool / "writer"
     known = json.loads(path.read_text())
     path.write_text(json.dumps({**known, "floor": 0}))

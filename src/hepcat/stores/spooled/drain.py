@@ -170,7 +170,7 @@ class Drain:
             return
         assert self._writer is not None
         try:
-            written = self._writer.write(part.batch, part.first, self._spool.floor())
+            written = self._writer.write(part.batch, part.first, self._spool.floor)
         except BatchRefused as error:
             self._refused(parts, error)
         except HepcatError as error:

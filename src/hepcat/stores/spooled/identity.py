@@ -4,9 +4,10 @@ In: the spool's folder. Out: a UUID by which the database remembers what it has 
 numbers that never repeat under it. What can go wrong: HepcatError where another process has the folder or it
 cannot be written; a file that was lost or damaged, after which the spool has a new name and says so.
 
-Files: `lock` (flock(2)), `writer` (JSON: UUID, the first number nobody has claimed, and as at the last clean
-end the number below which all is done and the ranges above it that are; replaced whole), `given-up` (a line
-"first last" for records that the database will never have).
+Files: `lock` (flock(2)). `writer` (JSON; replaced whole): UUID, the first number nobody has claimed, and as at
+the last clean end the number below which all is done and the ranges above it that are. `floor` (overwritten in
+place): the UUID and the number below which all was done a moment ago. `given-up`: a line "first last" for
+records that the database will never have. The database may forget what is below the floor that is on disk here.
 """
 
 import fcntl
@@ -98,7 +99,29 @@ class Identity:
             return False
         self.writer, self.claimed, self.floor = name, claimed, min(floor, claimed)
         self.done = merged(below(done, claimed))
+        self._read_floor()
         return True
+
+    def _read_floor(self) -> None:
+        """Read the floor noted last, where it is this spool's."""
+        try:
+            name, _, number = (self.folder / "floor").read_text().strip().partition(" ")
+        except (FileNotFoundError, UnicodeDecodeError):
+            return
+        if name == self.writer and _NUMBER.fullmatch(number):
+            self.floor = max(self.floor, min(int(number), self.claimed))
+
+    def note_floor(self, floor: int) -> None:
+        """Remember, durably, that all records below `floor` are done. Raises OSError."""
+        if floor <= self.floor:
+            return
+        fd = os.open(self.folder / "floor", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o640)
+        try:
+            os.pwrite(fd, f"{self.writer} {floor:018d}\n".encode(), 0)  # always as long, within one sector
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+        self.floor = floor
 
     def _write(self, claimed: int) -> None:
         """Replace the file whole, durably. Raises OSError with the old one in place."""

@@ -42,6 +42,8 @@ from hepcat.stores.spooled.reading import Reading
 from hepcat.stores.store import StoreUnavailable
 from hepcat.stores.writer import Range
 
+#: Seconds between two notes of the floor: what was written since has to be remembered by the database.
+FLOOR_SECONDS: Final = 2.0
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -69,6 +71,7 @@ class Spool:
         self._current: SpoolFile | None = None
         self._retired: list[JournalWriter] = []  # to be synced and closed
         self._names_changed = False
+        self._floor_noted = 0.0
         self._damage: list[tuple[Path, int]] = []
         identity = self.identity
         #: records that are not to be handed out: done before this process began
@@ -336,10 +339,14 @@ class Spool:
             gone = self._collect()
         self._delete(gone)
 
+    @property
     def floor(self) -> int:
-        """Return the number below which every record is done."""
-        with self._changed:
-            return self._floor()
+        """The number below which every record is done, and known to be even after a power cut.
+
+        The database may forget what it has below it, so a floor of this moment would not do: killed now, the
+        next process would offer those records of a file again that the database does not remember.
+        """
+        return self.identity.floor
 
     def _floor(self) -> int:
         return min(self._lent, default=self._position)
@@ -393,6 +400,11 @@ class Spool:
                 current.sync()
         if names:
             sync_folder(self.folder)
+        if time.monotonic() - self._floor_noted >= FLOOR_SECONDS:
+            self._floor_noted = time.monotonic()
+            with self._changed:
+                floor = self._floor()
+            self.identity.note_floor(floor)
 
     def hurry(self) -> None:
         """Let `take` wait for nothing from now on: the end is near."""

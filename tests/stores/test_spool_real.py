@@ -1,0 +1,80 @@
+"""Real databases, killed in the middle of load, and hepcat with them: each record is there once."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hepcat.bench.databases import mariadb, postgres
+from hepcat.bench.measure import Skipped
+from hepcat.config.databases import DatabaseSettings
+from hepcat.stores.make import make_store
+from hepcat.stores.sql.check import create
+from tests.stores.child_database import BATCH
+from tests.stores.rig import assert_sum, names
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextlib.contextmanager
+def _child(url, folder, first):
+    """Run a store in a process of its own, killed at the end; yields where to read how far it came."""
+    command = [sys.executable, "-m", "tests.stores.child_database", url, str(folder), str(first)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as child:
+        said = []
+        try:
+            assert child.stdout.readline() == "ready\n"
+            said.append(int(child.stdout.readline()))
+            yield said
+        finally:
+            child.kill()
+            said += [int(line) for line in child.stdout.read().split("\n")[:-1] if line.isdigit()]
+
+
+def _octets(shown):
+    """Return the octets that a client shows as text, or as PostgreSQL shows bytea."""
+    return bytes.fromhex(shown[2:]) if shown.startswith("\\x") else shown.encode()
+
+
+@pytest.mark.parametrize("database", [mariadb, postgres])
+def test_database_and_hepcat_are_killed_under_load(tmp_path, database):
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(database())
+        except Skipped as skipped:
+            pytest.skip(str(skipped))
+        settings = DatabaseSettings(name="real", url=server.url)
+        create(settings)
+        appended, first = [], 0
+        for what in ("database", "hepcat", "both"):
+            with _child(server.url, tmp_path, first) as said:
+                time.sleep(0.4)
+                if what != "hepcat":
+                    server.kill()
+                    time.sleep(0.2)
+                if what == "database":
+                    server.start()
+                    time.sleep(0.3)
+            if what == "both":
+                server.start()
+            assert said[-1] > first
+            appended.append((first, said[-1]))
+            first = said[-1] + BATCH  # the batch it was in the middle of may be there or not
+        store = make_store(settings, tmp_path, lambda event, facts: None)
+        end = time.monotonic() + 30
+        while store.counts().waiting:
+            assert time.monotonic() < end, store.counts()
+            time.sleep(0.05)
+        store.close()
+        assert_sum(store.counts())
+        assert store.counts().drops == {}
+        found = server.admin("SELECT msg FROM sip_capture ORDER BY id").split("\n")
+    found = [_octets(line.strip()) for line in found if line.strip()]
+    maybe = {name for _, stored in appended for name in names(stored, BATCH)}
+    assert [name for name in found if name not in maybe] == [
+        name for begin, stored in appended for name in names(begin, stored - begin)
+    ]
+    assert len(found) == len(set(found))
