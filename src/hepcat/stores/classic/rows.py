@@ -323,6 +323,7 @@ class RowKernel:
         end: cython.longlong = at + self.fields[row, field, 1]
         last: cython.longlong = self.start[row] + self.fields[row, 0, 0] + self.fields[row, 0, 1]
         after: cython.longlong
+        folded: cython.bint = self._is_folded(row, field)
         if end <= at or end > last or last - at >= len(self.scratch):
             return self._slice(row, field, column)
         while end < last:
@@ -333,9 +334,12 @@ class RowKernel:
                 if after >= last or self.buffer[after] not in (9, 32):
                     break
                 end = after
+                folded = True
             end += 1
         while self.buffer[end - 1] in (9, 10, 13, 32) and end > at + 1:
             end -= 1
+        if not folded:
+            return self._text(at, end - at, column)
         after = _unfold(self.buffer, at, end - at, self.scratch, 0, True)
         self.text = self.scratch
         self._text(0, after, column)
