@@ -53,6 +53,7 @@ def test_a_relay_keeps_what_agents_say_of_themselves(kind: str, tmp_path: Path) 
                 with socket.create_connection(("127.0.0.1", port)) as sock:
                     sock.sendall(b"".join(octets))
             assert until(lambda: agent.stats()["total"]["messages"] >= 60)
+            until(lambda: bool(agent.stats()["total"]["stages"]["messages"]))  # the plan has run
             stats = agent.stats()
             assert stats["total"]["received"] == 60
             assert stats["total"]["stages"]["messages"] == {"plan": 20}
