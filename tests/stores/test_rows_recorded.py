@@ -73,7 +73,7 @@ from hepcat.stores.classic import rows
 from hepcat.stores.classic.schema import SIP_CAPTURE
 from tests.wire.test_hep_recorded import HERE, NAMES
 print(rows.__file__.endswith(".py"))
-batches = [recorded(HERE / f"{name}.bin") for name in NAMES] + [hostile(seed) for seed in range(5)]
+batches = [recorded(HERE / f"{name}.bin") for name in NAMES] + [hostile(seed) for seed in range(2)]
 for charset in Charset:
     for flavour in (LOAD_DATA, COPY, VALUES, DBTEXT, PLAIN):
         made = RowMaker(original_cells(SIP_CAPTURE, charset), flavour, SETTINGS)
