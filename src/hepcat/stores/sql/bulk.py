@@ -34,8 +34,9 @@ class Loaded:
 class Loader(Protocol):
     """One connection's way of loading."""
 
-    #: how the rows are written
-    flavour: Flavour
+    @property
+    def flavour(self) -> Flavour:
+        """How the rows are written."""
 
     def load(self, table: ActualTable, maker: RowMaker, batch: Batch, rows: Array) -> Loaded:
         """Put rows into the table."""

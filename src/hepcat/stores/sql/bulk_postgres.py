@@ -24,6 +24,7 @@ class PostgresLoader:
         self._connection = connection
         with connection.cursor() as cursor:
             cursor.execute("SET TIME ZONE 'UTC'")  # dates of timestamptz columns come as UTC
+            cursor.execute("SET tcp_keepalives_idle = 30")
             cursor.execute("SET idle_in_transaction_session_timeout = '60s'")  # should we vanish
         connection.commit()
 

@@ -105,6 +105,7 @@ def _postgres(
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": int(seconds * 1000),
+        "prepare_threshold": None,  # PgBouncer hands each transaction to another process
         **target.options,
     }
     return sa.create_engine(target.url, connect_args=arguments, **options)

@@ -77,6 +77,11 @@ _DATA: Final = Fault(Kind.DATA, "a row is refused")
 _DRIVER: Final = Fault(
     Kind.DENIED, "the ODBC driver or data source is missing", "Look into odbc.ini and odbcinst.ini."
 )
+_CRYPTOGRAPHY: Final = Fault(
+    Kind.DENIED,
+    "the password cannot be sent",
+    "Use TLS (mysql://...?ssl_ca=FILE), or install the Python package cryptography.",
+)
 _FILE: Final = Fault(
     Kind.DENIED, "the file cannot be opened", "An absolute path has four slashes: sqlite:////folder/file.db."
 )
@@ -159,6 +164,21 @@ _SQLITE: Final[dict[int, Fault]] = {
 _ERRNO_FULL: Final = re.compile(r"\b(?:Errcode: 28|error 28|errno: 28|No space left)\b")
 
 
+#: Packages whose exceptions are a database's or its driver's.
+_PACKAGES: Final = frozenset({"pymysql", "psycopg", "psycopg_pool", "sqlite3", "pyodbc", "sqlalchemy"})
+
+
+def is_of_driver(error: BaseException) -> bool:
+    """Whether an exception is of a driver or the network; else it is a bug of ours."""
+    package = type(error).__module__.partition(".")[0]
+    return package in _PACKAGES or isinstance(error, OSError) or _needs_cryptography(error)
+
+
+def _needs_cryptography(error: BaseException) -> bool:
+    """What PyMySQL says where MySQL 8 asks for a password over a connection without TLS."""
+    return isinstance(error, RuntimeError) and "cryptography" in str(error)
+
+
 def fault_of(error: BaseException) -> Fault:
     """Say what a driver's exception means."""
     raw = getattr(error, "orig", None) or error
@@ -166,6 +186,8 @@ def fault_of(error: BaseException) -> Fault:
     code = _number(raw)
     if isinstance(raw, OSError):
         fault = _AWAY
+    elif _needs_cryptography(raw):
+        fault = _CRYPTOGRAPHY
     elif package == "pymysql":
         fault = _mysql(code, str(raw))
     elif package == "psycopg":

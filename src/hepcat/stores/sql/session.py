@@ -4,8 +4,10 @@ In: an engine. Out: transactions. What can go wrong: the drivers' errors, as the
 them).
 """
 
+import contextlib
 import sqlite3
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -13,6 +15,7 @@ from sqlalchemy.sql.elements import ReleaseSavepointClause, RollbackToSavepointC
 
 from hepcat.config.databases import DatabaseSettings
 from hepcat.stores.classic.plan import RowMaker
+from hepcat.stores.classic.tables import is_dated
 from hepcat.stores.sql import odbc
 from hepcat.stores.sql.bulk import Loader
 from hepcat.stores.sql.bulk_rows import RowsLoader
@@ -31,15 +34,19 @@ class Session:
     def __init__(self, engine: sa.Engine, settings: DatabaseSettings) -> None:
         self.engine = engine
         self.settings = settings
-        self._tables: dict[str, tuple[ActualTable, RowMaker]] = {}
+        self._tables: dict[str, tuple[ActualTable, RowMaker] | None] = {}
         self._names: set[str] = set()
         self._names_until = 0.0
-        self.connection = engine.connect()
-        self.raw: Any = self.connection.connection.dbapi_connection
         #: what this driver's errors are
         self.errors: tuple[type[BaseException], ...] = (engine.dialect.loaded_dbapi.Error, *DRIVER_ERRORS)
+        self.connection = engine.connect()
+        self.raw: Any = self.connection.connection.dbapi_connection
         self._sqlite = isinstance(self.raw, sqlite3.Connection)
-        self.loader = self._loader()
+        try:
+            self.loader = self._loader()
+        except BaseException:
+            self.close()
+            raise
         self._savepoints = [
             str(clause("hepcat").compile(dialect=engine.dialect))
             for clause in (SavepointClause, RollbackToSavepointClause, ReleaseSavepointClause)
@@ -102,32 +109,53 @@ class Session:
         if self._savepoints[2]:  # SQL Server has no such statement
             self.execute(self._savepoints[2])
 
+    def is_alive(self) -> bool:
+        """Ask the server for an answer, outside a transaction."""
+        try:
+            self.execute("SELECT 1")
+            self.rollback()
+        except self.errors:
+            return False
+        return True
+
     def table(self, name: str, make: bool) -> tuple[ActualTable, RowMaker] | None:
         """Return a table and what makes its rows; None: there is none. Not within a transaction.
 
         make: a table that is missing is made like the configured one (a name from strftime).
         """
+        if time.monotonic() > self._names_until:
+            self._read_names()
         if name not in self._tables:
-            if time.monotonic() > self._names_until:
-                self._read_names()
-            if name not in self._names and make:
-                ensure_table(self.engine, name, self.settings)
-                self._names.add(name)
-            if name not in self._names:
-                return None
-            found = reflect(self.connection, name)
-            self.connection.rollback()
-            if found is None:
-                self._names.discard(name)
-                return None
-            self._tables[name] = found, self._maker(found)
+            self._tables[name] = self._find(name, make)
         return self._tables[name]
+
+    def _find(self, name: str, make: bool) -> tuple[ActualTable, RowMaker] | None:
+        if name not in self._names and make:
+            ensure_table(self.engine, name, self.settings)
+        elif name not in self._names and is_dated(self.settings.table_name):
+            return None  # a sender could think of any number of dates: the list is all that is asked for
+        with self._looking():
+            found = reflect(self.connection, name)
+        return None if found is None else (found, self._maker(found))
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Look at the catalog in a transaction of its own, ended whatever happens."""
+        try:
+            yield
+        finally:
+            with contextlib.suppress(*self.errors):
+                self.connection.rollback()
+
+    def forget_tables(self) -> None:
+        """Look at all tables anew."""
+        self._names_until = 0.0
 
     def _read_names(self) -> None:
         """Ask once in a while which tables there are: not once for each table that a sender can think of."""
         self._tables.clear()
-        self._names = set(self._inspect_names())
-        self.connection.rollback()
+        with self._looking():
+            self._names = set(self._inspect_names())
         self._names_until = time.monotonic() + NAMES_SECONDS
 
     def _inspect_names(self) -> list[str]:

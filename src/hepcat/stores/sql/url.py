@@ -18,7 +18,7 @@ from hepcat.errors import HepcatError
 #: Options behind the ? that each kind hands to its driver; the rest is refused, for a typing error to be
 #: seen.
 OPTIONS: Final[dict[str, frozenset[str]]] = {
-    "mysql": frozenset({"unix_socket", "charset", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_identity"}),
+    "mysql": frozenset({"unix_socket", "ssl_ca", "ssl_cert", "ssl_key"}),
     "postgres": frozenset(
         {"host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "passfile", "service", "options"}
     ),

@@ -28,7 +28,7 @@ from hepcat.stores.classic.schema import SIP_CAPTURE
 from hepcat.stores.classic.tables import Group, TableChoice, is_dated, names_at
 from hepcat.stores.sql import progress
 from hepcat.stores.sql.engine import explain, open_engine, shown
-from hepcat.stores.sql.explain import Kind, fault_of
+from hepcat.stores.sql.explain import Kind, fault_of, is_of_driver
 from hepcat.stores.sql.partitions import maintain
 from hepcat.stores.sql.reflect import ActualTable
 from hepcat.stores.sql.session import Session
@@ -37,8 +37,12 @@ from hepcat.stores.writer import BatchRefused, Range, Written
 
 #: Octets of records that one statement takes at most: what is in memory for it is a small multiple of that.
 PIECE_OCTETS: Final = 16 * 2**20
+#: Seconds for a single statement of maintenance: a partition with millions of rows may be split.
+MAINTAIN_SECONDS: Final = 3_600.0
 #: Tables of a strftime pattern are made for messages that are no older than this.
 PAST_DAYS: Final = 31
+#: Seconds without work after which the connection is tried before it is used.
+IDLE_SECONDS: Final = 30.0
 #: Seconds between two words about refused rows.
 TELL_SECONDS: Final = 60.0
 #: A refused row of the last or next day is about the table (no partition for today), not about the row.
@@ -73,6 +77,8 @@ class SqlWriter:
         self._session: Session | None = None
         self._progress: progress.Progress | None = None
         self._choice = self._make_choice(settings)
+        self._writer = ""
+        self._used = 0.0
         self._tell_refused_at = 0.0
         self._near: set[str] = set()
         self._near_until = dt.datetime.min.replace(tzinfo=dt.UTC)
@@ -89,6 +95,7 @@ class SqlWriter:
     def open(self, writer: str) -> list[Range]:
         """Connect, look at the tables, and ask which records of this writer are there already."""
         self.close()
+        self._writer, self._used = writer, time.monotonic()
         with self._explained(opening=True):
             engine = open_engine(
                 self.settings.read(), pooled=False, application=f"hepcat {self.settings.name}"
@@ -109,6 +116,7 @@ class SqlWriter:
             )
         session.loader.try_nothing(found[0])
         session.rollback()
+        session.forget_tables()  # the loader may have found that it has to do otherwise
 
     def _open_progress(self, session: Session, writer: str) -> list[Range]:
         """Return the ranges that are written; without the right to keep them, none, and say so."""
@@ -143,6 +151,7 @@ class SqlWriter:
 
     def write(self, batch: Batch, first: int, floor: int) -> Written:
         """Write the rows, and that they are written, in one transaction."""
+        self._wake()
         session = self._session
         if session is None:
             raise StoreUnavailable(f"{self._shown} is not open", Drop.STORE_FAILED)
@@ -159,7 +168,17 @@ class SqlWriter:
             raise
         for drop, count in lost.items():
             written.drops[drop] = written.drops.get(drop, 0) + count
+        self._used = time.monotonic()
         return written
+
+    def _wake(self) -> None:
+        """Connect anew where the server has closed a connection that had nothing to do, as many do by night.
+
+        Nothing is under way then, so what `open` returns is known already.
+        """
+        idle = time.monotonic() - self._used
+        if self._session is not None and idle > IDLE_SECONDS and not self._session.is_alive():
+            self.open(self._writer)
 
     def _parts(
         self, session: Session, batch: Batch, groups: Sequence[Group], lost: dict[Drop, int]
@@ -309,7 +328,7 @@ class SqlWriter:
 
     def maintain(self) -> None:
         """Make partitions ahead and drop old ones."""
-        engine = open_engine(self.settings.read(), pooled=False)
+        engine = open_engine(self.settings.read(), pooled=False, answer_seconds=MAINTAIN_SECONDS)
         try:
             maintain(engine, self.settings)
         finally:
@@ -333,8 +352,7 @@ class SqlWriter:
                     raise StoreUnavailable(str(error), Drop.STORE_FAILED, error.hint) from None
             raise
         except Exception as error:
-            session = self._session
-            if session is not None and not isinstance(error, session.errors):
+            if not is_of_driver(error):
                 raise  # a bug of ours
             told = explain(error, self._shown)
             if opening:
