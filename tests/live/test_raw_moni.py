@@ -3,6 +3,7 @@
 The mirror is the kernel's own (tc mirred), from the caller's link to a third namespace, where hepcat listens.
 """
 
+import ast
 import random
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from structlog.testing import capture_logs
 
 from hepcat.batch.schema import NO_VLAN
 from hepcat.errors import HepcatError
+from hepcat.pipeline.raw_capture import READERS
+from hepcat.wire import dissect
 from tests.agent.hep import check_same, until
 from tests.agent.traffic import frame, sip, write_capture
 from tests.live import net, raw, sipp, tunnel
@@ -402,6 +405,19 @@ def test_a_port_is_mandatory() -> None:
 
 def test_neither_mode_opens_nothing(link: Pair) -> None:
     assert raw.RawRun(link[1], raw.settings_of(hep_capture_on=True)).sources == []
+
+
+def test_readers_are_loaded_before_root_is_given_up() -> None:
+    """All that the dissector loads on demand, but for what a server has no setting for."""
+    tree = ast.parse(Path(dissect.__file__).read_text())
+    later = {
+        str(node.module)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.ImportFrom)
+    }
+    assert later == {*READERS, "hepcat.wire.join", "hepcat.wire.tls"}
 
 
 NO_RIGHT = """

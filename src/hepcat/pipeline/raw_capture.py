@@ -13,6 +13,7 @@ Two sums hold and are tested: packets received = packets carried + packets dropp
 handed on (stored, under way, or dropped by the store) + messages dropped before.
 """
 
+import importlib
 import time
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -45,6 +46,8 @@ from hepcat.wire.dissect import DissectOptions, Dissector, Found
 ROWS: Final = 2048
 #: The interface where raw_interface names none.
 ANY: Final = "any"
+#: What the dissector loads when a packet first asks for it: here while root can read it, and no packet waits.
+READERS: Final = ("hepcat.wire.fragments", "hepcat.wire.sctp", "hepcat.wire.tcp", "hepcat.wire.framing")
 #: Octets that a ring may have; hep.receive_buffer, which it is made of, may be any number.
 _SMALLEST_RING: Final = 2**18
 _LARGEST_RING: Final = 2**31
@@ -190,6 +193,8 @@ def open_raw(
         from hepcat.pipeline.server import intake_options
 
         live = LiveOptions(intake_options(settings))
+    for reader in READERS:
+        importlib.import_module(reader)
     sinks = _Sinks(queue, counters, switch, live)
     opened: list[FrameSource] = []
     try:
