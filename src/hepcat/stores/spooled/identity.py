@@ -4,10 +4,11 @@ In: the spool's folder. Out: a UUID by which the database remembers what it has 
 numbers that never repeat under it. What can go wrong: HepcatError where another process has the folder or it
 cannot be written; a file that was lost or damaged, after which the spool has a new name and says so.
 
-Files: `lock` (flock(2)). `writer` (JSON; replaced whole): UUID, the first number nobody has claimed, and as at
-the last clean end the number below which all is done and the ranges above it that are. `floor` (overwritten in
-place): the UUID and the number below which all was done a moment ago. `given-up`: a line "first last" for
-records that the database will never have. The database may forget what is below the floor that is on disk here.
+Files: `lock` (flock(2)). `writer` (JSON; replaced whole): UUID, the first number nobody has claimed, and as
+at the last clean end the number below which all is done and the ranges above it that are. `floor`
+(overwritten in place): the UUID and the number below which all was done a moment ago. `given-up`: a line
+"first last" for records that the database will never have. The database may forget what is below the floor
+that is on disk here.
 """
 
 import fcntl
