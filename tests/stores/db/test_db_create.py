@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from hepcat.config.databases import DatabaseSettings
+from hepcat.errors import HepcatError
 from hepcat.stores.sql import check, ddl
 from hepcat.stores.sql.engine import open_engine
 from hepcat.stores.sql.names import Name
@@ -196,6 +197,13 @@ def test_an_engine_that_nobody_knows(odbc_url: str, monkeypatch: pytest.MonkeyPa
     with engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT micro_ts FROM sip_capture")) == 1
     engine.dispose()
+
+
+@pytest.mark.parametrize("name", ["x" * 48, "a b", "", "sip;drop", "sip|"])
+def test_names_that_are_none(name: str, tmp_path: Path) -> None:
+    settings = settings_of(f"sqlite:///{tmp_path}/sip.db", table_name=name)
+    with pytest.raises(HepcatError):
+        check.create(settings)
 
 
 def test_names_of_tables() -> None:

@@ -139,6 +139,8 @@ def _rights(engine: sa.Engine, needed: str) -> Iterator[None]:
                 "statements: --dry-run prints them.",
             )
         raise told from None
+    except sa.exc.SQLAlchemyError as error:  # of its own, such as a table that went while we looked
+        raise HepcatError(f"{shown(engine)}: {error}", "Look with `hepcat db check` again.") from None
 
 
 def _store(settings: DatabaseSettings) -> str:

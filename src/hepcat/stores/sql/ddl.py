@@ -30,6 +30,7 @@ from sqlalchemy.schema import ColumnCollectionConstraint, CreateColumn, CreateIn
 from sqlalchemy.sql.compiler import DDLCompiler
 
 from hepcat.config.databases import DatabaseSettings
+from hepcat.errors import HepcatError
 from hepcat.stores.admin import Tell
 from hepcat.stores.classic import schema
 from hepcat.stores.sql.actual import is_there
@@ -46,6 +47,8 @@ _MYSQL_OPTIONS: Final = {
     "mysql_row_format": "COMPRESSED",
     "mysql_key_block_size": "8",
 }
+#: PostgreSQL cuts names at 63, and those of indexes are 16 longer than the table's.
+LONGEST_NAME: Final = 47
 _DAY: Final = dt.timedelta(days=1)
 
 
@@ -135,6 +138,9 @@ def prefix_of(table: str, column: str) -> int | None:
 
 def build(name: str, dialect: sa.Dialect, days: Sequence[dt.date] = ()) -> sa.Table:
     """Return a table of ours. days: its first partitions where the engine has them; none: no partitions."""
+    longest = 64 if is_mysql(dialect) else LONGEST_NAME
+    if len(name) > longest:
+        raise HepcatError(f"the name of table {name} is too long", f"It may have {longest} characters.")
     classic = classic_of(name)
     split = bool(days) and partitioned(dialect)
     options: dict[str, Any] = dict(_MYSQL_OPTIONS) if is_mysql(dialect) else {}

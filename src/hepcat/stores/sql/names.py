@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from hepcat.config.databases import DatabaseSettings
+from hepcat.errors import HepcatError
 from hepcat.stores.classic import schema
+from hepcat.stores.classic.tables import split_names
 
 #: What of strftime can be read back: directive -> digits.
 _DIGITS: Final = {"Y": 4, "y": 2, "m": 2, "d": 2, "j": 3, "H": 2}
@@ -36,7 +38,7 @@ class Name:
 
     def at(self, when: dt.datetime) -> str:
         """Return the table of a time."""
-        return when.strftime(self.text)
+        return self.text if self.fixed else when.astimezone(dt.UTC).strftime(self.text)
 
     def ahead(self, now: dt.datetime) -> list[str]:
         """Return the tables from now until tomorrow at this time."""
@@ -78,9 +80,12 @@ class Name:
 
 
 def sip_names(settings: DatabaseSettings) -> list[Name]:
-    """Return the names of `table_name`."""
-    texts = [part.strip() for part in settings.table_name.split("|")]
-    return [Name(text) for text in dict.fromkeys(texts) if text]
+    """Return the names of `table_name`. Raises HepcatError where it names none."""
+    try:
+        texts = split_names(settings.table_name)
+    except ValueError as error:
+        raise HepcatError(f"database {settings.name}: {error}", "Correct table_name.") from None
+    return [Name(text) for text in dict.fromkeys(texts)]
 
 
 def sister_names() -> list[Name]:

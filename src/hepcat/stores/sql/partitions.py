@@ -27,7 +27,7 @@ from hepcat.errors import HepcatError
 from hepcat.stores.admin import Tell
 from hepcat.stores.sql import ddl
 from hepcat.stores.sql.actual import table_names
-from hepcat.stores.sql.engine import explain, fault_of, shown
+from hepcat.stores.sql.engine import connecting, explain, fault_of, shown
 from hepcat.stores.sql.explain import Kind
 from hepcat.stores.sql.names import Name, sip_names, sister_names
 from hepcat.stores.sql.partitions_mysql import maintain_mysql
@@ -93,7 +93,7 @@ def maintain(
     done = Maintained()
     until = time.monotonic() + budget
     troubles = _Troubles(engine, done)
-    with _connected(engine) as connection:
+    with connecting(engine) as connection:
         there = table_names(connection)
         connection.commit()
         for name in [*sip_names(settings), *sister_names()]:
@@ -109,16 +109,6 @@ def maintain(
     if troubles.first is not None:
         raise troubles.first
     return done
-
-
-@contextlib.contextmanager
-def _connected(engine: sa.Engine) -> Iterator[sa.Connection]:
-    try:
-        connection = engine.connect()
-    except sa.exc.DBAPIError as error:
-        raise explain(error, shown(engine)) from None
-    with connection:
-        yield connection
 
 
 def _maintain_table(connection: sa.Connection, work: Work, name: Name) -> None:
