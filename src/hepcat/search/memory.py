@@ -5,6 +5,7 @@ What can go wrong: KeyError for a table that is none.
 """
 
 import contextlib
+import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import duckdb
@@ -12,10 +13,22 @@ import pyarrow as pa
 from sqlglot import exp
 
 from hepcat.batch.schema import TABLES
+from hepcat.config.lake import LakeSettings
 from hepcat.search.ast import Match, Test
 from hepcat.search.compile import compile_query, sql_of
 from hepcat.search.dialects import Dialect
 from hepcat.stores.lake.arrow import arrow_schema
+
+
+@functools.cache
+def database() -> duckdb.DuckDBPyConnection:
+    """Return the one database without tables that all of these share: another one takes long to make.
+
+    Each user takes a cursor of it: what is registered there is seen there only.
+    """
+    connection = duckdb.connect(":memory:", config={"memory_limit": LakeSettings().query_memory})
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    return connection
 
 
 class Memory:
@@ -35,8 +48,7 @@ class Memory:
         tables: Collection[str] | None = None,
     ) -> Iterator["Opened"]:
         """Give a connection with a view a table, in UTC as the lake's."""
-        with contextlib.closing(duckdb.connect()) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+        with contextlib.closing(database().cursor()) as connection:
             for name in tables or self._tables:
                 connection.register(name, self._tables[name])
             yield Opened(connection)
@@ -67,7 +79,7 @@ class Local(Dialect):
 def passing(column: str, test: Test, values: Sequence[str], dialect: Dialect) -> list[str]:
     """Return those of a few values that pass a test, letters in any case."""
     condition = compile_query(Match(column, test, fold=True), dialect)
-    with contextlib.closing(duckdb.connect()) as connection:
+    with contextlib.closing(database().cursor()) as connection:
         connection.register("few", pa.table({column: pa.array(values, pa.string())}))
         found = connection.sql(f'SELECT "{column}" FROM few WHERE {sql_of(condition, dialect)}')
         return [str(value) for (value,) in found.fetchall()]

@@ -12,8 +12,9 @@ from hepcat.stores.lake.arrow import arrow_schema
 
 
 def concat(tables: Sequence[pa.Table], table: str) -> pa.Table:
-    """Return all rows as one table; without any, an empty one with the columns of that table."""
-    return pa.concat_tables(tables) if tables else arrow_schema(table).empty_table()
+    """Return all rows as one table in the lake's schema of it; DuckDB's results lack its details."""
+    schema = arrow_schema(table)
+    return pa.concat_tables([schema.empty_table(), *(some.cast(schema) for some in tables)])
 
 
 def moments(records: pa.Table) -> pa.ChunkedArray:

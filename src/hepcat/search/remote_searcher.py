@@ -9,6 +9,7 @@ say exactly is tested on the records, by the lake's own code (memory.py). Calls 
 the database says which Call-IDs, then their messages are read.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, Final
@@ -22,7 +23,7 @@ from hepcat.errors import HepcatError
 from hepcat.search.ast import EVERYTHING, Node, named
 from hepcat.search.columns import call_fields, call_order, call_sort, message_columns, message_order
 from hepcat.search.histogram import build
-from hepcat.search.memory import Memory
+from hepcat.search.memory import Memory, database
 from hepcat.search.parser import parse_query
 from hepcat.search.remote import Remote
 from hepcat.search.remote_dialect import both, bounds, named_as
@@ -380,7 +381,6 @@ def _note_calls(page: pa.Table, found: dict[str, tuple[int | None, int | None]])
 
 def _ordered(calls: pa.Table, column: str, descending: bool) -> pa.Table:
     """Return rows of calls in an order, as Searcher has it."""
-    with duckdb.connect() as con:
-        con.execute("SET TimeZone = 'UTC'")
+    with contextlib.closing(database().cursor()) as con:
         con.register("calls", calls)
         return con.sql(f"SELECT * FROM calls ORDER BY {call_order(column, descending)}").to_arrow_table()

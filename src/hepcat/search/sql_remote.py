@@ -23,7 +23,7 @@ from hepcat.errors import HepcatError
 from hepcat.search.classic_records import COLUMNS, octets_of, records_of
 from hepcat.search.dialects_classic import ClassicDialect
 from hepcat.search.remote_dialect import named_as
-from hepcat.search.sql_sessions import as_octets, dialect_for, limit_time, restart, told
+from hepcat.search.sql_sessions import as_octets, dialect_for, limit_time, numbers_as_text, restart, told
 from hepcat.stores.lake.arrow import arrow_schema
 from hepcat.stores.sql.engine import connecting, open_engine, shown
 from hepcat.stores.sql.names import sip_names
@@ -52,6 +52,8 @@ class SqlRemote:
         seconds = settings.query_seconds
         self.engine = open_engine(settings.read(), answer_seconds=seconds + 10, application="hepcat search")
         limit_time(self.engine, seconds)
+        # SQLite's ODBC driver gives 32 bits of the numbers that no column's type is known of.
+        self._short_numbers = self.engine.dialect.driver == "pyodbc" and self.engine.dialect.name == "sqlite"
         self._mutex = threading.Lock()
         self._tables: dict[str, list[ActualTable]] = {}
         self._looked = 0.0
@@ -134,8 +136,13 @@ class SqlRemote:
     def run(self, statement: exp.Expression) -> pa.Table:
         """Run one SELECT."""
         names = [column.alias_or_name for column in statement.selects]  # type: ignore[attr-defined]
+        if self._short_numbers:
+            statement = numbers_as_text(statement)
         columns = list(zip(*self._rows(statement), strict=True)) or [()] * len(names)
-        return pa.table({name: _column(values) for name, values in zip(names, columns, strict=True)})
+        values = dict(zip(names, columns, strict=True))
+        if self._short_numbers:
+            values = {n: [_int(v) for v in some] if n != "id" else some for n, some in values.items()}
+        return pa.table({name: _column(some) for name, some in values.items()})
 
     def records(
         self,
@@ -286,6 +293,10 @@ def _lag_of(at: Any, date: Any) -> int | None:
     moment = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
     micros = int(at)
     return int(moment.timestamp()) * 1_000_000 - micros // 1_000_000 * 1_000_000
+
+
+def _int(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _column(values: Sequence[Any]) -> pa.Array:

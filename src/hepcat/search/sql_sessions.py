@@ -54,6 +54,15 @@ def as_octets(value: exp.Expression, dialect: ClassicDialect) -> exp.Expression:
     return value
 
 
+def numbers_as_text(statement: exp.Expression) -> exp.Expression:
+    """Return a SELECT whose numbers come as text; `id` is the one text that the searcher selects."""
+    changed = statement.copy()
+    for column in changed.selects:  # type: ignore[attr-defined]
+        if isinstance(column, exp.Alias) and column.alias != "id":
+            column.set("this", exp.Cast(this=column.this, to=exp.DataType.build("text")))
+    return changed
+
+
 def limit_time(engine: sa.Engine, seconds: float) -> None:
     """Let every new connection of the engine be for reading only, in UTC, each statement for so long."""
     sessions = {"mysql": _mysql, "mariadb": _mysql, "postgresql": _postgres, "sqlite": _sqlite}

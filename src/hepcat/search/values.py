@@ -245,11 +245,17 @@ def _address_test(text: str) -> Equals | Within:
         except ValueError:
             raise ValueError(f"{text!r} is not a network; write 10.0.0.0/8 or 2001:db8::/32") from None
     try:
-        return Equals(str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))))
+        return Equals(_written(ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))))
     except ValueError:
         raise ValueError(
             f"{text!r} is not an IP address; write 10.0.0.1, 10.0.0.1:5060, 10.0.0.* or 10.0.0.0/8"
         ) from None
+
+
+def _written(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Return an address as RFC 5952 writes it: a mapped IPv4 address has dots (section 5)."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(address) if mapped is None else f"::ffff:{mapped}"
 
 
 def _split_port(text: str) -> tuple[str, int | None]:
