@@ -29,9 +29,9 @@ _COLUMN: Final = re.compile(
     rb" *([^ (\n]{1,255}) *\( *([sidbtSIDBT])([^,()\n]*)(?:, *([nNaA])[^)\n]*)?\) *", re.ASCII
 )
 _TYPES: Final = {"s": "string", "i": "int", "d": "double", "b": "blob", "t": "time"}
-_VALUE: Final = re.compile(rb"((?:\\.|[^:\\])*)(:|\Z)", re.DOTALL)
-_ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
-_UNESCAPED: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\", b":": b":", b"0": b"\0"}
+_VALUE: Final = re.compile(rb"([^:\\]*(?:\\.[^:\\]*)*)(:|\Z)", re.DOTALL)
+#: What a backslash and a letter stand for, besides two backslashes.
+_ESCAPES: Final = ((b"\\:", b":"), (b"\\r", b"\r"), (b"\\n", b"\n"), (b"\\t", b"\t"), (b"\\0", b"\0"))
 _INT: Final = re.compile(rb"-?[0-9]{1,20}")
 _DOUBLE: Final = re.compile(rb"-?[0-9]{1,20}(?:\.[0-9]{0,20})?")
 
@@ -113,7 +113,7 @@ def _value(octets: bytes, column: TextColumn) -> Value:
     if column.is_text:
         if column.name == "micro_ts" and _INT.fullmatch(octets):
             return int(octets)
-        return _ESCAPE.sub(_unescape, octets).decode("utf-8", "surrogateescape")
+        return _unescape(octets).decode("utf-8", "surrogateescape")
     if column.type == "double":
         if _DOUBLE.fullmatch(octets):
             return float(octets) if b"." in octets else int(octets)
@@ -122,11 +122,18 @@ def _value(octets: bytes, column: TextColumn) -> Value:
     raise Malformed(f'"{column.name}" is not a number')
 
 
-def _unescape(match: re.Match[bytes]) -> bytes:
-    octet = _UNESCAPED.get(match[1])
-    if octet is None:
-        raise Malformed("it has an escape that is none")
-    return octet
+def _unescape(octets: bytes) -> bytes:
+    """Undo the escapes; what two backslashes part is looked at alone."""
+    if b"\\" not in octets:
+        return octets
+    parts = octets.split(b"\\\\")
+    for i, part in enumerate(parts):
+        for escape, octet in _ESCAPES:
+            part = part.replace(escape, octet)
+        if b"\\" in part:
+            raise Malformed("it has an escape that is none")
+        parts[i] = part
+    return b"\\".join(parts)
 
 
 def make_columns(table: Table) -> list[TextColumn]:
