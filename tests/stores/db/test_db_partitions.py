@@ -2,6 +2,7 @@
 
 import datetime as dt
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,64 @@ def test_very_many_rows_are_split_only_when_asked_for(
     assert part(3) in str(logs)  # the other tables are done all the same
     maintain(engine, settings, NOW + DAY, forced=True)
     assert len(days_by_partition(engine)[part(3)]) == 200
+    engine.dispose()
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/Los_Angeles"])
+def test_days_where_local_time_is_not_utc(
+    zone: str, server_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL's days are local, MariaDB's are UTC's; what is kept is never less than was asked for."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        settings = settings_of(server_db.url, retention_days=2)
+        engine = open_engine(server_db.url)
+        local_days = not ddl.is_mysql(engine.dialect)
+        ddl.ensure_table(engine, "sip_capture", settings_of(server_db.url), now=NOW - 5 * DAY)
+        hours = range(-120, 25, 6)
+        with engine.begin() as connection:
+            for hour in hours:
+                when = NOW + dt.timedelta(hours=hour)
+                date = (
+                    f"'{when.astimezone():%Y-%m-%d %H:%M:%S}'"
+                    if local_days
+                    else f"FROM_UNIXTIME({when.timestamp()})"
+                )
+                ddl.execute(
+                    connection, f"INSERT INTO sip_capture (date, micro_ts, msg) VALUES ({date}, {hour}, '')"
+                )
+        maintain(engine, settings, NOW)
+        found = days_by_partition(engine)
+        left = days_in(engine)
+        assert left == [hour for hour in hours if hour >= left[0]]
+        assert -72 <= left[0] <= -48
+        for hour in left:
+            when = (NOW + dt.timedelta(hours=hour)).astimezone(None if local_days else dt.UTC)
+            assert hour in found[ddl.partition_name(when.date())]
+        assert found["rest"] == []
+        assert not [f for f in check.check(settings) if f.subject == "partitions of sip_capture"]
+        engine.dispose()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_check_tells_what_the_catch_all_holds(server_db: Database) -> None:
+    settings = settings_of(server_db.url)
+    engine = open_engine(server_db.url)
+    check.create(settings)
+    assert {f.level for f in check.check(settings)} == {"ok"}
+    insert(engine, [9])
+    (found,) = [f for f in check.check(settings) if f.level != "ok"]
+    assert found.subject == "partitions of sip_capture"
+    assert "rows wait in the catch-all" in found.found
+    server_db.run("DROP TABLE sip_capture")
+    ddl.ensure_table(engine, "sip_capture", settings, now=NOW - 9 * DAY)
+    texts = [f.found for f in check.check(settings) if f.subject == "partitions of sip_capture"]
+    assert texts == ["there is none for tomorrow"]
+    check.upgrade(settings)
+    assert {f.level for f in check.check(settings)} == {"ok"}
     engine.dispose()
 
 
