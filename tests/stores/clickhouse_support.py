@@ -92,7 +92,7 @@ def payloads(servers: list[ClickHouse]) -> list[str]:
 
 
 def emptied(servers: list[ClickHouse]) -> None:
-    """Make the tables anew. (A partition that is dropped comes back where the server is killed soon after.)"""
+    """Make the tables anew. (A dropped partition comes back where the server is killed soon after.)"""
     for server in servers:
         for table in ("sip", "rtcp", "log", "other"):
             server.admin(f"DROP TABLE IF EXISTS {table}_local")
