@@ -24,8 +24,9 @@ from hepcat.stores.dbtext import admin, folder
 from hepcat.stores.dbtext.format import Malformed, make_header, parse_header, parse_row
 from hepcat.stores.dbtext.reader import DbtextReader, read_rows
 from hepcat.stores.dbtext.writer import DbtextWriter
+from hepcat.stores.make import make_store
 from hepcat.stores.store import StoreUnavailable
-from tests.support import ROOT
+from tests.support import ROOT, wait_for
 from tests.wire.test_hep_recorded import SETS, oracle, version_of
 
 from .dbtext_kamailio import kamailio_reads
@@ -437,3 +438,21 @@ def test_a_bad_line_is_named(settings: DatabaseSettings) -> None:
     with pytest.raises(HepcatError, match="no such table"):
         rows_of(settings, "absent")
     assert np.array(rows_of(settings, "version")).size == 5
+
+
+def test_as_a_store(tmp_path: Path) -> None:
+    """Behind a spool, with more connections than a folder has writers; the folder is made later."""
+    settings = database(url=f"text://{tmp_path / 'db'}", connections=3, rows=7)
+    told: list[str] = []
+    store: Any = make_store(settings, tmp_path / "data", lambda event, _: told.append(event))
+    try:
+        store.append(numbered(0, 40))
+        wait_for(lambda: store.counts().trouble, what="the folder to be missed")
+        assert "no such folder" in store.counts().trouble
+        admin.create(settings)
+        wait_for(lambda: store.counts().waiting == 0, what="the rows to be written")
+        assert store.counts().written == 40
+    finally:
+        store.close()
+    assert numbers(settings) == list(range(40))
+    assert told == ["away", "back"]

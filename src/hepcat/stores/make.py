@@ -35,6 +35,8 @@ def make_store(settings: DatabaseSettings, data: Path, tell: Tell) -> Store:
         from hepcat.stores.clickhouse.store import make_clickhouse_store
 
         return make_clickhouse_store(settings, folder, tell)
+    if kind == "dbtext":  # a folder has one writer
+        settings = settings.model_copy(update={"connections": 1})
     return SpooledStore(settings.name, folder, settings, _writer_of(kind, settings), tell)
 
 
