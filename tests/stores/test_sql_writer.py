@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Batch
 from hepcat.errors import HepcatError
+from hepcat.stores.make import make_store
+from hepcat.stores.spooled import SpooledStore
 from hepcat.stores.sql.ddl import ensure_table
 from hepcat.stores.store import StoreUnavailable
 from hepcat.stores.writer import BatchRefused, Written
@@ -27,7 +29,7 @@ from tests.stores.sql_support import (
     original_mysql,
     server,
 )
-from tests.support import SHARED
+from tests.support import SHARED, wait_for
 from tests.wire.make_batch import Datagram
 
 VECTOR = SHARED / "vectors" / "siptrace-hep3-corr-auth-log.bin"
@@ -621,3 +623,71 @@ def test_the_server_cannot_ask_for_a_file(database: Database, tmp_path: Path) ->
     with pytest.raises(sa.exc.OperationalError, match="not offered"):
         database.run(f"LOAD DATA LOCAL INFILE '{secret}' INTO TABLE stolen")
     assert database.count("stolen") == 0
+
+
+@every_server
+def test_an_idle_connection_that_the_server_closed_is_opened_again(database: Database) -> None:
+    """Servers close idle connections by night; nobody has to hear of it."""
+    running = database.server
+    assert running is not None
+    database.make_original()
+    writer = database.writer()
+    writer.open("spool")
+    writer.write(some(2), 0, 0)
+    if database.kind == "mariadb":
+        mine = database.rows(
+            "SELECT id FROM information_schema.processlist WHERE user = 'hepcat' AND command = 'Sleep'"
+        )
+        for (number,) in mine:
+            running.admin(f"KILL {number}")
+    else:
+        running.admin(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hepcat test'"
+        )
+    writer._used -= 3_600
+    assert writer.write(some(2, 2), 2, 0).rows == 2
+    assert writer.open("spool") == [(0, 1), (2, 3)]
+    writer.close()
+
+
+@every_server
+def test_the_whole_store_while_the_server_is_killed(database: Database, tmp_path: Path) -> None:
+    """The spool, two connections, an outage: at the end exactly what was appended."""
+    running = database.server
+    assert running is not None
+    database.make_original()
+    told: list[str] = []
+    settings = database.settings(connections=2, rows=100, linger=0)
+    store = make_store(settings, tmp_path, lambda event, facts: told.append(event))
+    assert isinstance(store, SpooledStore)
+    total = 3_000
+    for first in range(0, total, 50):
+        store.append(some(50, first))
+        if first in (500, 1_500):
+            running.kill()
+        if first in (1_000, 2_000):
+            running.start()
+    wait_for(lambda: store.counts().waiting == 0, 30, "all written")
+    counts = store.counts()
+    store.close()
+    assert (counts.taken, counts.written, counts.drops) == (total, total, {})
+    assert records(database) == list(range(total))
+    assert "away" in told
+
+
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+def test_rows_for_an_insert_are_split_where_the_server_takes_no_such_packet(database: Database) -> None:
+    running = database.server
+    assert running is not None
+    running.admin("SET GLOBAL local_infile = 0; SET GLOBAL max_allowed_packet = 1048576")
+    try:
+        ensure_table(database.engine, "sip_capture", database.settings())
+        writer = database.writer()
+        writer.open("spool")
+        body = bytes(range(256)) * 200
+        batch = messages(*(Datagram(call() + body, ts=NOW) for _ in range(60)))
+        assert writer.write(batch, 0, 0).rows == 60
+        assert {bytes(row[0]) for row in database.rows("SELECT msg FROM sip_capture")} == {call() + body}
+        writer.close()
+    finally:
+        running.admin("SET GLOBAL local_infile = 1; SET GLOBAL max_allowed_packet = 16777216")
