@@ -21,6 +21,7 @@ from hepcat.batch.schema import TABLES, columns_of
 from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
 from hepcat.search.clickhouse_dialect import ClickHouseDialect, sql_text
+from hepcat.search.remote_dialect import RemoteDialect
 from hepcat.stores.clickhouse import client as ch
 from hepcat.stores.clickhouse.address import Address, Host, parse_address
 from hepcat.stores.clickhouse.topology import Shard, read_shards
@@ -41,7 +42,7 @@ class ClickHouseRemote:
     def __init__(self, settings: DatabaseSettings) -> None:
         """Prepare; nothing connects yet. Raises HepcatError for a URL that is none."""
         self.name = settings.name
-        self.dialect = ClickHouseDialect()
+        self.dialect: RemoteDialect = ClickHouseDialect()
         self._address = parse_address(settings.read())
         self._lock = threading.Lock()
         self._idle: list[ch.Connection] = []
