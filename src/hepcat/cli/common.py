@@ -1,6 +1,7 @@
-"""What the commands share: the options --data and --config, and the lake that they lead to."""
+"""What the commands share: the options --data, --config and --store, and the store that they lead to."""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,13 @@ import typer
 
 from hepcat.errors import HepcatError
 
+#: config.databases.LAKE, which would load the settings' model
+LAKE = "lake"
+
 if TYPE_CHECKING:
+    from hepcat.config.databases import DatabaseSettings
     from hepcat.config.lake import LakeSettings
+    from hepcat.config.settings import Settings
     from hepcat.search.api import Data
 
 DataOption = Annotated[
@@ -24,6 +30,16 @@ DataOption = Annotated[
 ]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (TOML).")
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="NAME|URL",
+        help="Where to look: lake, a name of [[databases]] in the configuration, or a database's URL (its "
+        "password shows in `ps`; the configuration can read it from a file). Default: the lake, unless "
+        "`stores` of the configuration has it not: then the first of these.",
+    ),
 ]
 
 
@@ -49,30 +65,54 @@ def existing_data_dir(data: Path | None, configured: Path | None = None) -> Path
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a command that reads needs of its options: the lake's folder, its settings, names of hosts."""
+    """What a command that reads needs of its options: the lake's folder and settings, or a database; names
+    of hosts."""
 
     path: Path
     lake: "LakeSettings | None" = None
     aliases: Mapping[str, str] = field(default_factory=dict)
+    store: "DatabaseSettings | None" = None
 
     def open(self) -> "Data":
-        """Open the lake for reading."""
+        """Open the store for reading."""
         from hepcat.search.api import Data
 
-        return Data(self.path, self.lake)
+        return Data(self.path, self.lake, self.store)
 
 
-def reading(data: Path | None, config: Path | None) -> Reading:
+def reading(data: Path | None, config: Path | None, store: str | None = None) -> Reading:
     """Return where and how to read; raises HepcatError where there is no lake, or the configuration is wrong.
 
-    Variables of single settings count as the configuration does.
+    Variables of single settings count as the configuration does. --data means the lake.
     """
     # Nothing configured is the common case, and reading the settings' model takes longer than a search.
-    if config is None and not any(
-        name.startswith("HEPCAT_") and name != "HEPCAT_DATA" for name in os.environ
-    ):
-        return Reading(existing_data_dir(data))
-    from hepcat.config.loader import load_settings
+    settings = None
+    if config is not None or any(n.startswith("HEPCAT_") and n != "HEPCAT_DATA" for n in os.environ):
+        from hepcat.config.loader import load_settings
 
-    settings = load_settings(config)
-    return Reading(existing_data_dir(data, settings.data), settings.lake, settings.aliases)
+        settings = load_settings(config)
+    database = _database(store, data, settings)
+    aliases = settings.aliases if settings else {}
+    configured = settings.data if settings else None
+    if database is not None:
+        return Reading(data_dir(data, configured), aliases=aliases, store=database)
+    return Reading(existing_data_dir(data, configured), settings.lake if settings else None, aliases)
+
+
+def _database(store: str | None, data: Path | None, settings: "Settings | None") -> "DatabaseSettings | None":
+    """Return the database that is meant, None where it is the lake."""
+    if store is not None and store != LAKE and data is not None:
+        raise HepcatError("--data is the lake's folder, --store another store", "Use one of them.")
+    if store is None and data is None and settings is not None and LAKE not in settings.stores:
+        store = settings.stores[0]
+    if store is None or store == LAKE:
+        return None
+    from hepcat.search.stores import settings_of
+
+    return settings_of(store, settings.databases if settings else ())
+
+
+def tell_missing(data: "Data") -> None:
+    """Say on standard error what an answer lacks: parts of the store that did not answer."""
+    for note in getattr(data, "notes", list)():
+        print(f"partial: {note}", file=sys.stderr)

@@ -14,7 +14,7 @@ from typing import IO, Annotated, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, reading
+from hepcat.cli.common import ConfigOption, DataOption, StoreOption, reading, tell_missing
 from hepcat.cli.words import QueryCommand
 from hepcat.errors import HepcatError
 
@@ -61,6 +61,7 @@ def export(
     limit: LimitOption = None,
     data: DataOption = None,
     config: ConfigOption = None,
+    store: StoreOption = None,
 ) -> None:
     """Write the calls that a query finds as pcap, pcapng, text or JSON.
 
@@ -78,8 +79,9 @@ def export(
     if output == "-" and chosen in (Format.PCAP, Format.PCAPNG) and sys.stdout.isatty():
         raise HepcatError(f"{chosen} is not text", "Write it to a file with -o FILE, or into a pipe.")
     begin, end = api.since_of(since, last), api.to_microseconds(until, "until")
-    with reading(data, config).open() as opened, _target(output) as file:
+    with reading(data, config, store).open() as opened, _target(output) as file:
         done = run(opened, asked, file, chosen.value, since=begin, until=end, messages=messages, limit=limit)
+        tell_missing(opened)
     of_calls = "" if done.calls is None else f" of {_count(done.calls, 'call')}"
     to = "standard output" if output == "-" else output
     typer.echo(f"{_count(done.messages, 'message')}{of_calls} to {to}", err=True)

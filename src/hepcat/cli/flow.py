@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, Reading, reading
+from hepcat.cli.common import ConfigOption, DataOption, Reading, StoreOption, reading, tell_missing
 from hepcat.errors import HepcatError
 
 if TYPE_CHECKING:
@@ -86,13 +86,14 @@ def flow(
     color: Annotated[Color, typer.Option("--color", help="When to use colour.")] = Color.AUTO,
     data: DataOption = None,
     config: ConfigOption = None,
+    store: StoreOption = None,
 ) -> None:
     """Draw the flow of calls: who sent what to whom, when, and with which media."""
     if bool(call_id) == (query is not None):
         raise typer.BadParameter("name Call-IDs, or give --query QUERY")
     if raw and format_ not in (Format.TEXT, Format.JSON):
         raise typer.BadParameter(f"--raw goes with --format text and json, not {format_.value}")
-    place = reading(data, config)
+    place = reading(data, config, store)
     span = _span(last, since, until, utc)
     ladder = _ladder(place, call_id or [], query, limit, span, max_messages)
     if format_ is Format.SVG:
@@ -131,6 +132,7 @@ def _ladder(
         if not have:
             raise HepcatError(f"no message with Call-ID {names}", _similar(lake, missing[0], span))
         table = lake.searcher.messages_of(wanted, *span, limit=max_messages)
+        tell_missing(lake)
     if missing:
         print(f"hepcat: no message with Call-ID {names}", file=sys.stderr)
     if sum(have.values()) > len(table):

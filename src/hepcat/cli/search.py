@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, reading
+from hepcat.cli.common import ConfigOption, DataOption, StoreOption, reading, tell_missing
 from hepcat.cli.words import QueryCommand
 from hepcat.errors import HepcatError
 
@@ -112,8 +112,13 @@ def search(
     ] = Table.SIP,
     data: DataOption = None,
     config: ConfigOption = None,
+    store: StoreOption = None,
 ) -> None:
-    """Find calls, or single messages, in the lake; the newest first."""
+    """Find calls, or single messages, in the lake or another store; the newest first.
+
+    Where parts of a store do not answer (shards of ClickHouse), the rest is shown, standard error says what
+    is missing, and the exit code is 0.
+    """
     options = _Options(
         query=" ".join(query or []),
         messages=messages or table is not Table.SIP,
@@ -129,7 +134,7 @@ def search(
     from hepcat.search.parser import parse_query
 
     parse_query(options.query, options.table)  # a fault in the query shows even where there is no lake
-    with reading(data, config).open() as lake:
+    with reading(data, config, store).open() as lake:
         if follow:
             _follow(lake, options)
         elif count:
@@ -138,6 +143,7 @@ def search(
             _histogram(lake, options)
         else:
             _find(lake, options)
+        tell_missing(lake)
 
 
 class _Options:
@@ -313,9 +319,9 @@ def _follow(lake: "Data", options: _Options) -> None:
     node = lake.searcher.parse(options.query, options.table)
     columns = options.columns()
     if options.messages:
-        tables = live.follow_messages(lake.path, lake.searcher, node, columns, options.table)
+        tables = live.follow_messages(lake.tail(options.table), lake.searcher, node, columns, options.table)
     else:
-        tables = live.follow_calls(lake.path, lake.searcher, node, columns)
+        tables = live.follow_calls(lake.tail(), lake.searcher, node, columns)
     limit = options.asked_limit
     with _destination(options) as out, contextlib.suppress(KeyboardInterrupt):
         writer = _LiveWriter(options, out)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, reading
+from hepcat.cli.common import LAKE, ConfigOption, DataOption, reading
 
 if TYPE_CHECKING:
     from hepcat.stores.lake import Lake
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         """Query the lake with SQL: read-only views sip, rtcp, log and other."""
         from hepcat.stores.lake import Lake
 
-        place = reading(data, config)
+        place = reading(data, config, LAKE)
         with Lake(place.path, place.lake, locked=True) as lake:
             if command is not None:
                 raise typer.Exit(0 if run(lake, command, rows) else 1)

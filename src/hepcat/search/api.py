@@ -6,22 +6,27 @@ HepcatError, QueryError among them. docs/search.md has the language and the colu
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from hepcat.errors import HepcatError
+from hepcat.search.follow import Tail
+from hepcat.search.live import TailLike
 from hepcat.search.searcher import Searcher
 from hepcat.search.times import length_of, microseconds, parse_time, whole_microseconds
 from hepcat.stores.lake import Lake
 
 if TYPE_CHECKING:
     from hepcat.batch.layout import Batch
+    from hepcat.config.databases import DatabaseSettings
     from hepcat.config.lake import LakeSettings
     from hepcat.search.ladder import Ladder
+    from hepcat.search.remote_searcher import RemoteSearcher
 
 When = str | datetime | int | None
 
@@ -51,17 +56,32 @@ def since_of(since: When, last: str | timedelta | None) -> int | None:
 
 
 class Data:
-    """A lake opened for reading. Close it, or use it in a `with` block.
+    """A lake or another store, opened for reading. Close it, or use it in a `with` block.
 
     `since` is included, `until` is not; `last` is a length of time before now. `limit` None is no
     limit. `sort` names a column, with - in front for descending; the default is newest first.
     """
 
-    def __init__(self, path: str | os.PathLike[str], settings: "LakeSettings | None" = None) -> None:
-        """Open a lake's folder; raises HepcatError where there is none."""
+    def __init__(
+        self,
+        path: str | os.PathLike[str] = "data",
+        settings: "LakeSettings | None" = None,
+        store: "DatabaseSettings | None" = None,
+    ) -> None:
+        """Open a lake's folder, or `store`; raises HepcatError where there is none."""
         self.path = Path(path)
-        self.lake = Lake(self.path, settings)
-        self.searcher = Searcher(self.lake)
+        self.searcher: Searcher | RemoteSearcher
+        self._close: Callable[[], None]
+        self._tail: Callable[[str], TailLike]
+        if store is not None:
+            from hepcat.search.stores import open_store
+
+            opened = open_store(store)
+            self.searcher, self._tail, self._close = opened.searcher, opened.tail, opened.close
+            return
+        lake = Lake(self.path, settings)
+        self.searcher, self._close = Searcher(lake), lake.close
+        self._tail = partial(Tail, self.path)
 
     def search(
         self,
@@ -139,9 +159,17 @@ class Data:
         """Run SQL (DuckDB's) on the read-only views sip, rtcp, log and other."""
         return self.searcher.sql(statement)
 
+    def tail(self, table: str = "sip") -> "TailLike":
+        """Return what follows what is stored from now on. Raises HepcatError where the store cannot."""
+        return self._tail(table)
+
+    def notes(self) -> list[str]:
+        """Say what the answers so far lack: parts of the store that did not answer."""
+        return self.searcher.notes()
+
     def close(self) -> None:
-        """Close the lake."""
-        self.lake.close()
+        """Close it."""
+        self._close()
 
     def __enter__(self) -> "Data":
         return self
@@ -151,7 +179,11 @@ class Data:
 
 
 def open(path: str | os.PathLike[str] = "data") -> Data:
-    """Open a lake's folder for reading, also beside a running server."""
+    """Open a lake's folder, or a database by its URL, for reading, also beside a running server."""
+    if isinstance(path, str) and "://" in path:
+        from hepcat.search.stores import settings_of
+
+        return Data(store=settings_of(path))
     return Data(path)
 
 

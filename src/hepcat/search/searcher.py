@@ -76,6 +76,10 @@ class Searcher:
         self.source = source
         self.dialect = dialect or Dialect()
 
+    def notes(self) -> list[str]:
+        """Say what the answers lack: nothing, the lake answers whole."""
+        return []
+
     def parse(
         self, query: str, table: str = "sip", now: datetime | None = None, zone: tzinfo | None = None
     ) -> Node:
