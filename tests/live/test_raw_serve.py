@@ -2,9 +2,9 @@
 
 import contextlib
 import json
-import os
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,14 +108,18 @@ def test_a_monitoring_port_is_switched_and_searched(pair: Pair, tmp_path: Path) 
     assert b.promiscuity() == 0
 
 
-def test_another_user_stores_what_root_opened(pair: Pair, tmp_path: Path) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can get into (pytest's own are closed)."""
+    with tempfile.TemporaryDirectory(prefix="hepcat-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_another_user_stores_what_root_opened(pair: Pair, open_folder: Path) -> None:
     """After the sockets are open the process keeps no right; an interface may come back all the same."""
     a, b = pair
-    os.chmod(tmp_path, 0o755)
-    for parent in tmp_path.parents[:3]:
-        with contextlib.suppress(PermissionError):
-            os.chmod(parent, 0o755)
-    with serving(tmp_path, b, IPIP + 'raw_interface = "vb"\n', 'user = "nobody"\n') as run:
+    with serving(open_folder, b, IPIP + 'raw_interface = "vb"\n', 'user = "nobody"\n') as run:
         packets = [ipv4(udp(sip(f"u-{i}"), 5060, 5060), ident=i) for i in range(6)]
         send(a, packets[:3])
         run.settle(3)
