@@ -35,8 +35,9 @@ class Spooled(RuleBasedStateMachine):
     def begin(self, rows, connections, retries):
         self.root = Path(tempfile.mkdtemp(prefix="hepcat-spool-"))
         self.rig = Rig(
-            self.root, rows=rows, connections=connections, insert_retries=retries, linger=0.001, spool=2**20
-        )
+            self.root, rows=rows, connections=connections, insert_retries=retries, insert_retry_timeout=0.02,
+            linger=0.001, spool=2**20,
+        )  # fmt: skip
         self.appended = []
         self.number = 0
         self.lost = {}

@@ -210,6 +210,43 @@ def test_no_retry_after_the_timeout(rig, monkeypatch):
     assert time.monotonic() - start < 2
 
 
+def test_rows_are_not_given_up_quickly_where_the_database_refuses_all(rig):
+    rig.settings = rig.settings.model_copy(update={"insert_retry_timeout": 30})
+    rig.faults.refuse = set(names(0, 50))
+    store = rig.start()
+    store.append(numbered(0, 50))
+    end = time.monotonic() + 10
+    while not (store.counts().drops and store.counts().trouble):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    time.sleep(0.5)
+    assert store.counts().drops == {Drop.ROW_REFUSED: drain.SUSPICIOUS}
+    rig.faults.refuse = set()
+    counts = rig.drained()
+    assert counts.written == 50 - drain.SUSPICIOUS
+    assert counts.trouble is None
+
+
+def test_waits_grow_to_a_bound_however_long_an_outage_is():
+    assert drain.wait_after(1) == drain.FIRST_WAIT
+    assert drain.wait_after(2) == 2 * drain.FIRST_WAIT
+    assert drain.wait_after(10_000_000) == drain.LONGEST_WAIT
+
+
+def test_an_operator_who_cannot_be_told_loses_nothing(rig):
+    class Deaf(list):
+        def append(self, event):
+            raise ValueError("cannot be told")
+
+    rig.events = Deaf()
+    rig.faults.plan = ["away", "away", "ok", "bug", "refused"]
+    store = rig.start()
+    for first in range(0, 200, 20):
+        store.append(numbered(first, 20))
+    rig.drained()
+    assert rig.found() == names(0, 200)
+
+
 def test_a_bug_sets_the_batch_aside_and_the_next_goes_on(rig):
     rig.faults.bug = {b"X 5"}
     rig.faults.away = away()

@@ -6,7 +6,8 @@ What can go wrong, and what is done:
   piece, write what is missing (StoreUnavailable; a HepcatError of any kind, for people can mend that);
 - it refuses the batch for now (BatchRefused): the same again, `insert_retries` times within
   `insert_retry_timeout` seconds of the first refusal; then in halves, down to single rows, which are tried as
-  often; a row that is refused alone is given up and counted;
+  often; a row that is refused alone is given up and counted. Where row after row is refused and none taken,
+  the database is at fault: each is then tried for all of `insert_retry_timeout`;
 - anything else is a bug of ours: BUG_TRIES times, then the batch is set aside in a file, counted and told.
 """
 
@@ -40,6 +41,15 @@ TRANSIENT_RETRIES: Final = 4
 MAINTAIN_SECONDS: Final = 3600.0
 #: Not sooner after the last time, however often the connection is opened.
 MAINTAIN_PAUSE: Final = 60.0
+
+
+#: Rows refused one after the other, none taken in between, after which the rows are not to blame.
+SUSPICIOUS: Final = 3
+
+
+def wait_after(tries: int) -> float:
+    """Return how long to wait after so many tries. An outage can have any number of them."""
+    return float(min(FIRST_WAIT * 2 ** min(tries - 1, 30), LONGEST_WAIT))
 
 
 @dataclass(slots=True, eq=False)
@@ -111,6 +121,7 @@ class Drain:
         self._failures = 0  # since something was written
         self._given_up = 0  # rows of the piece in hand
         self._last_refusal = ""
+        self._refused_in_a_row = 0
         self.thread = threading.Thread(
             target=self._run, name=f"store-{settings().name}-{number}", daemon=True
         )
@@ -181,12 +192,12 @@ class Drain:
             part.bug, part.bugs = error, part.bugs + 1
             if part.bugs < BUG_TRIES:
                 self._ledger.worry(self._number, error)
-                self._pause(FIRST_WAIT * 2 ** (part.bugs - 1))
+                self._pause(wait_after(part.bugs))
         else:
             self._ledger.write(written, part.batch.n)
             self._spool.settle(part.first, part.last)
             parts.popleft()
-            self._failures = 0
+            self._failures = self._refused_in_a_row = 0
             self._ledger.relieve(self._number)
 
     # -- the connection
@@ -232,7 +243,7 @@ class Drain:
         if quietly and self._failures == 1:
             return
         self._ledger.worry(self._number, error)
-        self._pause(min(FIRST_WAIT * 2 ** (self._failures - 1), LONGEST_WAIT))
+        self._pause(wait_after(self._failures))
 
     def _pause(self, seconds: float) -> None:
         """Wait, unless the store closes: then there is no time for it."""
@@ -249,21 +260,24 @@ class Drain:
         part.refused_at = part.refused_at or now
         retries = settings.insert_retries or TRANSIENT_RETRIES
         single = part.batch.n == 1
-        if (single or not part.half) and part.refusals <= retries:
-            wait = min(FIRST_WAIT * 2 ** (part.refusals - 1), LONGEST_WAIT)
-            if now + wait <= part.refused_at + settings.insert_retry_timeout:
-                if part.refusals > 1:
-                    self._ledger.worry(self._number, error)
-                self._pause(wait)
-                return
+        patient = single and self._refused_in_a_row >= SUSPICIOUS
+        wait = wait_after(part.refusals)
+        in_time = now + wait <= part.refused_at + settings.insert_retry_timeout
+        if in_time and (patient or (part.refusals <= retries and (single or not part.half))):
+            if part.refusals > 1:
+                self._ledger.worry(self._number, error)
+            self._pause(wait)
+            return
         if single:
+            self._refused_in_a_row += 1
             self._spool.identity.give_up(part.first, part.last)
             self._ledger.drop(Drop.ROW_REFUSED, 1)
             self._spool.settle(part.first, part.last)
             self._given_up, self._last_refusal = self._given_up + 1, str(error)
         parts.popleft()
         if single:
-            self._ledger.relieve(self._number)
+            if not patient:
+                self._ledger.relieve(self._number)
             return
         middle = part.batch.n // 2
         for begin, end in ((middle, part.batch.n), (0, middle)):

@@ -3,9 +3,10 @@
 In: what the threads that write report. Out: numbers that add up, and events, one a change of state. `tell` is
 called as tell(event, facts) from any thread and must not block. Events: `away` (nothing is written: error,
 hint), `back`, `rows_refused`, `batch_set_aside` (a bug of ours: traceback), `spool_damaged`, `sync_failed`,
-`maintain_failed`, `writer_miscounts`. What can go wrong: nothing.
+`maintain_failed`, `writer_miscounts`, `spool_renamed`. What can go wrong: nothing.
 """
 
+import contextlib
 import threading
 import time
 import traceback
@@ -35,8 +36,9 @@ class Ledger:
         self._since = 0.0
 
     def say(self, event: str, **facts: Any) -> None:
-        """Tell the operator."""
-        self._tell(event, {"store": self._name, **facts})
+        """Tell the operator. What fails there must not make a thread write a batch again."""
+        with contextlib.suppress(Exception):
+            self._tell(event, {"store": self._name, **facts})
 
     # -- counts
 
