@@ -15,7 +15,7 @@ from hepcat.errors import HepcatError
 from hepcat.stores.store import Store
 
 #: Events of a store that the operator has to know of.
-WARNINGS: Final = frozenset({"journal_vanished"})
+WARNINGS: Final = frozenset({"journal_vanished", "spool_damaged", "spool_renamed", "writer_miscounts"})
 #: What the storing thread tells by itself.
 _TOLD: Final = frozenset({"storing_failed", "storing_resumed"})
 
