@@ -223,11 +223,11 @@ def _without_random(queries: Any) -> tuple[str, ...]:
 
 
 def test_two_shards_answer_as_the_lake_does(old: RemoteSearcher, lake: Searcher) -> None:
-    assert not _differences(old, lake, _without_random(QUERIES[::3] + MORE), 9)
+    assert not _differences(old, lake, _without_random(QUERIES[::8] + MORE), 12)
 
 
 def test_today_s_version_answers_as_the_lake_does(today: RemoteSearcher, lake: Searcher) -> None:
-    assert not _differences(today, lake, _without_random(QUERIES[1::3] + MORE), 9)
+    assert not _differences(today, lake, _without_random(QUERIES[1::8] + MORE), 12)
 
 
 def _check(searcher: RemoteSearcher, node: Node) -> None:
@@ -260,7 +260,7 @@ def _moved(node: Node) -> Node:
     return And(moved) if isinstance(node, And) else Or(moved)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(node=trees)
 def test_any_query_means_on_old_servers_what_it_means_in_plain_python(
     old: RemoteSearcher, node: Node
@@ -268,7 +268,7 @@ def test_any_query_means_on_old_servers_what_it_means_in_plain_python(
     _check(old, node)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(node=trees)
 def test_any_query_means_today_what_it_means_in_plain_python(today: RemoteSearcher, node: Node) -> None:
     _check(today, node)
@@ -369,6 +369,6 @@ def test_trouble_in_words(servers: Any) -> None:
 def test_limits(servers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     searcher = RemoteSearcher(ClickHouseRemote(settings_of(servers)))
     monkeypatch.setattr("hepcat.search.clickhouse._MEMORY", 2000)
-    with pytest.raises(HepcatError, match="[Mm]emory") as caught:
+    with pytest.raises(HepcatError, match="emory") as caught:
         searcher.messages(EVERYTHING)
     assert "Narrow" in caught.value.hint
