@@ -124,7 +124,7 @@ def file_database(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> D
         pytest.skip("libsqliteodbc is not installed")
     ini = folder / "odbc.ini"
     name = f"sip{zlib.crc32(str(folder).encode())}"  # unixODBC remembers what it has read, by name
-    ini.write_text(f"[{name}]\nDriver={ODBC_DRIVER}\nDatabase={path}\nTimeout=5000\n")
+    ini.write_text(f"[{name}]\nDriver={ODBC_DRIVER}\nDatabase={path}\nTimeout=200\n")
     monkeypatch.setenv("ODBCINI", str(ini))
     return Database(kind, f"unixodbc://{name}")
 

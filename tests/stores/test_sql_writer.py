@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -427,27 +428,55 @@ def _has_role(running: Any, name: str) -> bool:
     return bool(running.admin(f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'").strip())
 
 
-@every_server
-def test_a_lock_in_the_way_is_a_refusal_and_the_connection_lives(database: Database) -> None:
+@every_kind
+def test_a_lock_in_the_way_is_a_refusal_and_the_connection_lives(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hepcat.stores.sql.engine.SQLITE_WAIT_SECONDS", 0.2)
     database.make_original()
     writer = database.writer()
     writer.open("spool")
     session = writer._session
     assert session is not None
-    wait = "SET SESSION lock_wait_timeout = 1, SESSION innodb_lock_wait_timeout = 1"
-    session.execute(wait if database.kind == "mariadb" else "SET lock_timeout = '300ms'")
-    session.commit()
-    with database.engine.begin() as other:
+    if database.kind in SERVERS:
+        wait = "SET SESSION lock_wait_timeout = 1, SESSION innodb_lock_wait_timeout = 1"
+        session.execute(wait if database.kind == "mariadb" else "SET lock_timeout = '300ms'")
+        session.commit()
+    with (
+        contextlib.closing(sqlite3.connect(tmp_path / "sip.db")) as holder,
+        database.engine.connect() as other,
+    ):
         if database.kind == "mariadb":
             other.exec_driver_sql("INSERT INTO hepcat_written VALUES ('spool', 0, 4)")
-        else:
+        elif database.kind == "postgres":
             other.exec_driver_sql("LOCK TABLE sip_capture IN ACCESS EXCLUSIVE MODE")
+        else:
+            holder.execute("BEGIN IMMEDIATE")
         with pytest.raises(BatchRefused):
             writer.write(some(5), 0, 0)
-        other.rollback()
     assert writer.write(some(5), 0, 0).rows == 5
     assert records(database) == list(range(5))
     writer.close()
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_a_database_of_another_encoding(database: Database) -> None:
+    running = database.server
+    assert running is not None
+    running.admin("DROP DATABASE IF EXISTS old", database="")
+    running.admin(
+        "CREATE DATABASE old OWNER hepcat ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0", database=""
+    )
+    old = Database("postgres", running.url_of("hepcat", "secret", "old"), running)
+    old.make_original()
+    writer = old.writer()
+    writer.open("spool")
+    batch = messages(
+        Datagram(call(User_Agent="Zoë €".encode()), ts=NOW), Datagram(call(User_Agent=b"\0\xff"), ts=NOW)
+    )
+    assert writer.write(batch, 0, 0).rows == 2
+    writer.close()
+    old.engine.dispose()
 
 
 @every_server

@@ -23,6 +23,12 @@ class PostgresLoader:
     def __init__(self, connection: Connection[Any]) -> None:
         self._connection = connection
         with connection.cursor() as cursor:
+            cursor.execute("SHOW server_encoding")
+            encoding = str((cursor.fetchone() or ("UTF8",))[0])
+            if encoding != "UTF8":
+                # What such a database cannot convert it would refuse. Our octets are taken as they are, as
+                # the original's are, and a character shows as two or three there.
+                cursor.execute("SELECT set_config('client_encoding', %s, false)", (encoding,))
             cursor.execute("SET TIME ZONE 'UTC'")  # dates of timestamptz columns come as UTC
             cursor.execute("SET tcp_keepalives_idle = 30")
             cursor.execute("SET idle_in_transaction_session_timeout = '60s'")  # should we vanish

@@ -36,8 +36,15 @@ WRITTEN: Final = sa.Table(
 
 def make(connection: sa.Connection) -> None:
     """Make the table where it is missing. Raises the driver's error where there is no right to."""
-    _metadata.create_all(connection, checkfirst=True)
-    connection.commit()
+    try:
+        _metadata.create_all(connection, checkfirst=True)
+        connection.commit()
+    except sa.exc.DBAPIError:
+        connection.rollback()
+        if not sa.inspect(connection).has_table(TABLE_NAME):  # else another connection was faster
+            raise
+    finally:
+        connection.rollback()
 
 
 class Progress:
