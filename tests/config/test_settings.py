@@ -12,7 +12,7 @@ from hepcat.config.reference import settings_reference
 from hepcat.config.settings import HepKey
 from hepcat.pipeline.counters import Counters
 from hepcat.pipeline.metrics import HepcatCollector
-from hepcat.pipeline.server import LIVE, LIVE_STORE, changed_settings
+from hepcat.pipeline.server import LIVE, LIVE_DATABASE, LIVE_STORE, changed_settings
 from hepcat.pipeline.stores import StoreFan
 from hepcat.stores.counts import StoreCounts
 from tests.support import ROOT
@@ -51,8 +51,8 @@ GIVEN_TOO = {
 }
 #: What else a setting of [sipcapture] stands for.
 MEANS = {
-    "sipcapture.db_url": ["databases", "stores"],
-    "sipcapture.capture_mode": ["databases", "stores"],
+    "sipcapture.db_url": ["databases.sipcapture", "stores"],
+    "sipcapture.capture_mode": ["databases.two", "stores"],
     "sipcapture.callid_aleg_header": ["callid_aleg_header"],
 }
 
@@ -110,6 +110,9 @@ def test_what_reloads_is_documented_and_exists() -> None:
     for name in (*LIVE, *LIVE_STORE):
         if name not in ("hep.half_message_timeout", "hep.idle_timeout"):  # "and the time-outs"
             assert f"`{name}`" in PAGE
+    assert set(LIVE_DATABASE) <= DatabaseSettings.model_fields.keys()
+    for name in LIVE_DATABASE:
+        assert f"`{name}`" in PAGE.partition("A broken file changes nothing")[0], name
 
 
 def test_every_metric_is_documented() -> None:

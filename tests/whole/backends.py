@@ -1,4 +1,4 @@
-"""Every kind of database as the tests of the whole use it: made, read without hepcat, stopped, killed, started.
+"""Every kind of database as the tests of the whole use it: made, read without hepcat, killed, started again.
 
 A server of each kind is shared by all tests; each test has a database of its own, which is empty.
 """

@@ -116,4 +116,4 @@ def refused(*arguments: str, environment: dict[str, str] | None = None, **option
     )
     assert done.returncode == 1, f"{done.returncode}: {done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
-    return done.stderr
+    return str(done.stderr)

@@ -4,6 +4,7 @@ In: settings. Out: stores by name. What can go wrong: HepcatError where the fold
 cannot be used. A database that is away is no error: its records wait in its spool.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -33,7 +34,25 @@ def open_stores(settings: Settings) -> dict[str, Store]:
         for store in opened.values():
             store.close()
         raise
+    _tell_forgotten(settings)
     return opened
+
+
+def _tell_forgotten(settings: Settings) -> None:
+    """Tell of spools that still hold messages, and whose store is not written to any more."""
+    for folder in sorted(path for path in (settings.data / "spool").glob("*") if path.is_dir()):
+        octets = 0
+        if folder.name not in settings.stores:
+            with contextlib.suppress(OSError):
+                octets = sum(path.stat().st_size for path in folder.rglob("*.arrows"))
+        if octets:
+            log.warning(
+                f"messages wait for {folder.name}, which is not among `stores`",
+                folder=str(folder),
+                octets=octets,
+                hint=f"Name {folder.name} in `stores` again, and they are written; "
+                "or delete the folder, and they are gone.",
+            )
 
 
 def _open_lake(settings: Settings) -> Store:

@@ -10,8 +10,10 @@ from typing import Any, Final
 
 import structlog
 
-from hepcat.config.databases import LAKE
+from hepcat.config.databases import LAKE, DatabaseSettings
 from hepcat.config.settings import Settings
+from hepcat.config.sipcapture import STORE as SIPCAPTURE
+from hepcat.config.sipcapture import SipcaptureSettings
 from hepcat.pipeline.counters import Counters
 from hepcat.pipeline.intake import HepIntake, IntakeOptions, LiveOptions
 from hepcat.pipeline.listeners import open_listener, stream_limits
@@ -41,6 +43,8 @@ LIVE: Final = (
 )
 #: Settings of the lake that its writer takes over while it runs, where it offers to (`reconfigure`).
 LIVE_STORE: Final = (LAKE,)
+#: Settings of a database that its store takes over while it runs, or that only a search reads.
+LIVE_DATABASE: Final = ("insert_retries", "insert_retry_timeout", "linger", "query_seconds", "rows", "spool")
 #: Seconds to read the sockets empty on stop, and to store what was read.
 DRAIN_SECONDS: Final = 2.0
 STORE_SECONDS: Final = 20.0
@@ -132,9 +136,9 @@ class Server:
         for listener in tls:
             listener.tls = context or listener.tls
         self.queue.resize(new.queue.memory)
-        live = (*LIVE, *self._reconfigure_stores(new))
+        live = {*LIVE, *self._reconfigure_stores(new), *_idle_databases(self._started, new)}
         changed = changed_settings(self._started, new)
-        waiting = [name for name in changed if not name.startswith(live)]
+        waiting = [name for name in changed if not _is_within(name, live)]
         self.settings = new
         log.info("configuration reloaded")
         if waiting:
@@ -168,7 +172,7 @@ class Server:
             fresh = new.lake if name == LAKE else databases.get(name)
             if callable(reconfigure) and fresh is not None:
                 reconfigure(fresh)
-                live += LIVE_STORE if name == LAKE else ()
+                live += LIVE_STORE if name == LAKE else _live_of_database(name)
         return live
 
     def _intake(self, url: str) -> tuple[Tally, HepIntake]:
@@ -197,7 +201,10 @@ def hep_urls(settings: Settings) -> tuple[str, ...]:
 
 
 def changed_settings(old: Settings, new: Settings) -> list[str]:
-    """Return the dotted names of the settings that differ; secrets are compared, never shown."""
+    """Return the dotted names of the settings that differ; secrets are compared, never shown.
+
+    Databases go by their names, not by their places: databases.NAME.url.
+    """
     return sorted(_differences(old, new, ""))
 
 
@@ -209,9 +216,42 @@ def _differences(old: Any, new: Any, prefix: str) -> list[str]:
             continue
         if hasattr(type(before), "model_fields") and type(before) is type(after):
             names += _differences(before, after, f"{prefix}{name}.")
+        elif name == "databases":
+            names += _database_differences(before, after, f"{prefix}{name}.")
         else:
             names.append(prefix + name)
     return names
+
+
+def _database_differences(
+    old: tuple[DatabaseSettings, ...], new: tuple[DatabaseSettings, ...], prefix: str
+) -> list[str]:
+    before = {database.name: database for database in old}
+    after = {database.name: database for database in new}
+    names = [prefix + name for name in before.keys() ^ after.keys()]
+    for name in before.keys() & after.keys():
+        names += _differences(before[name], after[name], f"{prefix}{name}.")
+    return names
+
+
+def _live_of_database(name: str) -> list[str]:
+    """Return what may change of a database while it is written to; [sipcapture] has one of its own."""
+    live = [f"databases.{name}.{field}" for field in LIVE_DATABASE]
+    if name == SIPCAPTURE:
+        live += [f"sipcapture.{field}" for field in LIVE_DATABASE if field in SipcaptureSettings.model_fields]
+    return live
+
+
+def _idle_databases(old: Settings, new: Settings) -> list[str]:
+    """Return the databases that are written to neither before nor after: only a search reads of them."""
+    used = {*old.stores, *new.stores}
+    return [f"databases.{d.name}" for d in (*old.databases, *new.databases) if d.name not in used]
+
+
+def _is_within(name: str, settings: set[str]) -> bool:
+    """Whether a setting is one of these, or belongs to a section that is."""
+    parts = name.split(".")
+    return any(".".join(parts[:n]) in settings for n in range(1, len(parts) + 1))
 
 
 def intake_options(settings: Settings) -> IntakeOptions:
