@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from hepcat.bench.databases import PASSWORD, DatabaseServer, _find
+from hepcat.bench.databases import PASSWORD, DatabaseServer, find_program
 from hepcat.bench.processes import free_port
 
 CLUSTER: Final = "hepcat"
@@ -117,7 +117,7 @@ class ClickHouse(DatabaseServer):
         return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
     def _command(self) -> Sequence[str]:
-        return (_find("clickhouse-server"), f"--config-file={self.folder / 'config.xml'}")
+        return (find_program("clickhouse-server"), f"--config-file={self.folder / 'config.xml'}")
 
 
 @contextlib.contextmanager

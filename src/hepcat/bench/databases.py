@@ -144,7 +144,7 @@ class MariaDb(DatabaseServer):
 
     def _command(self) -> Sequence[str]:
         return (
-            _find("mariadbd"), "--no-defaults", f"--datadir={self.folder / 'data'}",
+            find_program("mariadbd"), "--no-defaults", f"--datadir={self.folder / 'data'}",
             f"--socket={self.socket}", f"--port={self.port}", "--bind-address=127.0.0.1",
             f"--pid-file={self.folder / 'm.pid'}",
             "--innodb-buffer-pool-size=512M", *self._as_root(), *self._options,
@@ -163,7 +163,19 @@ class Postgres(DatabaseServer):
             entry = pwd.getpwnam(user)
             os.chown(self.folder, entry.pw_uid, entry.pw_gid)
         data = str(self.folder / "data")
-        _run(_find("initdb"), "-D", data, "-U", "admin", "-A", "trust", "-E", "UTF8", "--no-sync", user=user)
+        _run(
+            find_program("initdb"),
+            "-D",
+            data,
+            "-U",
+            "admin",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+            user=user,
+        )
         hba = self.folder / "data" / "pg_hba.conf"
         hba.write_text("local all admin trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
         self.start()
@@ -185,8 +197,8 @@ class Postgres(DatabaseServer):
 
     def _command(self) -> Sequence[str]:
         return (
-            _find("postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder), "-p", str(self.port),
-            "-c", "listen_addresses=127.0.0.1",
+            find_program("postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder),
+            "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",
         )  # fmt: skip
 
     def kill(self) -> None:
@@ -234,7 +246,7 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _find(program: str) -> str:
+def find_program(program: str) -> str:
     """Return a program's path. Debian keeps those of PostgreSQL in folders by version."""
     places = [os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]
     places += sorted((str(p) for p in Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
@@ -246,7 +258,7 @@ def _find(program: str) -> str:
 
 def _run(program: str, *words: str, user: str | None = None) -> str:
     done = subprocess.run(
-        [_find(program), *words], capture_output=True, text=True, check=False, user=user, cwd="/"
+        [find_program(program), *words], capture_output=True, text=True, check=False, user=user, cwd="/"
     )
     if done.returncode != 0:
         raise RuntimeError(f"{program}: {(done.stderr or done.stdout).strip()}")

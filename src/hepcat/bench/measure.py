@@ -61,6 +61,7 @@ LINES: Final[tuple[str, ...]] = (
     "searching",
     "agent",
     "mirror",
+    "databases",
     "clickhouse",
     "reading",
 )

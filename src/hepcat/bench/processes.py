@@ -3,6 +3,7 @@
 In: arguments of `hepcat`. Out: a Child. Reads /proc (Linux). Ends only what it has started.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -95,6 +96,22 @@ class Child:
             self.process.stdout.close()
         if not isinstance(self._log, int):
             self._log.close()
+
+
+def family_cpu(pid: int) -> float:
+    """Return the CPU seconds of a process and of all children that it has or had."""
+    total = 0.0
+    for process in (pid, *_children(pid)):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15])) / _TICKS
+    return total
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started, and that go on."""
+    listed = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [int(child) for children in listed for child in children]
 
 
 @dataclass(slots=True)

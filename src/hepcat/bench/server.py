@@ -1,11 +1,13 @@
 """A `hepcat serve` of its own, with an empty lake, for the measurements. No measurement itself."""
 
+import json
 import re
 import shutil
 import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from hepcat.bench.processes import Child, fetch, free_port, hepcat
 
@@ -15,16 +17,18 @@ _METRIC = re.compile(r'^hepcat_(received|stored|dropped)_total\{(?:reason="(\w+)
 class Server:
     """The real command in a process of its own. Use as a context; the lake is removed at the end."""
 
-    def __init__(self, work: Path) -> None:
-        """Start it, and wait until it answers."""
+    def __init__(self, work: Path, config: str = "") -> None:
+        """Start it, and wait until it answers. config: what its configuration file holds."""
         work.mkdir(parents=True, exist_ok=True)
         self.work = work
         self.data = work / "data"
         self.udp = free_port(socket.SOCK_DGRAM)
         self.http = free_port()
+        file = work / "hepcat.toml"
+        file.write_text(config)
         self.child = Child(
             "serve", "--data", str(self.data), "--hep", self.url, "--http", f"127.0.0.1:{self.http}",
-            log=work / "serve.log",
+            "--config", str(file), log=work / "serve.log",
         )  # fmt: skip
         deadline = time.monotonic() + 20
         while True:
@@ -50,6 +54,11 @@ class Server:
             if reason and float(value):
                 counts[reason] = counts.get(reason, 0) + int(float(value))
         return counts
+
+    def database(self, name: str) -> dict[str, Any]:
+        """Return what /stats says of a database: taken, written, waiting, trouble, dropped."""
+        stats = json.loads(fetch(f"http://127.0.0.1:{self.http}/stats"))
+        return dict(stats["stores"][name]["database"])
 
     def settle(self, sent: int, seconds: float = 60) -> dict[str, int]:
         """Wait until everything sent is accounted for, or nothing has changed for three seconds."""
