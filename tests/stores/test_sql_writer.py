@@ -720,3 +720,27 @@ def test_rows_for_an_insert_are_split_where_the_server_takes_no_such_packet(data
         writer.close()
     finally:
         running.admin("SET GLOBAL local_infile = 1; SET GLOBAL max_allowed_packet = 16777216")
+
+
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+def test_several_connections_do_not_wait_for_each_other(database: Database) -> None:
+    """LOAD DATA holds the table's counter until its end, so that a second connection would gain nothing."""
+    database.make_original()
+    one, other = database.writer(connections=2), database.writer(connections=2)
+    one.open("spool")
+    other.open("spool")
+    database.run(
+        "CREATE TRIGGER slow BEFORE INSERT ON sip_capture FOR EACH ROW "
+        "IF NEW.callid = 'record-2' THEN SET NEW.auth = SLEEP(3); END IF"
+    )
+    slow = threading.Thread(target=lambda: one.write(some(5), 0, 0))
+    slow.start()
+    time.sleep(0.5)
+    begin = time.monotonic()
+    assert other.write(some(5, 5), 5, 0).rows == 5
+    assert time.monotonic() - begin < 2
+    assert slow.is_alive()
+    slow.join(20)
+    assert records(database) == list(range(10))
+    one.close()
+    other.close()

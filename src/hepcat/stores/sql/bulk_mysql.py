@@ -4,12 +4,17 @@ In: rows of a batch, made by classic/rows.py in the flavour of the way. Out: how
 can go wrong: PyMySQL's errors. Neither way refuses a batch for one value: LOAD DATA LOCAL turns errors into
 warnings and leaves out rows that it cannot take, INSERT IGNORE does the same, and the caller counts.
 
-Measured with MariaDB 10.11 at its default durability, the shipped compressed table with its nine indexes,
-SIP of 740 octets: LOAD DATA LOCAL 16,000 to 22,000 rows a second at 43 to 60 us of mariadbd's CPU a row,
-multi-row INSERT a quarter less (parsing SQL costs more than reading fields). 1,000 rows a transaction give
-a tenth less than 5,000, and 30,000 no more. unique_checks and foreign_key_checks change nothing: there is
-no unique secondary index and no foreign key. A third of mariadbd's time is zlib on its compressed pages, a
-fifth is reading fields.
+Where the time goes (MariaDB 10.11 at its default durability, the shipped compressed table with its nine
+indexes, hepcat's generator, SIP of 625 octets, 5,000 rows a transaction): mariadbd 50 to 75 us a row,
+hepcat 2.5 us. Of mariadbd's, a third is zlib on compressed pages, half is entering the row and its index
+entries, a sixth is reading fields. What was tried:
+- LOAD DATA against multi-row INSERT: a fifth to a quarter less CPU; parsing SQL costs more than reading
+  fields.
+- 1,000 rows a transaction: a tenth more; 20,000: no less. Rows sorted by Call-ID or by caller: no less.
+- unique_checks = 0, foreign_key_checks = 0: no less; there is no unique secondary index and no foreign key.
+- Two connections: LOAD DATA does not say how many rows come, so that it holds the lock on the table's counter
+  to its end (innodb_autoinc_lock_mode = 1, MariaDB's default), and the second waits. INSERT says it and does
+  not. So one connection loads, and several insert: more CPU a row, but on as many cores.
 """
 
 import struct
@@ -31,6 +36,8 @@ from hepcat.stores.sql.reflect import ActualTable
 _PACKET: Final = 512 * 1024
 #: What servers say that take no LOAD DATA LOCAL.
 _NO_LOCAL: Final = frozenset({1148, 3948, 4166})
+#: innodb_autoinc_lock_mode in which no statement keeps others waiting for a number (MySQL 8's default).
+_INTERLEAVED: Final = 2
 _HEADER: Final = struct.Struct("<I")
 
 log = structlog.get_logger("hepcat.store")
@@ -94,11 +101,15 @@ class MemoryLoadConnection(Connection):  # type: ignore[misc]
 class MysqlLoader:
     """Loads rows over one connection (bulk.py)."""
 
-    def __init__(self, connection: MemoryLoadConnection) -> None:
+    def __init__(self, connection: MemoryLoadConnection, several: bool = False) -> None:
+        """several: other connections write to the same table at the same time."""
         self._connection = connection
         with connection.cursor() as cursor:
-            cursor.execute("SELECT @@local_infile, @@max_allowed_packet, @@log_bin, @@binlog_format")
-            local, packet, binlog, binlog_format = cursor.fetchone()
+            cursor.execute(
+                "SELECT @@local_infile, @@max_allowed_packet, @@log_bin, @@binlog_format, "
+                "@@innodb_autoinc_lock_mode"
+            )
+            local, packet, binlog, binlog_format, autoinc = cursor.fetchone()
             # One zone for the session: dates of timestamp columns come as UTC, wherever the server is.
             cursor.execute("SET SESSION sql_mode = '', time_zone = '+00:00'")
             if not int(binlog) or binlog_format != "STATEMENT":
@@ -111,6 +122,8 @@ class MysqlLoader:
         self._loads = bool(int(local))
         if not self._loads:
             self._tell_slow()
+        if several and int(autoinc) != _INTERLEAVED:
+            self._loads = False  # LOAD DATA holds the table's counter to its end: the others would wait
 
     @property
     def flavour(self) -> Flavour:

@@ -57,7 +57,7 @@ class Session:
         if dialect.driver == "pymysql":
             from hepcat.stores.sql.bulk_mysql import MysqlLoader
 
-            return MysqlLoader(self.raw)
+            return MysqlLoader(self.raw, several=self.settings.connections > 1)
         if dialect.driver == "psycopg":
             from hepcat.stores.sql.bulk_postgres import PostgresLoader
 
