@@ -20,8 +20,13 @@ from hepcat.search.remote_dialect import RemoteDialect
 class Remote(Protocol):
     """One opened store. Threads may share one."""
 
-    name: str
-    dialect: RemoteDialect
+    @property
+    def name(self) -> str:
+        """The store's name in `stores` and `--store`."""
+
+    @property
+    def dialect(self) -> RemoteDialect:
+        """What the query language is in its SQL."""
 
     def tables(self, table: str) -> Sequence[exp.Expression]:
         """Return the relations that hold a table of the schema (sip, rtcp, ...), none where there is none.

@@ -356,8 +356,6 @@ class RemoteSearcher:
 
     def _project(self, records: pa.Table, fields: Sequence[str] | None) -> pa.Table:
         """Return the columns of records, in the order they are in."""
-        if fields is None:
-            return records
         chosen = message_columns(fields, "sip", self.dialect.local)
         with Memory({"sip": records}).snapshot(tables=["sip"]) as opened:
             return opened.connection.sql(f"SELECT {chosen} FROM sip").to_arrow_table()
