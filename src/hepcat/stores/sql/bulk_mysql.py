@@ -37,7 +37,12 @@ _PACKET: Final = 512 * 1024
 #: What servers say that take no LOAD DATA LOCAL.
 _NO_LOCAL: Final = frozenset({1148, 3948, 4166})
 #: innodb_autoinc_lock_mode in which no statement keeps others waiting for a number (MySQL 8's default).
-_INTERLEAVED: Final = 2
+_INTERLEAVED: Final = "2"
+#: What has to be known of the server; one that lacks some of it says nothing of that one.
+_VARIABLES: Final = (
+    "SHOW VARIABLES WHERE variable_name IN "
+    "('local_infile', 'max_allowed_packet', 'log_bin', 'binlog_format', 'innodb_autoinc_lock_mode')"
+)
 _HEADER: Final = struct.Struct("<I")
 
 log = structlog.get_logger("hepcat.store")
@@ -105,24 +110,21 @@ class MysqlLoader:
         """several: other connections write to the same table at the same time."""
         self._connection = connection
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT @@local_infile, @@max_allowed_packet, @@log_bin, @@binlog_format, "
-                "@@innodb_autoinc_lock_mode"
-            )
-            local, packet, binlog, binlog_format, autoinc = cursor.fetchone()
+            cursor.execute(_VARIABLES)
+            server = {str(name).lower(): str(value).upper() for name, value in cursor.fetchall()}
             # One zone for the session: dates of timestamp columns come as UTC, wherever the server is.
             cursor.execute("SET SESSION sql_mode = '', time_zone = '+00:00'")
-            if not int(binlog) or binlog_format != "STATEMENT":
+            if server.get("log_bin") != "ON" or server.get("binlog_format") != "STATEMENT":
                 # Writers then lock no gaps between rows. (A log of statements would refuse it.)
                 cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
             if "MariaDB" in connection.get_server_info():
                 # Should we vanish without a word: hepcat_written must not stay locked.
                 cursor.execute("SET SESSION idle_transaction_timeout = 60")
-        self._most = int(packet) - 1024
-        self._loads = bool(int(local))
+        self._most = int(server.get("max_allowed_packet", 1 << 20)) - 1024
+        self._loads = server.get("local_infile") == "ON"
         if not self._loads:
             self._tell_slow()
-        if several and int(autoinc) != _INTERLEAVED:
+        if several and server.get("innodb_autoinc_lock_mode") != _INTERLEAVED:
             self._loads = False  # LOAD DATA holds the table's counter to its end: the others would wait
 
     @property
