@@ -60,6 +60,11 @@ class Whole(Server):
         """Return what a database's store counts by itself."""
         return dict(self.store(name)["database"])
 
+    def has_written(self, name: str, records: int, seconds: float = PATIENCE) -> None:
+        """Wait until a database has got exactly so many records from this process."""
+        wait_for(lambda: self.database(name)["written"] >= records, seconds, f"{records} in {name}")
+        assert self.database(name)["written"] == records
+
     def read_empty(self) -> int:
         """Wait until the kernel holds nothing for it any more; return how many were received."""
         before = -1
