@@ -29,7 +29,6 @@ from hepcat.stores.clickhouse.tables import (
 )
 from hepcat.stores.clickhouse.topology import Shard, any_host, read_shards
 
-
 DryRun = Tell | None
 #: Seconds that a host's clock may be off before that is told.
 _CLOCK: Final = 5.0

@@ -173,8 +173,9 @@ class JournalReader:
     def read(self, limit: int | None = None) -> Batch | None:
         """Return all whole batches written since the last call as one batch, None where there are none.
 
-        limit: octets of the file to look at, for who knows how far it is whole. The batch's buffer is the mapped file and its `start` has the place of each record in it (the record
-        after it does not begin where it ends). A torn message ends the reading; damage does where no
+        limit: octets of the file to look at, for who knows how far it is whole. The batch's buffer is the
+        mapped file and its `start` has the place of each record in it (the record after it does not begin
+        where it ends). A torn message ends the reading; damage does where no
         batch is behind it. What was not read is looked at again when the file has grown.
         """
         size = os.fstat(self.fd).st_size
@@ -188,7 +189,7 @@ class JournalReader:
         self._tried = size
         if self._schema is None and not self._read_schema(source):
             return None
-        batches = []
+        batches: list[pa.RecordBatch] = []
         while found := self._next_batch(source, octets):
             batch, at = found
             if at > self.offset and self.sound is None:
