@@ -38,7 +38,11 @@ class Fault:
     missing_table: bool = False
 
 
-_AWAY: Final = Fault(Kind.AWAY, "the database is away", "Nothing to do here: it is tried again by itself.")
+_AWAY: Final = Fault(
+    Kind.AWAY,
+    "the database is away",
+    "Start it, or correct host and port. Meanwhile a server keeps what it receives, and tries again by itself.",
+)
 _PASSWORD: Final = Fault(
     Kind.DENIED,
     "the database refuses the user or the password",
