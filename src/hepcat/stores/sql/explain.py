@@ -41,7 +41,7 @@ class Fault:
 _AWAY: Final = Fault(
     Kind.AWAY,
     "the database is away",
-    "Start it, or correct host and port. Meanwhile a server keeps what it receives, and tries again by itself.",
+    "Start it, or correct host and port. A server keeps meanwhile what it receives, and tries again.",
 )
 _PASSWORD: Final = Fault(
     Kind.DENIED,
