@@ -69,8 +69,7 @@ def _kept(runs: Iterable[str]) -> list[str]:
 def plain(pattern: Pattern) -> tuple[tuple[str | Wild, ...], bool]:
     """Return a pattern of ASCII text and ANY that matches wherever this one does, and whether it is the same.
 
-    What stands in the place of one character, or of a character that not every column can hold, is any text;
-    so is a question mark, which stands for such a character elsewhere.
+    What stands in the place of one character, or of a character that not every column can hold, is any text.
     """
     parts: list[str | Wild] = []
     same = True
