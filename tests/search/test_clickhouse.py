@@ -2,9 +2,12 @@
 
 import contextlib
 import dataclasses
+import os
+import signal
 import uuid
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +38,7 @@ from tests.search.remote_queries import QUERIES, REFUSED
 from tests.search.remotes import batch_of, hostile, usual
 from tests.search.support import NOON, Row, evaluate
 from tests.search.test_language import ADDRESSES, TEXTS, trees
-from tests.stores.clickhouse_support import drained, open_store, settings_of
+from tests.stores.clickhouse_support import drained, numbered, open_store, settings_of
 from tests.stores.test_clickhouse_parts import native_file
 
 #: Besides those of every store: columns that only the lake and ClickHouse have, and octets that are no UTF-8.
@@ -372,3 +375,48 @@ def test_limits(servers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HepcatError, match="emory") as caught:
         searcher.messages(EVERYTHING)
     assert "Narrow" in caught.value.hint
+
+
+def test_a_shard_that_hangs_is_named(servers: Any) -> None:
+    url = cluster_url(servers) + "&timeout=1&connect_timeout=1"
+    searcher = RemoteSearcher(ClickHouseRemote(settings_of(servers, url=url)))
+    assert searcher.count("")
+    os.kill(servers[1].pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(HepcatError, match=r"shard 2 .* does not answer") as caught:
+            searcher.count("")
+        assert "Stop what hangs" in caught.value.hint
+    finally:
+        os.kill(servers[1].pid, signal.SIGCONT)
+
+
+# -- what arrives
+
+
+def test_what_arrives_is_shown_once(servers: Any, tmp_path: Path) -> None:
+    remote = ClickHouseRemote(settings_of(servers))
+    tail, logs = remote.tail("sip"), remote.tail("log")
+    assert len(tail.poll()) == 0
+    store = open_store(servers, tmp_path, rows=100, linger=0.0)
+    seen: list[bytes] = []
+    for i in range(20):
+        store.append(numbered(i * 50, 50))
+        if i == 10:
+            drained(store)
+            for server in servers:
+                server.admin("OPTIMIZE TABLE sip_local FINAL")  # old and new blocks in one part
+        seen += tail.poll()["payload"].to_pylist()
+    drained(store)
+    store.close()
+    seen += tail.poll()["payload"].to_pylist() + logs.poll()["payload"].to_pylist()
+    assert sorted(seen) == sorted(b"X %d" % i for i in range(1000))
+    assert len(tail.poll()) == len(logs.poll()) == 0
+    servers[1].kill()
+    try:
+        assert len(tail.poll()) == 0
+        assert "shard 2" in remote.missing()[0]
+    finally:
+        servers[1].start()
+    assert len(tail.poll()) == 0
+    tail.close()
+    logs.close()

@@ -6,13 +6,14 @@ host answers, the login, a missing table or right, a limit of time or memory.
 
 A search asks for all shards first. Only where the server says that one does not answer is it asked again
 without, and the answer is known to be partial: `missing` names the shards. So an answer that is not called
-partial is whole."""
+partial is whole.
+"""
 
 import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pyarrow as pa
 from sqlglot import exp
@@ -24,14 +25,20 @@ from hepcat.search.clickhouse_dialect import ClickHouseDialect, sql_text
 from hepcat.search.remote_dialect import RemoteDialect
 from hepcat.stores.clickhouse import client as ch
 from hepcat.stores.clickhouse.address import Address, Host, parse_address
+from hepcat.stores.clickhouse.tables import stored_name
 from hepcat.stores.clickhouse.topology import Shard, read_shards
 from hepcat.stores.lake.arrow import arrow_schema
+
+if TYPE_CHECKING:
+    from hepcat.search.clickhouse_tail import ClickHouseTail
 
 #: Seconds for which a shard that did not answer is not asked again.
 _PARTIAL_SECONDS: Final = 5.0
 #: What one search may take of each server's memory; sorting and grouping go to disk from half of it.
 _MEMORY: Final = 2 * 2**30
 _IDLE: Final = 8
+#: Seconds after which a shard that says nothing is given up.
+_SILENCE: Final = 10.0
 
 T = TypeVar("T")
 
@@ -43,7 +50,7 @@ class ClickHouseRemote:
         """Prepare; nothing connects yet. Raises HepcatError for a URL that is none."""
         self.name = settings.name
         self.dialect: RemoteDialect = ClickHouseDialect()
-        self._address = parse_address(settings.read())
+        self.address = parse_address(settings.read())
         self._lock = threading.Lock()
         self._idle: list[ch.Connection] = []
         self._shards: tuple[Shard, ...] = ()
@@ -55,7 +62,7 @@ class ClickHouseRemote:
         """Return the table over all shards."""
         if table not in TABLES or table not in self._tables_there():
             return []
-        return [exp.table_(table, db=self._address.database, quoted=True)]
+        return [exp.table_(table, db=self.address.database, quoted=True)]
 
     def run(self, statement: exp.Expression) -> pa.Table:
         """Run one SELECT; whole numbers come as int64, text as string."""
@@ -72,7 +79,7 @@ class ClickHouseRemote:
     ) -> pa.Table:
         """Return records in the lake's columns."""
         sql = self._select(condition, order, limit, table)
-        return _records(self._ask(lambda connection, limits: connection.columns(sql, limits)), table)
+        return to_records(self._ask(lambda connection, limits: connection.columns(sql, limits)), table)
 
     def stream(
         self, condition: exp.Expression, order: Sequence[exp.Expression], table: str, rows: int
@@ -89,7 +96,7 @@ class ClickHouseRemote:
             try:
                 held: list[pa.Table] = []
                 while first is not None:
-                    held.append(_records(first, table))
+                    held.append(to_records(first, table))
                     if sum(map(len, held)) >= rows:
                         yield pa.concat_tables(held)
                         held = []
@@ -107,6 +114,24 @@ class ClickHouseRemote:
             names, self._missing = list(self._missing), {}
         return names
 
+    def tail(self, table: str) -> "ClickHouseTail":
+        """Return the end of a table, from now on."""
+        from hepcat.search.clickhouse_tail import ClickHouseTail
+
+        self.tables(table)
+        return ClickHouseTail(self, table)
+
+    def shards(self) -> Sequence[Shard]:
+        """Return the shards; connects, if that was not done yet."""
+        if not self._shards:
+            with self._connected():
+                pass
+        return self._shards
+
+    def stored(self, table: str) -> tuple[str, str]:
+        """Return database and name of the table that holds a shard's own records."""
+        return self.address.database, stored_name(table, self.address.cluster)
+
     def close(self) -> None:
         """Close all connections that are not in use."""
         with self._lock:
@@ -123,8 +148,7 @@ class ClickHouseRemote:
         relations = self.tables(table)
         if not relations:
             raise HepcatError(f"store {self.name} has no table for {table}", "Run hepcat db create.")
-        names = [name for column in columns_of(table) for name in _stored(column.name)]
-        statement = exp.select(*(exp.column(name, quoted=True) for name in names))
+        statement = exp.select(*(exp.column(name, quoted=True) for name in record_columns(table)))
         statement = statement.from_(relations[0]).where(condition.copy())
         if order:
             statement = statement.order_by(*(o.copy() for o in order))
@@ -132,11 +156,14 @@ class ClickHouseRemote:
 
     def _limits(self) -> dict[str, Any]:
         return {
-            "max_execution_time": max(int(self._address.timeout), 1),
+            "max_execution_time": max(int(self.address.timeout), 1),
             "max_memory_usage": _MEMORY,
             "max_bytes_before_external_sort": _MEMORY // 2,
             "max_bytes_before_external_group_by": _MEMORY // 2,
             "distributed_product_mode": "global",
+            # A shard that hangs is one that does not answer; who works tells its progress all the time.
+            "receive_timeout": _silence(self.address),
+            "connections_with_failover_max_tries": 1,
         }
 
     # -- whom to ask
@@ -150,11 +177,11 @@ class ClickHouseRemote:
     ) -> T:
         """Ask for all shards; where one does not answer, for the others, and note that."""
         try:
-            if not self._address.cluster or time.monotonic() >= self._partial_until:
+            if not self.address.cluster or time.monotonic() >= self._partial_until:
                 try:
                     return action(connection, self._limits())
                 except ch.Refused as error:
-                    if not self._address.cluster or error.code not in ch.REMOTE:
+                    if not self.address.cluster or error.code not in ch.REMOTE:
                         raise
             answer = action(connection, {**self._limits(), "skip_unavailable_shards": 1})
             self._note_missing(connection)
@@ -186,11 +213,11 @@ class ClickHouseRemote:
         """Connect to a host of the URL, else to one of the cluster that was seen before."""
         known = [host for shard in self._shards for host in shard.replicas]
         reasons: list[str] = []
-        for host in dict.fromkeys([*self._address.hosts, *known]):
-            connection = _connection(self._address, host)
+        for host in dict.fromkeys([*self.address.hosts, *known]):
+            connection = _connection(self.address, host)
             try:
                 if not self._shards:
-                    self._shards = read_shards(connection, self._address)
+                    self._shards = read_shards(connection, self.address)
                 else:
                     _ = connection.version
                 return connection
@@ -203,29 +230,35 @@ class ClickHouseRemote:
 
     def _tables_there(self) -> frozenset[str]:
         if self._there is None:
-            name = ch.literal(self._address.database)
+            name = ch.literal(self.address.database)
             sql = f"SELECT name FROM system.tables WHERE database = {name}"
             found = self._ask(lambda connection, limits: connection.columns(sql, limits))
             there = frozenset(value.decode(errors="replace") for value in found["name"][1])
             if "sip" not in there:
                 raise HepcatError(
-                    f'store {self.name}: database "{self._address.database}" has no table "sip"',
+                    f'store {self.name}: database "{self.address.database}" has no table "sip"',
                     "`hepcat db create` makes the tables.",
                 )
             self._there = there
         return self._there
 
     def _note_missing(self, asked: ch.Connection) -> None:
-        """Find out which shards do not answer: a connection to each."""
+        """Note which shards do not answer."""
         self._partial_until = time.monotonic() + _PARTIAL_SECONDS
-        away = [shard for shard in self._shards if not any(map(self._answers, shard.replicas))]
-        names = [f"{shard} does not answer" for shard in away]
+        names = [f"{shard} does not answer" for shard in self._silent_shards()]
+        self.note_missing(names or [f"a shard that {asked.host} cannot reach"])
+
+    def note_missing(self, names: Sequence[str]) -> None:
+        """Note what `missing` says next."""
         with self._lock:
-            for name in names or [f"a shard that {asked.host} cannot reach"]:
-                self._missing[name] = None
+            self._missing |= dict.fromkeys(names)
+
+    def _silent_shards(self) -> list[Shard]:
+        """Find out which shards do not answer: a connection to each."""
+        return [shard for shard in self._shards if not any(map(self._answers, shard.replicas))]
 
     def _answers(self, host: Host) -> bool:
-        connection = _connection(self._address, host)
+        connection = ch.Connection(self.address, host, timeout=_silence(self.address))
         try:
             return bool(connection.version)
         except HepcatError:
@@ -236,6 +269,11 @@ class ClickHouseRemote:
     def _explained(self, error: HepcatError) -> HepcatError:
         """Return a server's refusal in words that say what to do."""
         if isinstance(error, ch.Away):
+            silent = self._silent_shards() if self.address.cluster else []
+            if silent:  # it takes connections, so servers wait for it in vain
+                names = " and ".join(map(str, silent))
+                hint = "Stop what hangs there: searches go on without a shard that is down."
+                return HepcatError(f"store {self.name}: {names} does not answer, and the search waited", hint)
             return HepcatError(f"store {self.name}: {error}", "Ask again; another host is asked then.")
         if not isinstance(error, ch.Refused):
             return error
@@ -254,13 +292,22 @@ class ClickHouseRemote:
         return HepcatError(f"store {self.name}: {error}", hint)
 
 
+def _silence(address: Address) -> int:
+    """Return the seconds that a shard may say nothing."""
+    return max(int(min(address.timeout, _SILENCE)), 1)
+
+
 def _connection(address: Address, host: Host) -> ch.Connection:
-    # A little longer than the server's own limit, so that the server says why.
-    return ch.Connection(address, host, timeout=address.timeout + 5)
+    # Longer than the server's own limits, so that the server says why.
+    return ch.Connection(address, host, timeout=address.timeout + 2 * _silence(address) + 3)
 
 
-def _stored(name: str) -> tuple[str, ...]:
-    return ("extra.name", "extra.value") if name == "extra" else (name,)
+def record_columns(table: str) -> list[str]:
+    """Return the columns that records of a table are made of."""
+    names: list[str] = []
+    for column in columns_of(table):
+        names += ("extra.name", "extra.value") if column.type == "map" else (column.name,)
+    return names
 
 
 def _plain(kind: str, values: Sequence[Any]) -> pa.Array:
@@ -272,7 +319,7 @@ def _plain(kind: str, values: Sequence[Any]) -> pa.Array:
     )
 
 
-def _records(found: Mapping[str, tuple[str, Sequence[Any]]], table: str) -> pa.Table:
+def to_records(found: Mapping[str, tuple[str, Sequence[Any]]], table: str) -> pa.Table:
     """Return columns of the store as the lake has them."""
     arrays = []
     for field in arrow_schema(table):

@@ -6,7 +6,8 @@ today's understand: no TRUE, no ESCAPE, no window functions, no Map. What can go
 
 Text is empty where the lake has null, so tests of text say "and not empty" themselves, and keep the bare
 column, which indexes serve. ClickHouse's own ways that differ from DuckDB's: `.` matches line ends (hence
-(?-s)), lower() knows ASCII only (hence lowerUTF8), backslash always escapes in LIKE and in literals."""
+(?-s)), lower() knows ASCII only (hence lowerUTF8), backslash always escapes in LIKE and in literals.
+"""
 
 import ipaddress
 import zlib

@@ -2,7 +2,8 @@
 
 In: a Batch, rows of it, whose they are and their numbers. Out: name, type and octets of each column.
 Nothing is done record by record: the lake's Arrow columns are gathered, and text gets its lengths between
-the values. What can go wrong: nothing that traffic can cause."""
+the values. What can go wrong: nothing that traffic can cause.
+"""
 
 import uuid
 from collections.abc import Sequence

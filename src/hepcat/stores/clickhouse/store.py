@@ -6,7 +6,8 @@ the part of the others is dropped and counted, because it cannot be offered agai
 
 hepcat writes to the shards itself, by the same rule as a Distributed table does (call_hash modulo the
 weights). While no server has ever said which shards there are, records wait in a spool `unsorted`, from
-which they go to all shards; so do those that are left in the spool of a shard that is no more."""
+which they go to all shards; so do those that are left in the spool of a shard that is no more.
+"""
 
 import contextlib
 import re

@@ -2,7 +2,8 @@
 
 In: any server of the cluster that answers, or what was learnt from one earlier. Out: `Shard`s, in
 ClickHouse's own order, and the shard of each record. What can go wrong: HepcatError for a cluster that the
-server does not know; Away where no server answers."""
+server does not know; Away where no server answers.
+"""
 
 import contextlib
 import json
