@@ -22,6 +22,8 @@ RATE = 3_000
 #: What a killed hepcat may not have read yet, on a busy machine.
 GRACE = 1.0
 VECTORS = SHARED / "vectors" / "siptrace-hep3-corr-auth-log.bin"
+#: What the lake answers.
+LAKE: list[tuple[list[str], str, str]] = []
 
 
 @pytest.fixture(params=KINDS)
@@ -54,21 +56,22 @@ def test_recorded_calls_are_found_and_drawn_as_in_the_lake(whole: Whole, backend
             time.sleep(0.02)
         wait_for(lambda: whole.store("db")["stored"] == len(datagrams), 20, "all received")
         whole.drained("db")
-        sip = len(backend.call_ids())
-        where = ("--data", str(whole.data))
-        found = {}
-        for name, place in (("lake", where), ("db", ("--store", "db"))):
-            options = ("--messages", "--format", "jsonl", "--fields", "ts,src_ip,dst_port,method,call_id")
-            lines = whole.run("search", *place, *options, "--sort", "ts", "method:INVITE").stdout
-            calls = whole.run("search", *place, "--count", "").stdout
-            call_id = json.loads(lines.splitlines()[0])["call_id"]
-            picture = whole.run("flow", *place, "--utc", call_id).stdout
-            found[name] = (sorted(lines.splitlines()), calls, picture)
-        assert found["db"] == found["lake"]
-        assert sip == int(whole.run("search", "--messages", "--count", *where, "").stdout) == 1199
-        assert "INVITE" in found["db"][2]
+        assert len(backend.call_ids()) == 1199
+        if not LAKE:  # the datagrams say when it was: the lake of every kind's test answers the same
+            LAKE.append(answers(whole, "--data", str(whole.data)))
+        assert answers(whole, "--store", "db") == LAKE[0]
         assert whole.stop() == 0
     assert "Traceback" not in whole.log.read_text()
+
+
+def answers(whole: Whole, *place: str) -> tuple[list[str], str, str]:
+    """Return what search and flow find: messages as JSON, the number of calls, a ladder."""
+    fields = ("--messages", "--format", "jsonl", "--fields", "ts,src_ip,dst_port,method,call_id")
+    lines = whole.run("search", *place, *fields, "--sort", "ts", "method:INVITE").stdout.splitlines()
+    picture = whole.run("flow", *place, "--utc", json.loads(lines[0])["call_id"]).stdout
+    assert len(lines) >= 100
+    assert "INVITE" in picture
+    return sorted(lines), whole.run("search", *place, "--count", "").stdout, picture
 
 
 @pytest.mark.slow

@@ -227,17 +227,17 @@ class Settings(Section):
     def _classic(cls, values: Any) -> Any:
         """[sipcapture] brings databases of its own, which `stores` has too unless it is given."""
         table = values.get("sipcapture") if isinstance(values, dict) else None
-        if table is None or isinstance(values.get("databases", ()), DatabaseSettings):
+        if table is None or not isinstance(values.get("databases", ()), list | tuple):
             return values
         try:
             classic = SipcaptureSettings.model_validate(table)
         except ValidationError:
             return values  # its faults are told where it is validated
-        given = tuple(values.get("databases") or ())
+        given = tuple(values.get("databases", ()))
         more = tuple(made for made in classic.databases() if made not in given)
         stores = values.get("stores") or (LAKE, *(made.name for made in more))
         aleg = tuple(name.strip() for name in classic.callid_aleg_header.split(";") if name.strip())
-        aleg = tuple(values.get("callid_aleg_header") or aleg)
+        aleg = values.get("callid_aleg_header") or aleg
         return {**values, "databases": (*given, *more), "stores": stores, "callid_aleg_header": aleg}
 
     @model_validator(mode="after")
@@ -248,7 +248,9 @@ class Settings(Section):
         for name in self.stores:
             if name != LAKE and name not in names:
                 known = ", ".join(f'"{known}"' for known in (LAKE, *names))
-                raise ValueError(f'stores names "{name}", which is none of {known}')
+                raise ValueError(
+                    f'stores names "{name}", which is none of {known}: there is no [[databases]] of that name'
+                )
         if len(set(self.stores)) != len(self.stores):
             raise ValueError("stores names the same store twice")
         return self

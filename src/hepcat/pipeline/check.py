@@ -3,14 +3,16 @@
 In: settings. Out: problems as text (none: all is well), and lines for people. Secrets are never shown.
 """
 
-from hepcat.config.databases import LAKE, safe_url
+from hepcat.config.databases import LAKE, kind_of, safe_url
 from hepcat.config.settings import Settings
 from hepcat.config.sipcapture import SipcaptureSettings
 from hepcat.config.values import format_octets
 from hepcat.errors import HepcatError
+from hepcat.pipeline.nonsip import read_hook
 from hepcat.pipeline.privileges import look_up
-from hepcat.pipeline.server import hep_urls
+from hepcat.pipeline.server import NO_HOOK, hep_urls
 from hepcat.pipeline.tls import make_context
+from hepcat.stores.make import check_url
 from hepcat.wire.hep import AuthKeys
 
 
@@ -29,12 +31,18 @@ def check_files(settings: Settings) -> list[str]:
         problems.append(_text(error))
     for database in settings.databases:
         try:
-            database.read()
+            check_url(database)
         except HepcatError as error:
             problems.append(_text(error))
     if settings.hep.tls.certificate and settings.hep.tls.key:
         try:
             make_context(settings.hep.tls)
+        except HepcatError as error:
+            problems.append(_text(error))
+    classic = settings.sipcapture
+    if classic is not None and classic.nonsip_hook not in NO_HOOK:
+        try:
+            read_hook(str(classic.nonsip_hook))
         except HepcatError as error:
             problems.append(_text(error))
     if settings.user is not None:
@@ -91,9 +99,9 @@ def _stores(settings: Settings) -> list[str]:
         if name == LAKE:
             lines.append(f"stores in the lake at {settings.data}")
         else:
-            lines.append(
-                f"stores in {name}: {safe_url(databases[name].read())}, {databases[name].table_name}"
-            )
+            url = databases[name].read()
+            table = "" if kind_of(url) == "clickhouse" else f", {databases[name].table_name}"
+            lines.append(f"stores in {name}: {safe_url(url)}{table}")
     return lines
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from hepcat.config.databases import DatabaseSettings, kind_of
+from hepcat.errors import HepcatError
 from hepcat.stores.spooled import SpooledStore
 from hepcat.stores.spooled.ledger import Tell
 from hepcat.stores.store import Store
@@ -30,7 +31,7 @@ _DRIVERS: Final = {
 def make_store(settings: DatabaseSettings, data: Path, tell: Tell) -> Store:
     """Open the store: its threads write from now on. Raises HepcatError."""
     folder = data / "spool" / settings.name
-    kind = kind_of(settings.read())
+    kind = check_url(settings)
     if kind == "clickhouse":
         from hepcat.stores.clickhouse.store import make_clickhouse_store
 
@@ -40,10 +41,38 @@ def make_store(settings: DatabaseSettings, data: Path, tell: Tell) -> Store:
     return SpooledStore(settings.name, folder, settings, _writer_of(kind, settings), tell)
 
 
+def check_url(settings: DatabaseSettings) -> str:
+    """Return the kind of store. Raises HepcatError where the URL cannot be read: waiting would not help."""
+    url = settings.read()
+    kind = kind_of(url)
+    if kind == "clickhouse":
+        from hepcat.stores.clickhouse.address import parse_address
+
+        parse_address(url)
+    elif kind == "dbtext":
+        from hepcat.stores.dbtext.folder import folder_of
+
+        folder_of(url)
+    else:
+        from hepcat.stores.sql.url import parse_url
+
+        parse_url(url)
+    return kind
+
+
 def import_drivers(kind: str) -> None:
-    """Import what writing to this kind of store needs, which would else be imported at the first record."""
+    """Import what writing to this kind of store needs, which would else be imported at the first record.
+
+    Raises HepcatError where a driver, or a library that it needs, is not installed.
+    """
     for module in _DRIVERS[kind]:
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise HepcatError(
+                f"cannot load {module}, which writing to {kind} needs: {error}",
+                "Install it with pip; for ODBC the package unixodbc of the system too.",
+            ) from None
 
 
 def _writer_of(kind: str, settings: DatabaseSettings) -> Callable[[], BatchWriter]:
