@@ -33,7 +33,7 @@ from hepcat.pipeline import privileges
 from hepcat.pipeline.counters import Snapshot
 from hepcat.pipeline.logs import setup_logs
 from hepcat.pipeline.opening import open_stores
-from hepcat.pipeline.server import Server
+from hepcat.pipeline.server import Server, hep_urls
 from hepcat.stores.store import Store
 
 #: Slices of the interpreter's time between threads; a receive buffer of 4 MiB fills in some 20 ms.
@@ -227,7 +227,7 @@ def banner(server: Server, config: Path | None) -> None:
     lines += [
         "",
         "Next, in another terminal:",
-        f"  {name} bench hep --to {target} --rate 100 --seconds 10",
+        *([f"  {name} bench hep --to {target} --rate 100 --seconds 10"] if hep_urls(settings) else []),
         f"  {name} search{where} --last 1h",
         f"  {name} flow{where} CALL-ID",
         "",

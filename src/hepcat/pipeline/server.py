@@ -45,6 +45,8 @@ LIVE: Final = (
 LIVE_STORE: Final = (LAKE,)
 #: Settings of a database that its store takes over while it runs, or that only a search reads.
 LIVE_DATABASE: Final = ("insert_retries", "insert_retry_timeout", "linger", "query_seconds", "rows", "spool")
+#: What `nonsip_hook` is where no plan decides.
+NO_HOOK: Final = (0, 1, "", "0", "1")
 #: Seconds to read the sockets empty on stop, and to store what was read.
 DRAIN_SECONDS: Final = 2.0
 STORE_SECONDS: Final = 20.0
@@ -114,8 +116,8 @@ class Server:
         """What the server listens on, where it stores, and whether it can."""
         return {
             "listening": list(dict.fromkeys(source.url for source in self.sources)),
-            "data": str(self.settings.data),
-            "stores": list(self.settings.stores),
+            "data": str(self._started.data),  # whatever was reloaded: it stays until a restart
+            "stores": list(self._started.stores),
             "storing": self.store_ok(),
             "trouble": self.queue.trouble,
         }
@@ -148,7 +150,7 @@ class Server:
     def _hooked(self) -> BatchTaker:
         """Return where the sources put: the fan, behind nonsip_hook's plan where there is one."""
         classic = self.settings.sipcapture
-        if classic is None or classic.nonsip_hook in (0, 1, "", "0", "1"):
+        if classic is None or classic.nonsip_hook in NO_HOOK:
             return self.queue
         from hepcat.pipeline.nonsip import NonSipHook, read_hook  # the plan's language is slow to import
 
