@@ -127,3 +127,12 @@ def test_no_octets_break_the_door() -> None:
             with socket.create_connection(("127.0.0.1", port)) as sock, contextlib.suppress(ConnectionError):
                 sock.sendall(octets)
         assert ask(port, b"GET /healthz HTTP/1.1\r\n\r\n").endswith(b"ok\n")
+
+
+def test_a_door_that_never_began_to_answer_can_be_closed() -> None:
+    """Where the start fails in between: it must not be waited for."""
+    with running("udp") as run:
+        stopping = threading.Thread(target=HttpDoor(f"127.0.0.1:{free_port()}", run.server).stop, daemon=True)
+        stopping.start()
+        stopping.join(5)
+        assert not stopping.is_alive()

@@ -1,6 +1,7 @@
 """Several stores at once: none holds another up, and each record is counted once."""
 
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Batch
 from hepcat.config.settings import Settings
 from hepcat.errors import HepcatError
+from hepcat.pipeline import storing
 from hepcat.pipeline.nonsip import NonSipHook, read_hook
 from hepcat.pipeline.server import Server, stored_headers
 from hepcat.pipeline.stores import StoreFan
@@ -132,3 +134,34 @@ def test_a_server_with_a_hook(tmp_path: Path) -> None:
     (tmp_path / "nonsip.cfg").write_text("capture { if }")
     with pytest.raises(HepcatError, match=r"nonsip.cfg:1:"):
         Server(Settings.model_validate({"sipcapture": classic}))
+
+
+def test_a_stop_does_not_hurry_a_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storing, "LONGEST_WAIT", 0.1)
+    fan = StoreFan(("lake",), 10 * 2**20)
+    away = Held()
+    away.away = True
+    away.go.set()
+    tries: list[float] = []
+    append = away.append
+
+    def counted(batch: Batch) -> None:
+        tries.append(time.monotonic())
+        append(batch)
+
+    away.append = counted  # type: ignore[method-assign]
+    fan.start({"lake": away})
+    fan.put(batch_of(1), Tally("udp"))
+    wait_for(lambda: len(tries) > 1)
+    fan.stop(1.0)
+    assert fan.join(5.0)
+    assert len(tries) < 20, f"offered {len(tries)} times"
+
+
+def test_about_tells_where_records_go_whatever_was_reloaded(tmp_path: Path) -> None:
+    server = Server(Settings.model_validate({"data": tmp_path}))
+    other = {"data": tmp_path / "other", "stores": ["db"], "databases": [DATABASE]}
+    notes = server.reload(Settings.model_validate(other))
+    assert [note.partition(" ")[0] for note in notes] == ["data", "databases.db", "stores"]
+    assert server.about()["data"] == str(tmp_path)
+    assert server.about()["stores"] == ["lake"]

@@ -149,5 +149,9 @@ def kind_of(url: str) -> str:
 
 
 def safe_url(url: str) -> str:
-    """Return a URL for people: without the password."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    """Return a URL for people: without the password, also where somebody wrote it among the options.
+
+    As the readers of URLs do, it takes a login to end at the last @, whatever else is in it.
+    """
+    url = re.sub(r"(://[^:]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+    return re.sub(r"([?&;](?:password|passwd|pwd)=)[^&;]*", r"\1***", url, flags=re.IGNORECASE)

@@ -294,7 +294,8 @@ def _dotted(location: Location) -> str:
 
 def _may_show(location: Location, value: Any) -> bool:
     """Only short scalars, and nothing that could be a secret."""
-    secret = any(part in ("key", "keys", "password", "secret", "url", "db_url") for part in location)
+    secrets = {"keys", "password", "secret", *(s.path[-1] for s in walk_settings() if s.secret)}
+    secret = not secrets.isdisjoint(location)
     return not secret and isinstance(value, str | int | float | bool) and len(str(value)) <= 100
 
 

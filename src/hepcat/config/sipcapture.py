@@ -4,6 +4,7 @@ In: the table of the configuration, or the modparam lines of a kamailio.cfg. Out
 The defaults are the module's: nothing is captured until `capture_on` and one of the modes say so.
 """
 
+import ipaddress
 import re
 from typing import Any, Final, Literal
 
@@ -53,7 +54,7 @@ class SipcaptureSettings(Section):
     promiscuous_on: bool = Field(False, description="Promiscuous mode of raw_interface while capturing.")
     promiscious_on: bool = Field(False, description="The same, as version 3.2 spelled it.")
     raw_moni_bpf_on: bool = Field(False, description="Let the kernel apply the filter of ports.")
-    capture_node: str = Field("homer01", description="As `capture_node` of [[databases]].")
+    capture_node: str = Field("homer01", max_length=100, description="As `capture_node` of [[databases]].")
     insert_retries: int = Field(0, ge=0, le=500, description="As `insert_retries` of [[databases]].")
     insert_retry_timeout: float = Field(
         60.0, ge=0, le=300, description="As `insert_retry_timeout` of [[databases]]."
@@ -95,7 +96,12 @@ class SipcaptureSettings(Section):
                 "raw_ipip_capture_on and raw_moni_capture_on exclude each other: only one mode of the raw "
                 "socket can be on; run a second hepcat for the other one"
             )
-        _, low, _ = split_raw_listen(self.raw_socket_listen)
+        address, low, _ = split_raw_listen(self.raw_socket_listen)
+        if self.raw_ipip_capture_on and address:
+            try:
+                ipaddress.ip_address(address)
+            except ValueError:
+                raise ValueError(f'raw_socket_listen: "{address}" is no IP address') from None
         if self.raw_moni_capture_on and not low:
             raise ValueError(
                 "raw_moni_capture_on needs a port or a range in raw_socket_listen, such as "
@@ -133,15 +139,17 @@ _MODE_KEYS: Final = {
 def _parse_mode(mode: SecretStr) -> dict[str, Any]:
     """Return the settings of "name=>db_url=URL;table_name=NAMES;...". Raises ValueError, without the URL."""
     name, arrow, rest = mode.get_secret_value().partition("=>")
+    if not arrow:
+        raise ValueError("a capture mode is written name=>db_url=URL;table_name=NAMES")
     values: dict[str, Any] = {"name": name.strip()}
     for part in filter(None, (piece.strip() for piece in rest.split(";"))):
         key, _, value = part.partition("=")
-        if key.strip() not in _MODE_KEYS:
+        if key.strip() not in _MODE_KEYS:  # it is not shown: a password with a `;` in it ends up here
             raise ValueError(
-                f'capture mode "{name.strip()}": "{key.strip()}" is none of {", ".join(_MODE_KEYS)}'
+                f'capture mode "{name.strip()}": between the `;` stand only {"=, ".join(_MODE_KEYS)}='
             )
         values[_MODE_KEYS[key.strip()]] = value.strip()
-    if not arrow or not values.get("url"):
+    if not values.get("url"):
         raise ValueError(f'capture mode "{name.strip()}": write name=>db_url=URL;table_name=NAMES')
     try:
         DatabaseSettings(**values)

@@ -44,6 +44,7 @@ class HttpDoor:
         host, port = split_host_port(listen)
         self.listen = listen
         self._http = _bind(host, port)
+        self._thread: threading.Thread | None = None
         self._http.capture = server
         self._http.metrics = Metrics(
             HepcatCollector(
@@ -58,15 +59,17 @@ class HttpDoor:
 
     def start(self) -> None:
         """Begin to answer."""
-        threading.Thread(
+        self._thread = threading.Thread(
             target=self._http.serve_forever, args=(LOOK_SECONDS,), name="http", daemon=True
-        ).start()
+        )
+        self._thread.start()
 
     def stop(self) -> None:
         """Stop answering, at once: requests that have not ended are cut off."""
         with contextlib.suppress(OSError):  # wakes the loop, which would else sleep out its time
             self._http.socket.shutdown(socket.SHUT_RDWR)
-        self._http.shutdown()
+        if self._thread is not None:  # else it would wait for ever for the end of what never began
+            self._http.shutdown()
         self._http.server_close()
         self._http.cut_off(0.0)
 

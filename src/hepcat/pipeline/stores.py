@@ -74,11 +74,12 @@ class Lane:
     def stats(self) -> dict[str, Any]:
         """Return what became of the records, in plain values; a store's own counts beside them."""
         own: Any = getattr(self.store, "counts", None)
+        drops = dict(self.queue.drops)  # other threads may add a reason
         return {
-            "taken": self.queue.stored + self.queue.records + sum(self.queue.drops.values()),
+            "taken": self.queue.stored + self.queue.records + sum(drops.values()),
             "stored": self.queue.stored,
             "queued": self.queue.records,
-            "dropped": {drop.name.lower(): count for drop, count in self.queue.drops.items()},
+            "dropped": {drop.name.lower(): count for drop, count in drops.items()},
             "trouble": self.trouble,
             **({"database": _plain(own())} if callable(own) else {}),
         }

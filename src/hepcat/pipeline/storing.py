@@ -22,6 +22,8 @@ FIRST_WAIT: Final = 0.1
 LONGEST_WAIT: Final = 2.0
 #: How often a batch is offered that makes the store raise: waiting mends outages, and hardly ever a bug.
 BUG_TRIES: Final = 4
+#: Seconds without a refusal after which an outage is over: a spool at its bound gets room by and by.
+SETTLED: Final = 3.0
 #: Seconds between two tracebacks of batches given up.
 TELL_SECONDS: Final = 10.0
 
@@ -36,7 +38,8 @@ class Storing:
         self._store = store
         #: what the store says is wrong, None while it stores
         self.trouble: str | None = None
-        self._since = 0.0
+        self._told = ""  # of the outage that the operator knows of
+        self._since = self._well_since = 0.0
         self._refused_before = 0
         self._told_losses = False
         self._give_up_at: float | None = None
@@ -68,7 +71,9 @@ class Storing:
             item = self._queue.get(timeout=1.0)
             if item is not None:
                 self._queue.done(item, self._keep(item))
-            elif self._queue.closed:
+            self._tell_over()
+            if item is None and self._queue.closed:
+                self._tell_over(settled=True)
                 return
 
     def _keep(self, item: Queued) -> Drop | None:
@@ -86,7 +91,8 @@ class Storing:
             if self._give_up_at is not None and time.monotonic() + wait > self._give_up_at:
                 return reason
             self._tell_losses()
-            self._wake.wait(wait)
+            if self._wake.wait(wait):
+                self._wake.clear()  # `stop` ends one wait: a store that is away is not asked without a pause
             wait = min(wait * 2, LONGEST_WAIT)
 
     def _append(self, item: Queued) -> Drop | None:
@@ -102,11 +108,19 @@ class Storing:
             self._note_trouble(f"{type(error).__name__}: {error}", Drop.STORE_FAILED, bug=True)
             return Drop.STORE_FAILED
         if self.trouble is not None:
-            lost = self._queue.refused - self._refused_before
-            self._log.info("storing again", after_seconds=round(time.monotonic() - self._since, 1), lost=lost)
+            self._well_since = time.monotonic()
             self.trouble = None
             self._queue.refusal = Drop.QUEUE_FULL
         return None
+
+    def _tell_over(self, settled: bool = False) -> None:
+        """Tell the operator, once an outage, that it is over."""
+        if not self._told or self.trouble is not None:
+            return
+        if settled or time.monotonic() >= self._well_since + SETTLED:
+            lost = self._queue.refused - self._refused_before
+            self._log.info("storing again", after_seconds=round(self._well_since - self._since, 1), lost=lost)
+            self._told = ""
 
     def _tell_losses(self) -> None:
         """Tell the operator, once an outage, that memory is full and messages are being lost."""
@@ -131,11 +145,11 @@ class Storing:
 
     def _note_trouble(self, message: str, drop: Drop, hint: str = "", bug: bool = False) -> None:
         """Tell the operator, once a change of what is wrong."""
-        if self.trouble is None:
+        if not self._told:
             self._since = time.monotonic()
             self._refused_before = self._queue.refused
             self._told_losses = False
-        if message != self.trouble:
+        if message != self._told:
             self._log.error(
                 "cannot store; keeping messages in memory",
                 error=message,
@@ -143,5 +157,5 @@ class Storing:
                 **({"hint": hint} if hint else {}),
                 exc_info=bug,
             )
-        self.trouble = message
+        self.trouble = self._told = message
         self._queue.refusal = drop
