@@ -159,6 +159,19 @@ def test_answers_that_are_lost(servers, tmp_path, monkeypatch):
     assert sorted(payloads(servers)) == _expected(0, 10_000)
 
 
+def test_an_insert_that_goes_on_after_nobody_waits_for_it(servers, tmp_path):
+    """The answer takes longer than the time-out: the rows come later, and must not be written again."""
+    for server in servers:
+        server.admin("ALTER TABLE sip_local ADD COLUMN slow UInt8 MATERIALIZED sleepEachRow(0.05)")
+    told = Told()
+    store = open_store(servers, tmp_path, told, url=cluster_url(servers) + "&timeout=1", rows=200)
+    store.append(numbered(0, 100))
+    time.sleep(1.5)  # given up by now, and still running
+    drained(store)
+    store.close()
+    assert sorted(payloads(servers)) == _expected(0, 100)
+
+
 def test_hepcat_is_killed_in_the_middle(servers, tmp_path):
     chance = random.Random(3)
     done: list[tuple[int, int]] = []

@@ -5,9 +5,9 @@ left out until it does (`missing` says so); HepcatError where none answers at fi
 
 An INSERT makes a part, whose name says which blocks of its partition it holds; a merge makes one of
 several. So looking costs next to nothing while nothing arrives. Of a part that has older blocks too, only
-records are new whose number is higher than the highest of their writer's so far in that partition. (A store with several
-connections writes numbers in another order; then a record that a merge takes up within the moment between
-two looks is missed.)
+records are new whose number is higher than the highest of their writer's so far in that partition. (A store
+with several connections writes numbers in another order; then a record that a merge takes up within the
+moment between two looks is missed.)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -81,8 +81,8 @@ class _End:
     def _begin(self, connection: ch.Connection) -> list[pa.Table]:
         self._blocks = self._last_blocks(connection)
         found = connection.columns(
-            f"SELECT toString(toYYYYMMDD(day)) AS the_day, toString(writer) AS the_writer, max(seq) AS the_seq "
-            f"FROM {self._stored} GROUP BY day, writer"
+            "SELECT toString(toYYYYMMDD(day)) AS the_day, toString(writer) AS the_writer, "
+            f"max(seq) AS the_seq FROM {self._stored} GROUP BY day, writer"
         )
         self._note(found)
         self._begun = True

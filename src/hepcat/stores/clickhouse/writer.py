@@ -46,6 +46,8 @@ class Sent:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: set[Range] = set()
+        #: connections in use: their INSERTs are no leftovers
+        self.living: set[str] = set()
         self._before: int | None = None
 
     def known(self) -> bool:
@@ -94,6 +96,7 @@ class ClickHouseWriter:
         self._sent = sent
         self._writer = uuid.UUID(int=0)
         self._connection: ch.Connection | None = None
+        self._token = ""
         self._replica = 0
 
     def open(self, writer: str) -> list[Range]:
@@ -103,6 +106,8 @@ class ClickHouseWriter:
         hosts = self._shard.replicas[self._replica :] + self._shard.replicas[: self._replica]
         try:
             self._connection = connect_any(self._address, hosts)
+            self._token = uuid.uuid4().hex
+            self._sent.living.add(self._token)
             self._check_tables()
             self._wait_for_inserts()
             self._catch_up()
@@ -152,6 +157,7 @@ class ClickHouseWriter:
 
     def close(self) -> None:
         """Close the connection. Idempotent."""
+        self._sent.living.discard(self._token)
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -195,15 +201,16 @@ class ClickHouseWriter:
         """Wait until no INSERT of an earlier connection runs: it would be finished after we have asked."""
         if self._sent.known() and not self._sent.doubtful(0, 2**63):
             return
-        query = (
-            f"SELECT count() AS n FROM system.processes WHERE startsWith(query_id, {ch.literal(self._mark)})"
-        )
+        mark = ch.literal(self._mark)
+        query = f"SELECT query_id FROM system.processes WHERE startsWith(query_id, {mark})"
         end = time.monotonic() + _PATIENCE
-        while int(self._open_connection().columns(query)["n"][1][0]):
+        while True:
+            running = [i.decode() for i in self._open_connection().columns(query)["query_id"][1]]
+            tokens = {name[len(self._mark) :].partition("-")[0] for name in running}
+            if tokens <= self._sent.living:
+                return
             if time.monotonic() > end:
-                raise ch.Away(
-                    f"ClickHouse {self._open_connection().host} is still busy with an earlier INSERT"
-                )
+                raise ch.Away(f"ClickHouse {self._open_connection().host} is busy with an earlier INSERT")
             time.sleep(0.1)
 
     def _catch_up(self) -> None:
@@ -243,7 +250,7 @@ class ClickHouseWriter:
             f"INSERT INTO {self._stored(table)} ({names}) VALUES",
             len(rows),
             block,
-            f"{self._mark}{int(numbers[0])}-{uuid.uuid4()}",
+            f"{self._mark}{self._token}-{int(numbers[0])}-{uuid.uuid4().hex[:8]}",
         )
 
     @property
