@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import functools
 import sqlite3
 import threading
 import time
@@ -19,6 +20,8 @@ from hepcat.errors import HepcatError
 from hepcat.stores.make import make_store
 from hepcat.stores.spooled import SpooledStore
 from hepcat.stores.sql.ddl import ensure_table
+from hepcat.stores.sql.engine import open_engine
+from hepcat.stores.sql.writer import SqlWriter
 from hepcat.stores.store import StoreUnavailable
 from hepcat.stores.writer import BatchRefused, Written
 from tests.stores.rows_support import call, messages, recorded
@@ -607,6 +610,39 @@ def test_the_server_is_killed_while_batches_are_written(database: Database) -> N
     writer.close()
     assert lost >= 1
     assert records(database) == list(range(total * size))
+
+
+@every_server
+def test_a_server_that_says_nothing_is_not_waited_for_for_ever(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TCP is alive, and no answer comes: as good as away. What it was asked is not written twice."""
+    soon = functools.partial(open_engine, answer_seconds=0.8)
+    monkeypatch.setattr("hepcat.stores.sql.writer.open_engine", soon)
+    database.make_original()
+    writer = database.writer()
+    writer.open("spool")
+    silence = {"mariadb": "LOCK TABLES sip_capture WRITE"}.get(database.kind, "LOCK TABLE sip_capture")
+    begin = time.monotonic()
+    with database.engine.connect() as holder:
+        holder.exec_driver_sql(silence)
+        with pytest.raises(StoreUnavailable, match="away"):
+            writer.write(some(5), 0, 0)
+        assert time.monotonic() - begin < 5
+        holder.rollback()
+        if database.kind == "mariadb":
+            holder.exec_driver_sql("UNLOCK TABLES")
+    wait_for(lambda: opened(writer), 20, "the database again")
+    assert writer.write(some(5), 0, 0).rows == 5
+    assert records(database) == list(range(5))
+    writer.close()
+
+
+def opened(writer: SqlWriter) -> bool:
+    try:
+        return writer.open("spool") == []
+    except StoreUnavailable:
+        return False
 
 
 @every_kind

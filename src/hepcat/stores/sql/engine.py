@@ -108,7 +108,15 @@ def _postgres(
         "prepare_threshold": None,  # PgBouncer hands each transaction to another process
         **target.options,
     }
-    return sa.create_engine(target.url, connect_args=arguments, **options)
+    engine = sa.create_engine(target.url, connect_args=arguments, **options)
+
+    def connect(dialect: Any, record: Any, words: list[Any], named: dict[str, Any]) -> Any:
+        from hepcat.stores.sql.postgres import PatientConnection
+
+        return PatientConnection.connect_within(seconds, *words, **named)
+
+    sa.event.listen(engine, "do_connect", connect)
+    return engine
 
 
 def _sqlite(
