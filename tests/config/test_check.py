@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from tests.support import hepcat
+import pytest
+
+from hepcat.config.sipcapture import SipcaptureSettings
+from tests.support import ROOT, hepcat
 
 CLASSIC = '[sipcapture]\ncapture_on = 1\nhep_capture_on = 1\nnonsip_hook = "{}"\n'
 
@@ -31,3 +34,11 @@ def test_clickhouse_has_tables_of_its_own(tmp_path: Path) -> None:
     lines = hepcat("check-config", str(config)).stdout.splitlines()
     assert "  stores in ch: clickhouse://u:***@h/d" in lines
     assert "  stores in pg: postgres://u:***@h/d, sip_capture" in lines
+
+
+@pytest.mark.parametrize("name", SipcaptureSettings.model_fields)
+def test_each_parameter_is_explained(name: str) -> None:
+    """docs/sipcapture.md says of each parameter what it does here."""
+    rows = [line for line in (ROOT / "docs" / "sipcapture.md").read_text().splitlines() if line[:1] == "|"]
+    custom = name.startswith("custom_field")
+    assert any(f"`{'custom_field1_header' if custom else name}`" in row for row in rows)

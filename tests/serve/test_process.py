@@ -325,9 +325,20 @@ def test_the_unit_and_the_example(tmp_path: Path) -> None:
     credentials = set(re.findall(r"^#?LoadCredential=([^:]+):/etc/hepcat/", unit, re.MULTILINE))
     secrets = {
         re.findall(rf'^#{name} = "(.*)"$', example.read_text(), re.MULTILINE)[0]
-        for name in ("key", "key_file")
+        for name in ("key", "key_file", "url_file")
     }
     assert secrets == {f"/run/credentials/hepcat.service/{name}" for name in credentials}
     assert all(name in page for name in credentials)
     command: Any = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
     assert command.endswith("serve --config /etc/hepcat/hepcat.toml")
+
+
+def test_the_drop_in_for_raw_modes() -> None:
+    """It gives what a raw socket and a packet socket take, and page and unit name it."""
+    drop_in = (ROOT / "packaging" / "raw.conf").read_text()
+    for name in ("AmbientCapabilities", "CapabilityBoundingSet"):
+        assert f"\n{name}=CAP_NET_RAW\n" in drop_in
+    assert "\nRestrictAddressFamilies=AF_PACKET AF_NETLINK\n" in drop_in
+    place = "/etc/systemd/system/hepcat.service.d/raw.conf"
+    assert place in drop_in
+    assert f"packaging/raw.conf {place}" in (ROOT / "docs" / "install.md").read_text()
