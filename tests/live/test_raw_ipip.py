@@ -378,13 +378,20 @@ def test_an_interface_is_down_at_the_start_and_goes_down_later(pair: Pair) -> No
         ({"raw_interface": "a-name-that-is-too-long"}, "there is no interface", "There are"),
         ({"raw_socket_listen": "192.0.2.77:5060"}, "192.0.2.77 is not an address of this host", "ip address"),
         ({"raw_socket_listen": "[2001:db8::7]"}, "2001:db8::7 is not an address of this host", "ip address"),
-        ({"raw_socket_listen": "example.org:5060"}, '"example.org" is no IP address', "address of this host"),
     ],
 )
 def test_what_cannot_be_is_told(both: Pair, classic: dict[str, Any], message: str, hint: str) -> None:
     with pytest.raises(HepcatError, match=message.replace(".", r"\.")) as caught:
         raw.RawRun(both[1], raw.settings_of(**IPIP, **classic))
     assert hint in caught.value.hint
+
+
+def test_an_address_that_is_none() -> None:
+    """The settings tell it first, with the line that it stands in."""
+    with pytest.raises(ValueError, match=r'"example\.org" is no IP address; name an address of this host'):
+        raw.settings_of(**IPIP, raw_socket_listen="example.org:5060")
+    with pytest.raises(HepcatError, match=r'"example\.org" is no IP address'):
+        RawIpSource("example.org")
 
 
 def test_both_raw_modes_at_once_are_refused() -> None:

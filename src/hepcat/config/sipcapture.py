@@ -101,7 +101,10 @@ class SipcaptureSettings(Section):
             try:
                 ipaddress.ip_address(address)
             except ValueError:
-                raise ValueError(f'raw_socket_listen: "{address}" is no IP address') from None
+                raise ValueError(
+                    f'raw_socket_listen: "{address}" is no IP address; name an address of this host, or '
+                    'leave it out (":5060")'
+                ) from None
         if self.raw_moni_capture_on and not low:
             raise ValueError(
                 "raw_moni_capture_on needs a port or a range in raw_socket_listen, such as "
