@@ -84,7 +84,7 @@ class Kamailio:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it; children that outlive their parent are of its process group, which is ours."""
+        """End it; where it does not, with its children, which are of its process group."""
         self._process.terminate()
         try:
             self._process.wait(10)
