@@ -6,10 +6,12 @@ import time
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from hepcat.batch.drops import Drop
 from hepcat.control.methods import Control, MethodError, call_method
 from hepcat.pipeline.switch import CaptureSwitch
+from tests.control.peers import SOURCE, Asked
 from tests.serve.peers import Running, hep3, invite, running
 from tests.support import wait_for
 
@@ -144,3 +146,15 @@ def test_capture_is_off_at_the_start_where_the_classic_section_says_so() -> None
         send(run, "late")
         run.settle(2)
         assert run.store.call_ids == [b"late"]
+
+
+def test_who_reads_the_log_sees_the_switch() -> None:
+    """Asking is not logged."""
+    asked = Asked()
+    with capture_logs() as lines:
+        for arguments in ([], ["off"], ["on", SOURCE]):
+            call_method(asked.control(), "sip_capture", arguments)
+    assert [(line["event"], line["source"]) for line in lines] == [
+        ("capture switched off", "all"),
+        ("capture switched on", SOURCE),
+    ]

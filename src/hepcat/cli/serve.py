@@ -49,7 +49,10 @@ def serve(
     http: HttpOption = None,
     kamailio_cfg: KamailioOption = None,
 ) -> None:
-    """Receive HEP and store it in the lake, until Ctrl-C or SIGTERM."""
+    """Receive HEP and store it, until Ctrl-C or SIGTERM.
+
+    Where to: the lake, databases, or both (`stores`). [sipcapture] takes IP-in-IP copies or a mirror port too.
+    """
     # No linear algebra here: numpy's threads for it would only cost memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from hepcat.pipeline.memory import keep_freed_memory

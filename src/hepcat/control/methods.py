@@ -10,11 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+import structlog
+
 from hepcat import __version__
 from hepcat.batch.drops import Drop
 from hepcat.errors import HepcatError
 from hepcat.pipeline.counters import Snapshot, SourceCounts
 from hepcat.pipeline.switch import CaptureSwitch
+
+log = structlog.get_logger("hepcat.control")
 
 #: Longest text that an argument can be.
 MAX_ARGUMENT: Final = 1024
@@ -157,6 +161,7 @@ def sip_capture(control: Control, arguments: Mapping[str, str]) -> dict[str, Any
         raise MethodError("parameter", f"no source {source}", f"There is {known or 'none'}.")
     if mode is not None:
         switch.set(mode == "on", source)
+        log.info(f"capture switched {mode}", source=source or "all")
     return {
         "on": switch.on if source is None else switch.is_on(source),
         **({"source": source} if source is not None else {}),
