@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from hepcat.cli.main import make_app
+from hepcat.errors import HepcatError
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("HEPCAT_SHARED", ROOT.parent / "shared"))
@@ -58,6 +62,16 @@ def hepcat(*arguments: str, check: bool = True, **options: Any) -> subprocess.Co
     if check and done.returncode != 0:
         raise AssertionError(f"hepcat {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def hepcat_here(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run the command line within this process: one of its own would take longer than what it does."""
+    done = CliRunner().invoke(make_app(), arguments)
+    stderr = done.stderr
+    if isinstance(done.exception, HepcatError):  # as `main` prints it
+        stderr += f"hepcat: {done.exception}\n  {done.exception.hint}\n"
+    assert not check or done.exit_code == 0, (done, stderr)
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, stderr)
 
 
 @contextlib.contextmanager

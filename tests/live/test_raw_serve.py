@@ -16,7 +16,8 @@ from tests.agent.traffic import frame, sip
 from tests.live import net
 from tests.live.net import Namespace, ipv4, udp
 from tests.live.test_raw_ipip import send
-from tests.support import HEPCAT, ROOT, hepcat, program
+from tests.serve.peers import hep3, invite
+from tests.support import HEPCAT, ROOT, hepcat_here, program
 
 Pair = tuple[Namespace, Namespace]
 MONI = (
@@ -74,7 +75,7 @@ class Serving:
 
     def found(self) -> set[str]:
         words = ("search", "--data", str(self.data), "--messages", "--format", "jsonl", "")
-        return {json.loads(line)["call_id"] for line in hepcat(*words, cwd=ROOT).stdout.splitlines()}
+        return {json.loads(line)["call_id"] for line in hepcat_here(*words).stdout.splitlines()}
 
 
 @contextlib.contextmanager
@@ -97,7 +98,7 @@ def test_a_monitoring_port_is_switched_and_searched(pair: Pair, tmp_path: Path) 
         assert url in run.ask("status")["listening"]
         net.send_frames(a, [frame(sip("before")), frame(b"\r\n\r\n")])
         run.settle(2)
-        hepcat("ctl", "capture", "off", "--source", url, "--data", str(run.data), cwd=ROOT)
+        hepcat_here("ctl", "capture", "off", "--source", url, "--data", str(run.data))
         net.send_frames(a, [frame(sip("off"))] * 3)
         run.settle(5)
         run.ask("sip_capture", mode="on", source=url)
@@ -144,18 +145,9 @@ def test_hep_beside_a_raw_mode(pair: Pair, tmp_path: Path) -> None:
     a, b = pair
     more = '[hep]\nlisten = ["udp://127.0.0.1:9060"]\n'
     with serving(tmp_path, b, MONI + "hep_capture_on = 1\n", more) as run:
-        command = [
-            *HEPCAT,
-            "bench",
-            "hep",
-            "--to",
-            "udp://127.0.0.1:9060",
-            "--messages",
-            "200",
-            "--rate",
-            "0",
-        ]
-        b.run(*command)
+        with b.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for i in range(200):
+                sock.sendto(hep3(invite(f"h-{i}")), ("127.0.0.1", 9060))
         net.send_frames(a, [frame(sip(f"m-{i}")) for i in range(50)])
 
         def total() -> dict[str, Any]:
