@@ -51,7 +51,8 @@ def serve(
 ) -> None:
     """Receive HEP and store it, until Ctrl-C or SIGTERM.
 
-    Where to: the lake, databases, or both (`stores`). [sipcapture] takes IP-in-IP copies or a mirror port too.
+    Where to: the lake, databases, or both (`stores`). [sipcapture] takes IP-in-IP copies or a mirror port
+    too.
     """
     # No linear algebra here: numpy's threads for it would only cost memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
