@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,14 @@ from hepcat.batch.drops import Drop
 from hepcat.bench.clickhouse import cluster_url, shards, two_shards
 from hepcat.bench.measure import Skipped
 from hepcat.bench.traffic import Traffic
-from hepcat.stores.clickhouse import admin, client
-from hepcat.stores.clickhouse.store import ClickHouseStore
+from hepcat.config.databases import DatabaseSettings
+from hepcat.errors import HepcatError
+from hepcat.stores.clickhouse import admin, client, topology
+from hepcat.stores.clickhouse.address import Host
+from hepcat.stores.clickhouse.store import ClickHouseStore, make_clickhouse_store
 from hepcat.stores.clickhouse.topology import Shard, shards_of
 from hepcat.stores.clickhouse.writer import drop_old_days
+from hepcat.stores.spooled.identity import Identity
 from hepcat.stores.store import StoreUnavailable
 from tests.stores.child_clickhouse import BATCH
 from tests.stores.clickhouse_support import (
@@ -152,11 +157,11 @@ def test_answers_that_are_lost(servers, tmp_path, monkeypatch):
     monkeypatch.setattr(client.Connection, "insert", insert)
     monkeypatch.setattr("hepcat.stores.spooled.drain.LONGEST_WAIT", 0.05)
     store = open_store(servers, tmp_path, rows=300, linger=0.0, connections=2)
-    for i in range(40):
+    for i in range(20):
         store.append(numbered(i * 250, 250))
     drained(store, 60)
     store.close()
-    assert sorted(payloads(servers)) == _expected(0, 10_000)
+    assert sorted(payloads(servers)) == _expected(0, 5_000)
 
 
 def test_an_insert_that_goes_on_after_nobody_waits_for_it(servers, tmp_path):
@@ -324,13 +329,13 @@ def test_clocks_that_are_far_off_make_no_partitions_of_their_own(servers, tmp_pa
     day = 86_400_000_000
     wild = [NOON + day * 10_000, -5, 2**62, 0, -(2**62)]
     records = [{"payload": b"X %d" % i, "ts": ts, "call_id": b"a"} for i, ts in enumerate(wild)]
-    records += [{"payload": b"X %d" % i, "ts": NOON - day * i, "call_id": b"a"} for i in range(5, 305)]
+    records += [{"payload": b"X %d" % i, "ts": NOON - day * i, "call_id": b"a"} for i in range(5, 105)]
     store = open_store(servers, tmp_path)
     store.append(build(records))
     drained(store)
     assert store.counts().drops == {}
     store.close()
-    assert sorted(payloads(servers)) == _expected(0, 305)
+    assert sorted(payloads(servers)) == _expected(0, 105)
     server = next(s for s in servers if s.admin("SELECT count() FROM sip_local").strip() != "0")
     assert int(server.admin("SELECT uniqExact(day) FROM sip_local")) <= 62
     assert int(server.admin(f"SELECT count() FROM sip_local WHERE ts = {2**62}")) == 1
@@ -383,3 +388,42 @@ def test_tables_that_are_missing(servers, tmp_path):
     drained(store)
     store.close()
     assert sorted(payloads(servers)) == _expected(0, 50)
+
+
+# -- no server needed
+
+
+def _nobody(folder, shards_known):
+    """Settings of servers that are away, and what was learnt of their shards once."""
+    url = "clickhouse://127.0.0.1:1,127.0.0.1:2/hepcat?cluster=hepcat&connect_timeout=0.2"
+    if shards_known:
+        shards_ = [Shard(1, 1, (Host("127.0.0.1", 1),)), Shard(2, 1, (Host("127.0.0.1", 2),))]
+        topology._save(folder / "shards.json", "hepcat", shards_)
+    return DatabaseSettings(name="click", url=url)
+
+
+def test_a_spool_that_another_process_has_is_told_and_no_other_is_held(tmp_path):
+    settings = _nobody(tmp_path, shards_known=True)
+    other = Identity(tmp_path / "shard-2")
+    with pytest.raises(HepcatError, match=r"another hepcat server .* has the spool .*shard-2"):
+        make_clickhouse_store(settings, tmp_path, Told())
+    Identity(tmp_path / "shard-1").release()
+    other.release()
+    store = make_clickhouse_store(settings, tmp_path, Told())
+    assert len(store._parts) == 2
+    store.close(0)
+
+
+def test_two_connections_that_learn_the_shards_at_once_open_their_spools_once(tmp_path):
+    told = Told()
+    store = make_clickhouse_store(_nobody(tmp_path, shards_known=False), tmp_path, told)
+    known = (Shard(1, 1, (Host("127.0.0.1", 1),)), Shard(2, 1, (Host("127.0.0.1", 2),)))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: store._found(known), range(4)))
+    assert len(store._parts) == 2
+    store.close(0)
+    late = make_clickhouse_store(_nobody(tmp_path, shards_known=False), tmp_path, told)
+    late.close(0)
+    late._found(known)  # by a thread that hung in a call
+    assert not late._parts
+    Identity(tmp_path / "shard-1").release()

@@ -13,6 +13,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -54,14 +55,18 @@ class ClickHouseStore:
         self._folder = folder
         self._tell = tell
         self._lock = threading.Lock()
+        self._beginning = threading.Lock()  # spools are opened once, and not while the store closes
         self._shards: tuple[Shard, ...] = ()
         self._parts: list[SpooledStore] = []
         self._others: list[SpooledStore] = []
         self._refused = StoreCounts()
         self._closed = False
         try:
+            shards: tuple[Shard, ...] = ()
             with contextlib.suppress(HepcatError):  # told by the writer of `unsorted`, which meets it again
-                self._begin(learn_shards(self._address, self._learnt))
+                shards = learn_shards(self._address, self._learnt)
+            if shards:
+                self._begin(shards)
             self._take_over()
             if not self._parts:
                 self._others.append(self._scattered(_UNSORTED))
@@ -90,15 +95,17 @@ class ClickHouseStore:
                 refusals.append((len(rows), error))
         if refusals and not kept:
             raise refusals[0][1]
-        for rows_lost, refusal in refusals:
-            self._refused.taken += rows_lost
-            self._refused.drops[refusal.drop] = self._refused.drops.get(refusal.drop, 0) + rows_lost
+        with self._lock:
+            for rows_lost, refusal in refusals:
+                self._refused.taken += rows_lost
+                self._refused.drops[refusal.drop] = self._refused.drops.get(refusal.drop, 0) + rows_lost
 
     def counts(self) -> StoreCounts:
         """Return the counts of all shards together; `trouble` names the shard."""
         with self._lock:
             parts = [*self._parts, *self._others]
-        return sum_counts([*(part.counts() for part in parts), self._refused])
+            refused = replace(self._refused, drops=dict(self._refused.drops))
+        return sum_counts([*(part.counts() for part in parts), refused])
 
     def reconfigure(self, settings: DatabaseSettings) -> None:
         """Take over rows, linger, retries and the bound of the spool; the rest needs a restart."""
@@ -109,7 +116,7 @@ class ClickHouseStore:
 
     def close(self, seconds: float = 20.0) -> None:
         """Write what can be written in so many seconds, and stop; the rest stays in the spools."""
-        with self._lock:
+        with self._beginning, self._lock:
             self._closed = True
             parts = [*self._parts, *self._others]
         threads = [threading.Thread(target=part.close, args=(seconds,)) for part in parts]
@@ -125,19 +132,26 @@ class ClickHouseStore:
         return self._folder / "shards.json"
 
     def _begin(self, shards: tuple[Shard, ...]) -> None:
-        """Open the spools of the shards."""
-        parts = [
-            SpooledStore(
-                self.name,
-                self._folder / f"shard-{shard.number}",
-                _for_shard(self.settings, len(shards)),
-                _writer_of(self.settings, self._address, shard),
-                _naming(self._tell, shard if self._address.cluster else None),
-            )
-            for shard in shards
-        ]
+        """Open the spools of the shards: all, or none. Raises HepcatError."""
+        parts: list[SpooledStore] = []
+        try:
+            for shard in shards:
+                parts.append(self._spool_of(shard, len(shards)))
+        except BaseException:
+            for part in parts:
+                part.close(0)
+            raise
         with self._lock:
             self._shards, self._parts = shards, parts
+
+    def _spool_of(self, shard: Shard, shards: int) -> SpooledStore:
+        return SpooledStore(
+            self.name,
+            self._folder / f"shard-{shard.number}",
+            _for_shard(self.settings, shards),
+            _writer_of(self.settings, self._address, shard),
+            _naming(self._tell, shard if self._address.cluster else None),
+        )
 
     def _take_over(self) -> None:
         """Open the spools that earlier processes left and that are none of a shard's now."""
@@ -155,10 +169,9 @@ class ClickHouseStore:
 
     def _found(self, shards: tuple[Shard, ...]) -> None:
         """Go over to the shards' own spools, once a server has said which there are."""
-        with self._lock:
-            if self._parts or self._closed:
-                return
-        self._begin(shards)
+        with self._beginning:
+            if not (self._parts or self._closed):
+                self._begin(shards)
 
 
 class _Scattering:
