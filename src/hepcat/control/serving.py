@@ -180,9 +180,10 @@ def log_counts(counts: Snapshot, **more: Any) -> None:
 
 def _named_stores(settings: Settings) -> str:
     """Return where records go, for people: the lake's folder, databases by name and URL."""
-    urls = {database.name: safe_url(database.read()) for database in settings.databases}
+    databases = {database.name: database for database in settings.databases}
     return ", ".join(
-        str(settings.data.resolve()) if name == LAKE else f"{name} ({urls[name]})" for name in settings.stores
+        str(settings.data.resolve()) if name == LAKE else f"{name} ({safe_url(databases[name].read())})"
+        for name in settings.stores
     )
 
 
@@ -215,11 +216,14 @@ def banner(server: Server, config: Path | None) -> None:
     if not listening:
         lines = [f"hepcat {__version__} receives nothing: [sipcapture] has no mode on (hep_capture_on = 1)"]
     lines.append(f"and storing in {_named_stores(settings)}")
+    where = "" if settings.data == Path("data") else f" --data {settings.data}"
     if not server.switch.on:
-        lines.append("Capture is off (capture_on = 0): hepcat ctl capture on switches it on.")
+        door = where if settings.control.socket is None else f" --socket {settings.control.socket}"
+        lines.append(f"Capture is off (capture_on = 0): `hepcat ctl capture on{door}` switches it on.")
     if settings.http.listen:
         lines.append(f"Metrics: http://{settings.http.listen}/metrics")
-    where = "" if settings.data == Path("data") else f" --data {settings.data}"
+    if LAKE not in settings.stores and config:
+        where = f" --config {config}"
     udp = next((url for url in settings.hep.listen if url.startswith("udp")), settings.hep.listen[0])
     target = udp.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")
     # Where no virtual environment is active (`make run`), the command's name alone would not be found.
