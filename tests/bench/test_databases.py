@@ -33,7 +33,7 @@ def database() -> Iterator[DatabaseServer]:
 
 @pytest.mark.peer
 def test_hepcat_and_kamailio_store_into_one_table(database: DatabaseServer, tmp_path: Path) -> None:
-    ours = line.hepcat_trial(tmp_path / "hepcat", database, 2_000, 1.0)
+    ours = line.hepcat_trial(tmp_path / "hepcat", database, 2_000, 2_000)
     assert ours.sent == ours.stored == 2_000
     assert 0 < ours.rate <= 2_100
     assert ours.cpu_us > 0

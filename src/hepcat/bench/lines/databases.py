@@ -32,8 +32,6 @@ _CPU_US: Final = 20.0
 _SATURATING: Final = 10_000
 #: Seconds until Kamailio's rows are counted for the first time.
 _WARM_UP: Final = 2.0
-#: hepcat is sent so many times what Kamailio took: more than the database takes.
-_HEPCAT_RATE: Final = 8
 _FAST: Final = ("-x", "fm", "-X", "fm")
 _CONFIG: Final = """
 stores = ["db"]
@@ -46,15 +44,17 @@ url = "{url}"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of database."""
+    """A kind of database. hepcat is sent `messages`, `rate` a second, which is more than it takes."""
 
     title: str
+    rate: int
+    messages: int
     run: Callable[[], contextlib.AbstractContextManager[DatabaseServer]]
 
 
 KINDS: Final = (
-    Kind("MariaDB, compressed table", databases.mariadb),
-    Kind("PostgreSQL", databases.postgres),
+    Kind("MariaDB, compressed table", 25_000, 250_000, databases.mariadb),
+    Kind("PostgreSQL", 40_000, 400_000, databases.postgres),
 )
 
 
@@ -127,11 +127,8 @@ def _now(database: DatabaseServer, kamailio: Kamailio) -> tuple[int, float, floa
     return count_rows(database), at, *cpu
 
 
-def hepcat_trial(
-    folder: Path, database: DatabaseServer, rate: float, seconds: float, more: str = ""
-) -> Trial:
+def hepcat_trial(folder: Path, database: DatabaseServer, rate: int, messages: int, more: str = "") -> Trial:
     """Send to hepcat faster than the database takes rows, and wait for the last of them."""
-    messages = int(rate * seconds)
     with _empty(database), Server(folder, _CONFIG.format(url=database.url, more=more)) as server:
         _generate(server.url, "--messages", "1")
         _wait_written(server, 1)
@@ -182,8 +179,8 @@ def _measure(context: Context, kind: Kind, database: DatabaseServer) -> list[Row
     folder = context.work / database.scheme
     plain = _say(context, "kamailio", kamailio_trial(folder, database, (), seconds))
     fast = _say(context, "kamailio -x fm -X fm", kamailio_trial(folder, database, _FAST, seconds))
-    rate = _HEPCAT_RATE * plain.rate
-    ours = _say(context, "hepcat", hepcat_trial(folder, database, rate, seconds))
+    messages = kind.messages // 5 if context.quick else kind.messages
+    ours = _say(context, "hepcat", hepcat_trial(folder, database, kind.rate, messages))
     return [*_baselines(kind, plain, fast), _stored(kind, ours, plain, fast), _cpu(kind, ours, plain)]
 
 
