@@ -1,6 +1,7 @@
 """The spooled store against a database that fails in every way: each record once, or counted."""
 
 import json
+import resource
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from hepcat.stores.counts import StoreCounts, sum_counts
 from hepcat.stores.lake.journal import _message_end
 from hepcat.stores.spooled import SpooledStore, drain
 from hepcat.stores.spooled import spool as spool_module
+from hepcat.stores.spooled.identity import Identity
 from hepcat.stores.store import StoreUnavailable
 from tests.lake.make import build, numbered, traffic
 from tests.stores.faulty import assert_once, wrong_password
@@ -481,6 +483,27 @@ def test_one_process_has_the_folder(rig):
         Rig(rig.folder).start()
     rig.stop()
     rig.start()
+
+
+def test_what_a_disk_takes_only_half_of_does_not_replace_the_spools_name(tmp_path):
+    """write(2) takes what there is room for and says no error."""
+    identity = Identity(tmp_path)
+    identity.give_up(1, 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
+        with pytest.raises(OSError, match="space"):
+            identity.claim(1000)
+        with pytest.raises(OSError, match="space"):
+            identity.give_up(123_456_789, 123_456_789)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    identity.give_up(7, 8)
+    identity.release()
+    again = Identity(tmp_path)
+    assert (again.writer, again.lost, again.claimed) == (identity.writer, False, 0)
+    assert again.given_up == [(1, 1), (7, 8)]
+    again.release()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

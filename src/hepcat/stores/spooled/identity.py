@@ -11,6 +11,7 @@ at the last clean end the number below which all is done and the ranges above it
 that is on disk here.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -38,6 +39,12 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _write_whole(fd: int, octets: bytes) -> None:
+    """Write all octets; a disk that becomes full in the middle takes some of them, and says no error."""
+    if os.write(fd, octets) != len(octets):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Identity:
@@ -132,7 +139,7 @@ class Identity:
             text = json.dumps(
                 {"writer": self.writer, "next": claimed, "floor": self.floor, "done": self.done}
             )
-            os.write(fd, text.encode())
+            _write_whole(fd, text.encode())
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -171,7 +178,7 @@ class Identity:
         """Remember, durably, that these records are not to be offered again. Raises OSError."""
         fd = os.open(self.folder / "given-up", os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o640)
         try:
-            os.write(fd, f"{first} {last}\n".encode())
+            _write_whole(fd, f"\n{first} {last}\n".encode())  # behind what may be half a line
             os.fdatasync(fd)
         finally:
             os.close(fd)

@@ -150,7 +150,7 @@ def _odbc(target: Target, seconds: float, create: bool, application: str, option
     except pyodbc.Error as error:
         raise explain(error, target.shown) from None
     engine = sa.create_engine(
-        sa.URL.create(dialect), creator=lambda: odbc.connect_odbc(text, CONNECT_SECONDS), **options
+        sa.URL.create(dialect), creator=lambda: odbc.connect_odbc(text, CONNECT_SECONDS, seconds), **options
     )
     engine.dialect.hepcat_driver = driver  # type: ignore[attr-defined]
     return engine

@@ -6,6 +6,8 @@ of its own parts. What can go wrong: HepcatError where pyodbc or unixODBC is not
 errors.
 """
 
+import contextlib
+import math
 from typing import Any, Final
 
 from sqlalchemy.connectors.pyodbc import PyODBCConnector
@@ -71,11 +73,20 @@ def import_pyodbc() -> Any:
     return pyodbc
 
 
-def connect_odbc(text: str, timeout: float) -> Any:
-    """Open a pyodbc connection; text goes as UTF-8 in both directions."""
+def connect_odbc(text: str, timeout: float, answer_seconds: float = 0) -> Any:
+    """Open a pyodbc connection; text goes as UTF-8 in both directions.
+
+    answer_seconds: how long a statement may take, 0 for ever. It is for the driver to see to that.
+    """
     pyodbc = import_pyodbc()
     connection = pyodbc.connect(text, timeout=max(1, int(timeout)), autocommit=False)
     connection.setdecoding(pyodbc.SQL_CHAR, encoding="utf-8")
+    try:
+        connection.timeout = math.ceil(answer_seconds)
+        connection.cursor().close()
+    except pyodbc.Error:  # a driver that knows no such bound
+        with contextlib.suppress(pyodbc.Error):
+            connection.timeout = 0
     return connection
 
 
