@@ -65,8 +65,7 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
     doors = Doors(settings.control, Control(server, reloads.ask), settings.user)
     doors.open()
     try:
-        if settings.user is not None:
-            privileges.become(settings.user)
+        privileges.settle(settings.user)
         privileges.check_data_folder(settings.data)
         doors.open_in(settings.data)
         stores = open_stores(settings)

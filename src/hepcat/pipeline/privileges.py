@@ -113,7 +113,8 @@ def settle(user: str | None) -> None:
     """
     if user is not None:
         become(user)
-    if os.geteuid() != 0:
+    # Whoever has none needs no capset(2), which a unit may forbid.
+    if os.geteuid() != 0 and capabilities() != 0:
         drop_capabilities()
 
 

@@ -74,5 +74,5 @@ def open_store(settings: DatabaseSettings) -> OpenStore:
 def _no_tail(name: str) -> Any:
     raise HepcatError(
         f"store {name} cannot be followed",
-        "--follow shows what arrives in the lake, or in a database of SQL.",
+        "--follow shows what arrives in the lake, in a database of SQL, or in ClickHouse.",
     )
