@@ -122,8 +122,18 @@ class Server:
                 env={**os.environ, **self.environment},
             )
         if wait:
-            wait_for(self.ready, 20, f"server ready; it said: {self.log.read_text()[-2000:]}")
+            self._wait()
         return self
+
+    def _wait(self) -> None:
+        """Wait until it answers; a server that does not is not left behind."""
+        assert self.process is not None
+        try:
+            wait_for(self.ready, 60, "server ready")
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     def ready(self) -> bool:
         """Say whether /healthz answers; fail at once if the server ended."""

@@ -64,5 +64,6 @@ class NumberedSender(threading.Thread):
     def stop(self) -> int:
         """Stop and return how many were sent."""
         self.ended.set()
-        self.join()
+        if self.ident is not None:  # else it was never started
+            self.join()
         return self.log[-1][1]

@@ -170,7 +170,7 @@ class Classic(Whole):
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "TZ": "UTC"}
             )
-        wait_for(self.ready, 20, "server ready")
+        self._wait()
         return self
 
 
