@@ -22,7 +22,8 @@ from hepcat.stores.lake.arrow import to_arrow
 from hepcat.stores.sql.ddl import ensure_table
 from hepcat.wire.sip import index_sip
 from tests.search.support import NOON
-from tests.stores.sql_support import Database, file_database, server
+from tests.servers import Servers
+from tests.stores.sql_support import Database, file_database, fresh
 
 SECOND = 1_000_000
 #: What stands where a CSeq should: numbers and methods that are none, or written in another way.
@@ -252,7 +253,11 @@ def fill(database: Database, messages: Sequence[Message], original: bool = False
 
 @contextlib.contextmanager
 def opened(
-    kind: str, messages: Sequence[Message], folder: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    messages: Sequence[Message],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    servers: Servers,
 ) -> Iterator[RemoteSearcher]:
     """Give a searcher of a database of that kind with these messages."""
     name, _, original = kind.partition("-")
@@ -260,8 +265,7 @@ def opened(
         if name in ("sqlite", "odbc"):
             database = file_database(name, folder, monkeypatch)
         else:
-            running = stack.enter_context(server(name))
-            database = Database(name, running.url, running)
+            database = fresh(servers, name)
         settings = fill(database, fitting(messages, kind), bool(original))
         remote = SqlRemote(settings)
         stack.callback(remote.close)

@@ -16,6 +16,7 @@ from hepcat.search.searcher import Searcher
 from tests.search.remote_queries import QUERIES, REFUSED
 from tests.search.remotes import KINDS, SECOND, hostile, lake_of, opened, usual
 from tests.search.support import NOON
+from tests.servers import Servers
 
 MESSAGES = [*usual(), *hostile()]
 #: Every so many queries are asked in all their forms; of the kinds whose dialect another kind has, fewer.
@@ -39,10 +40,12 @@ class Pair:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, servers: Servers
+) -> Iterator[Pair]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp(request.param)
-        with opened(request.param, MESSAGES, folder, patch) as store:
+        with opened(request.param, MESSAGES, folder, patch, servers) as store:
             yield Pair(request.param, store)
 
 

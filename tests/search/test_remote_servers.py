@@ -18,8 +18,9 @@ from hepcat.search.sql_remote import SqlRemote
 from hepcat.search.within import Times
 from hepcat.stores.lake.arrow import to_arrow
 from hepcat.stores.sql.ddl import ensure_table
+from tests.servers import Servers
 from tests.stores.rows_support import recorded
-from tests.stores.sql_support import Database, server
+from tests.stores.sql_support import Database, fresh
 from tests.wire.test_hep_recorded import HERE, WHOLE, oracle
 
 #: (folder, name) of a recording with authentication keys, correlation ids and all.
@@ -79,11 +80,10 @@ def _insert(database: Database, rows: list[dict[str, Any]]) -> None:
 
 
 @pytest.fixture(scope="module", params=["mariadb", "postgres"])
-def peer(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with server(request.param) as running:
-        made = Server(Database(request.param, running.url, running))
-        yield made
-        made.remote.close()
+def peer(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Server]:
+    made = Server(fresh(servers, request.param))
+    yield made
+    made.remote.close()
 
 
 def test_what_kamailio_stored(peer: Server) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import socket
 import threading
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ import pytest
 import sqlalchemy as sa
 
 from hepcat.bench import databases
-from hepcat.bench.measure import Skipped
 from hepcat.config.databases import DatabaseSettings
 from hepcat.stores.classic.schema import SIP_CAPTURE
 from hepcat.stores.sql.engine import open_engine
 from hepcat.stores.sql.writer import SqlWriter
+from tests.servers import Servers, new_name
 
 KINDS = ("mariadb", "postgres", "sqlite", "odbc")
 #: Debian's SQLite driver for unixODBC.
@@ -104,14 +103,10 @@ class Database:
         return SqlWriter(self.settings(**values))
 
 
-@contextlib.contextmanager
-def server(kind: str) -> Iterator[databases.DatabaseServer]:
-    """Run a server of our own, or skip."""
-    try:
-        with databases.mariadb() if kind == "mariadb" else databases.postgres() as running:
-            yield running
-    except Skipped as reason:
-        pytest.skip(str(reason))
+def fresh(servers: Servers, kind: str) -> Database:
+    """Make an empty database on the server of that kind."""
+    running = servers.sql(kind)
+    return Database(kind, running.make_database(new_name()), running)
 
 
 def file_database(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Database:

@@ -1,6 +1,5 @@
 """Hostile values through the real readers of each flavour: LOAD DATA, VALUES and COPY."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,10 +8,9 @@ import psycopg
 import pymysql
 import pytest
 
-from hepcat.bench import databases
-from hepcat.bench.measure import Skipped
 from hepcat.stores.classic.plan import COPY, LOAD_DATA, PLAIN, VALUES, Cell, Charset, RowMaker
 from hepcat.stores.classic.schema import SIP_CAPTURE
+from tests.servers import Servers
 
 from .rows_support import SETTINGS, every
 from .test_rows_kernel import hostile
@@ -26,22 +24,14 @@ MYSQL = [
 ]
 
 
-@pytest.fixture(scope="module")
-def mariadb() -> Iterator[Any]:
-    yield from server(databases.mariadb)
+@pytest.fixture
+def mariadb(servers: Servers) -> Any:
+    return servers.sql("mariadb")
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Any]:
-    yield from server(databases.postgres)
-
-
-def server(start: Any) -> Iterator[Any]:
-    try:
-        with start() as found:
-            yield found
-    except Skipped as reason:
-        pytest.skip(str(reason))
+@pytest.fixture
+def postgres(servers: Servers) -> Any:
+    return servers.sql("postgres")
 
 
 def octets(values: list[tuple[Any, ...]]) -> list[tuple[bytes, ...]]:

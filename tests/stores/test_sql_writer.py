@@ -24,6 +24,7 @@ from hepcat.stores.sql.engine import open_engine
 from hepcat.stores.sql.writer import SqlWriter
 from hepcat.stores.store import StoreUnavailable
 from hepcat.stores.writer import BatchRefused, Written
+from tests.servers import Servers, new_name
 from tests.stores.rows_support import call, messages, recorded
 from tests.stores.sql_support import (
     KINDS,
@@ -31,7 +32,6 @@ from tests.stores.sql_support import (
     Database,
     file_database,
     original_mysql,
-    server,
 )
 from tests.support import SHARED, wait_for
 from tests.wire.make_batch import Datagram
@@ -41,27 +41,13 @@ NOW = int(dt.datetime.now(dt.UTC).timestamp() * 1_000_000)
 SERVERS = ("mariadb", "postgres")
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, Any]]:
-    """The servers that the tests of this file share; started when first asked for."""
-    with contextlib.ExitStack() as stack:
-        running: dict[str, Any] = {}
-
-        def get(kind: str) -> Any:
-            if kind not in running:
-                running[kind] = stack.enter_context(server(kind))
-            return running[kind]
-
-        yield {"get": get}
-
-
 @pytest.fixture
 def database(
-    request: pytest.FixtureRequest, servers: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Database]:
     kind = request.param
     if kind in SERVERS:
-        running = servers["get"](kind)
+        running = servers.sql(kind)
         found = Database(kind, running.url, running)
         found.clear()
     else:
@@ -407,13 +393,12 @@ def test_missing_rights(database: Database, caplog: pytest.LogCaptureFixture) ->
     running = database.server
     assert running is not None
     database.make_original()
-    user = "reader"
+    user = new_name()
     if database.kind == "mariadb":
-        running.admin(f"CREATE OR REPLACE USER {user}@'127.0.0.1' IDENTIFIED BY 'pw'")
+        running.admin(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY 'pw'")
         running.admin(f"GRANT SELECT ON hepcat.* TO {user}@'127.0.0.1'")
         more = f"GRANT INSERT ON hepcat.sip_capture TO {user}@'127.0.0.1'"
     else:
-        running.admin(f"DROP OWNED BY {user}; DROP ROLE {user}") if _has_role(running, user) else None
         running.admin(f"CREATE ROLE {user} LOGIN PASSWORD 'pw'")
         running.admin(f"REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT SELECT ON sip_capture TO {user}")
         more = f"GRANT INSERT ON sip_capture TO {user}; GRANT USAGE ON SEQUENCE sip_capture_id_seq TO {user}"
@@ -425,10 +410,6 @@ def test_missing_rights(database: Database, caplog: pytest.LogCaptureFixture) ->
     assert writer.write(some(3), 0, 0).rows == 3
     assert writer.open("spool") == []
     writer.close()
-
-
-def _has_role(running: Any, name: str) -> bool:
-    return bool(running.admin(f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'").strip())
 
 
 @every_kind

@@ -5,61 +5,22 @@ A server of each kind is shared by all tests; each test has a database of its ow
 
 import contextlib
 import glob
-import itertools
 import os
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from hepcat.bench import databases
-from hepcat.bench.clickhouse import ClickHouse, cluster_url, shards
-from hepcat.bench.measure import Skipped
+from hepcat.bench.clickhouse import ClickHouse, cluster_url
+from tests.servers import Servers as Servers
+from tests.servers import new_name
 
 KINDS = ("mysql", "postgres", "sqlite", "odbc", "dbtext", "clickhouse")
-_NUMBERS = itertools.count(1)
-#: No test takes the power away; what a killed server had written is in the kernel.
-_MARIADB_OPTIONS = ("--innodb-flush-method=nosync", "--debug-no-sync")
-
-
-class Servers:
-    """Servers, each started when it is first asked for."""
-
-    def __init__(self, stack: contextlib.ExitStack, folder: Path) -> None:
-        self._stack, self._folder = stack, folder
-        self._running: dict[str, object] = {}
-
-    def _server(self, name: str, make: Callable[[], contextlib.AbstractContextManager[object]]) -> object:
-        if name not in self._running:
-            try:
-                self._running[name] = self._stack.enter_context(make())
-            except Skipped as reason:
-                pytest.skip(str(reason))
-        return self._running[name]
-
-    def mariadb(self) -> databases.MariaDb:
-        server = self._server("mariadb", lambda: databases.mariadb(_MARIADB_OPTIONS))
-        assert isinstance(server, databases.MariaDb)
-        return server
-
-    def postgres(self) -> databases.Postgres:
-        new = "postgres" not in self._running
-        server = self._server("postgres", databases.postgres)
-        assert isinstance(server, databases.Postgres)
-        if new:
-            server.admin("ALTER SYSTEM SET fsync = off", "")
-            server.admin("SELECT pg_reload_conf()", "")
-        return server
-
-    def clickhouse(self) -> list[ClickHouse]:
-        servers = self._server("clickhouse", lambda: shards(self._folder, 2))
-        assert isinstance(servers, list)
-        return servers
 
 
 class Backend:
@@ -102,13 +63,9 @@ class ServerBackend(Backend):
     def __init__(self, server: databases.DatabaseServer) -> None:
         super().__init__()
         self.server = server
-        self.name = f"db{next(_NUMBERS)}"
+        self.name = new_name()
         self.kind = "mysql" if isinstance(server, databases.MariaDb) else "postgres"
-        self.url = server.url_of("hepcat", databases.PASSWORD, self.name)
-        if self.kind == "mysql":
-            server.admin(f"CREATE DATABASE {self.name}; GRANT ALL ON {self.name}.* TO hepcat@'127.0.0.1'", "")
-        else:
-            server.admin(f"CREATE DATABASE {self.name} OWNER hepcat", "")
+        self.url = server.make_database(self.name)
 
     def run(self, sql: str) -> list[list[str]]:
         """Run SQL as the administrator, with the server's own client; rows of text."""
@@ -216,7 +173,7 @@ class ClusterBackend(Backend):
     def __init__(self, servers: list[ClickHouse]) -> None:
         super().__init__()
         self.servers = servers
-        self.name = f"db{next(_NUMBERS)}"
+        self.name = new_name()
         for server in servers:
             server.admin(f"CREATE DATABASE {self.name}", "")
         self.url = cluster_url(servers).replace("/hepcat?", f"/{self.name}?")
@@ -251,13 +208,6 @@ def make_backend(kind: str, servers: Servers, folder: Path) -> Backend:
     if kind == "dbtext":
         return FolderBackend(folder)
     return FileBackend(kind, folder)
-
-
-@contextlib.contextmanager
-def open_servers(folder: Path) -> Iterator[Servers]:
-    """Servers for the length of the block."""
-    with contextlib.ExitStack() as stack:
-        yield Servers(stack, folder)
 
 
 def environment(backend: Backend) -> dict[str, str]:

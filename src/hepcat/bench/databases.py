@@ -53,8 +53,17 @@ class DatabaseServer:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
     def admin(self, sql: str, database: str = "hepcat") -> str:
         """Run SQL as the server's administrator; return what its client prints, tabs between columns."""
+        raise NotImplementedError
+
+    def make_database(self, name: str) -> str:
+        """Make one more empty database, of which user `hepcat` has all rights; return its db_url."""
         raise NotImplementedError
 
     def start(self) -> None:
@@ -125,12 +134,16 @@ class MariaDb(DatabaseServer):
         """Make the data folder."""
         _run(
             "mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}",
-            "--auth-root-authentication-method=normal", "--skip-test-db", *self._as_root(),
+            "--auth-root-authentication-method=normal", "--skip-test-db", *self._as_root(), *self._options,
         )  # fmt: skip
         self.start()
-        self.admin("CREATE DATABASE hepcat", database="")
         self.admin(f"CREATE USER hepcat@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'", database="")
-        self.admin("GRANT ALL ON hepcat.* TO hepcat@'127.0.0.1'", database="")
+        self.make_database("hepcat")
+
+    def make_database(self, name: str) -> str:
+        """Make a database."""
+        self.admin(f"CREATE DATABASE {name}; GRANT ALL ON {name}.* TO hepcat@'127.0.0.1'", database="")
+        return self.url_of("hepcat", PASSWORD, name)
 
     def admin(self, sql: str, database: str = "hepcat") -> str:
         """Run SQL as root."""
@@ -180,7 +193,12 @@ class Postgres(DatabaseServer):
         hba.write_text("local all admin trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
         self.start()
         self.admin(f"CREATE ROLE hepcat LOGIN PASSWORD '{PASSWORD}'", database="")
-        self.admin("CREATE DATABASE hepcat OWNER hepcat", database="")
+        self.make_database("hepcat")
+
+    def make_database(self, name: str) -> str:
+        """Make a database."""
+        self.admin(f"CREATE DATABASE {name} OWNER hepcat", database="")
+        return self.url_of("hepcat", PASSWORD, name)
 
     def admin(self, sql: str, database: str = "hepcat") -> str:
         """Run SQL as the superuser."""
@@ -214,16 +232,19 @@ class Postgres(DatabaseServer):
 
 
 @contextlib.contextmanager
-def mariadb(options: Sequence[str] = ()) -> Iterator[MariaDb]:
-    """Run a MariaDB of our own. options: further ones of mariadbd. Raises Skipped where there is none."""
-    with _folder() as folder, _running(MariaDb(folder, options)) as server:
+def mariadb(options: Sequence[str] = (), place: Path | None = None) -> Iterator[MariaDb]:
+    """Run a MariaDB of our own. options: further ones of mariadbd. place: of its folder, else /tmp.
+
+    Raises Skipped where there is none.
+    """
+    with _folder(place) as folder, _running(MariaDb(folder, options)) as server:
         yield server
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Postgres]:
-    """Run a PostgreSQL of our own. Raises Skipped where there is none."""
-    with _folder() as folder, _running(Postgres(folder)) as server:
+def postgres(place: Path | None = None) -> Iterator[Postgres]:
+    """Run a PostgreSQL of our own. place: of its folder, else /tmp. Raises Skipped where there is none."""
+    with _folder(place) as folder, _running(Postgres(folder)) as server:
         yield server
 
 
@@ -237,9 +258,9 @@ def _running(server: Server) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def _folder() -> Iterator[Path]:
+def _folder(place: Path | None) -> Iterator[Path]:
     # Not within a folder that only root may enter: PostgreSQL runs as another user.
-    path = Path(tempfile.mkdtemp(prefix="hepcat-db-"))
+    path = Path(tempfile.mkdtemp(prefix="hepcat-db-", dir=place))
     try:
         yield path
     finally:

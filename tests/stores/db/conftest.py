@@ -1,41 +1,28 @@
-"""One MariaDB and one PostgreSQL for all tests of this folder; each test has a database of its own."""
+"""A database of its own for each test, on the servers that all tests share (tests/servers.py)."""
 
 import glob
-import itertools
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hepcat.bench import databases
-from hepcat.bench.measure import Skipped
+from tests.servers import Servers, new_name
 
-_NUMBERS = itertools.count(1)
 NewDatabase = Callable[[], str]
 
 
-@pytest.fixture(scope="session")
-def maria() -> Iterator[databases.MariaDb]:
+@pytest.fixture
+def maria(servers: Servers) -> databases.DatabaseServer:
     """A MariaDB server."""
-    try:
-        # No test here takes the power away: without fsync all takes a third of the time.
-        with databases.mariadb(["--innodb-flush-method=nosync", "--debug-no-sync"]) as server:
-            yield server
-    except Skipped as error:
-        pytest.skip(str(error))
+    return servers.sql("mariadb")
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[databases.Postgres]:
+@pytest.fixture
+def postgresql(servers: Servers) -> databases.DatabaseServer:
     """A PostgreSQL server."""
-    try:
-        with databases.postgres() as server:
-            server.admin("ALTER SYSTEM SET fsync = off", "")
-            server.admin("SELECT pg_reload_conf()", "")
-            yield server
-    except Skipped as error:
-        pytest.skip(str(error))
+    return servers.sql("postgres")
 
 
 class Database:
@@ -43,12 +30,8 @@ class Database:
 
     def __init__(self, server: databases.DatabaseServer) -> None:
         self.server = server
-        self.name = f"db{next(_NUMBERS)}"
-        self.url = server.url_of("hepcat", databases.PASSWORD, self.name)
-        if isinstance(server, databases.MariaDb):
-            server.admin(f"CREATE DATABASE {self.name}; GRANT ALL ON {self.name}.* TO hepcat@'127.0.0.1'", "")
-        else:
-            server.admin(f"CREATE DATABASE {self.name} OWNER hepcat", "")
+        self.name = new_name()
+        self.url = server.make_database(self.name)
 
     def run(self, sql: str) -> list[list[str]]:
         """Run SQL as the administrator; rows of text."""
@@ -72,12 +55,12 @@ class Database:
 
 
 @pytest.fixture
-def maria_db(maria: databases.MariaDb) -> Database:
+def maria_db(maria: databases.DatabaseServer) -> Database:
     return Database(maria)
 
 
 @pytest.fixture
-def postgres_db(postgresql: databases.Postgres) -> Database:
+def postgres_db(postgresql: databases.DatabaseServer) -> Database:
     return Database(postgresql)
 
 
@@ -93,7 +76,7 @@ def odbc_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     drivers = sorted(glob.glob("/usr/lib/*/odbc/libsqlite3odbc.so"))
     if not drivers:
         pytest.skip("libsqliteodbc is not installed")
-    name = f"hepcat{next(_NUMBERS)}"  # unixODBC remembers sources by their name for a while
+    name = f"hepcat{new_name()}"  # unixODBC remembers sources by their name for a while
     ini = tmp_path / "odbc.ini"
     ini.write_text(f"[{name}]\nDriver={drivers[-1]}\nDatabase={tmp_path}/odbc.db\n")
     monkeypatch.setenv("ODBCINI", str(ini))

@@ -17,6 +17,7 @@ from hepcat.stores.sql.partitions_mysql import read_ranges
 from hepcat.stores.sql.partitions_postgres import read_parts
 from hepcat.stores.sql.retention import delete_before
 from hepcat.stores.store import StoreUnavailable
+from tests.servers import new_name
 from tests.stores.db.conftest import Database
 from tests.stores.db.original import original
 from tests.stores.db.test_db_create import settings_of
@@ -375,15 +376,14 @@ def test_several_at_once_while_rows_come(server_db: Database) -> None:
 def test_a_missing_right_is_told_and_the_rest_is_done(server_db: Database) -> None:
     settings = settings_of(server_db.url)
     check.create(settings)
-    poor = server_db.url.replace("hepcat:", "poor:")
+    user = new_name()
+    poor = server_db.url.replace("hepcat:", f"{user}:")
     if server_db.server.scheme == "mysql":
-        server_db.run("CREATE USER IF NOT EXISTS poor@'127.0.0.1' IDENTIFIED BY 'secret'")
-        server_db.run(f"GRANT SELECT, INSERT ON {server_db.name}.* TO poor@'127.0.0.1'")
+        server_db.run(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY 'secret'")
+        server_db.run(f"GRANT SELECT, INSERT ON {server_db.name}.* TO {user}@'127.0.0.1'")
     else:
-        server_db.run(
-            "DO $$ BEGIN CREATE ROLE poor LOGIN PASSWORD 'secret'; EXCEPTION WHEN OTHERS THEN END $$"
-        )
-        server_db.run("GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO poor")
+        server_db.run(f"CREATE ROLE {user} LOGIN PASSWORD 'secret'")
+        server_db.run(f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO {user}")
     engine = open_engine(poor)
     assert not maintain(engine, settings_of(poor), NOW).made  # nothing to do: no right is needed
     with pytest.raises(HepcatError) as told:

@@ -9,6 +9,7 @@ from hepcat.errors import HepcatError
 from hepcat.stores.admin import Finding
 from hepcat.stores.sql import check
 from hepcat.stores.sql.engine import open_engine
+from tests.servers import new_name
 from tests.stores.db.conftest import Database
 from tests.stores.db.original import COLUMNS, INDEXES, OLD_LACKS, old, original, original_postgres
 from tests.stores.db.test_db_create import OCTETS, described, indexes, settings_of
@@ -159,9 +160,10 @@ def test_missing_tables_and_rights_are_told(maria_db: Database) -> None:
     assert all("hepcat db create --store db" in f.advice for f in findings if f.level == "bad")
     assert any(f.subject == "table hepcat_written" and f.level == "warn" for f in findings)
     check.create(settings)
-    maria_db.run("CREATE USER IF NOT EXISTS reader@'127.0.0.1' IDENTIFIED BY 'secret'")
-    maria_db.run(f"GRANT SELECT ON {maria_db.name}.* TO reader@'127.0.0.1'")
-    reader = settings_of(maria_db.url.replace("hepcat:", "reader:"))
+    user = new_name()
+    maria_db.run(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY 'secret'")
+    maria_db.run(f"GRANT SELECT ON {maria_db.name}.* TO {user}@'127.0.0.1'")
+    reader = settings_of(maria_db.url.replace("hepcat:", f"{user}:"))
     bad = [f for f in check.check(reader) if f.level == "bad"]
     assert {f.subject for f in bad} >= {"table sip_capture", "table hepcat_written"}
     assert any("Grant INSERT on sip_capture" in f.advice for f in bad)
@@ -176,13 +178,15 @@ def test_missing_tables_and_rights_are_told(maria_db: Database) -> None:
 
 def test_rights_of_postgresql(postgres_db: Database) -> None:
     check.create(settings_of(postgres_db.url))
-    postgres_db.run("CREATE ROLE writer LOGIN PASSWORD 'secret'")
-    postgres_db.run("GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA public TO writer")
-    findings = check.check(settings_of(postgres_db.url.replace("hepcat:", "writer:")))
+    user = new_name()
+    postgres_db.run(f"CREATE ROLE {user} LOGIN PASSWORD 'secret'")
+    postgres_db.run(f"GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA public TO {user}")
+    writer = settings_of(postgres_db.url.replace("hepcat:", f"{user}:"))
+    findings = check.check(writer)
     bad = [f for f in findings if f.level == "bad"]
     assert {f.found for f in bad} == {"the user may not count its ids"}
-    postgres_db.run("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO writer")
-    findings = check.check(settings_of(postgres_db.url.replace("hepcat:", "writer:")))
+    postgres_db.run(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {user}")
+    findings = check.check(writer)
     assert not [f for f in findings if f.level == "bad"]
 
 

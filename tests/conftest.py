@@ -1,10 +1,10 @@
-"""One server of each kind for all tests of this folder, started when the first test asks for it."""
+"""One server of each kind of database for all tests, started when the first test asks for it."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.whole.backends import Servers, open_servers
+from tests.servers import Servers, open_servers
 
 
 @pytest.fixture(scope="session")
