@@ -165,3 +165,22 @@ def test_about_tells_where_records_go_whatever_was_reloaded(tmp_path: Path) -> N
     assert [note.partition(" ")[0] for note in notes] == ["data", "databases.db", "stores"]
     assert server.about()["data"] == str(tmp_path)
     assert server.about()["stores"] == ["lake"]
+
+
+def test_what_the_hook_hands_on_and_no_store_takes_is_counted(tmp_path: Path) -> None:
+    class Full:
+        def put(self, batch: Batch, tally: Tally) -> Drop | None:
+            return Drop.QUEUE_FULL
+
+    hook = NonSipHook(read_hook(plan(tmp_path, "capture { }")), Full())
+    tally, batch = Tally("udp"), batch_of(5)
+    batch.hep_type[:] = [1, 1, 100, 5, 1]
+    assert hook.put(batch, tally) is None
+    assert tally.store_drops[Drop.QUEUE_FULL] == 5
+
+
+def test_a_reload_resizes_every_queue() -> None:
+    databases = {"databases": [DATABASE], "stores": ["lake", "db"]}
+    server = Server(Settings.model_validate(databases))
+    assert server.reload(Settings.model_validate(databases | {"queue": {"memory": 2**21}})) == []
+    assert [lane.queue.max_octets for lane in server.queue.lanes] == [2**21, 2**21]
