@@ -1,5 +1,7 @@
 """What `hepcat serve` prints once it is up: commands that work as they stand there."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +39,12 @@ def test_commands_lead_to_this_server(capsys: pytest.CaptureFixture[str]) -> Non
     text = printed(capsys, Path("/etc/hepcat.toml"), databases=DATABASES, stores=["db"])
     assert "search --config /etc/hepcat.toml --last 1h" in text
     assert "bench hep --to udp://127.0.0.1:9060" in text
+
+
+def test_nobody_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        banner(Server(Settings()), None)
+        print("what comes later is no error either", flush=True)

@@ -236,4 +236,7 @@ def banner(server: Server, config: Path | None) -> None:
         "",
         f"Stop with Ctrl-C{'; reload the configuration with kill -HUP' if config else ''}.",
     ]
-    print("\n".join(lines), flush=True, file=sys.stdout)
+    try:
+        print("\n".join(lines), flush=True, file=sys.stdout)
+    except BrokenPipeError:  # nobody reads it any more: no reason to stop what has begun to store
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
