@@ -26,6 +26,7 @@ from hepcat.stores.dbtext.reader import DbtextReader, read_rows
 from hepcat.stores.dbtext.writer import DbtextWriter
 from hepcat.stores.make import make_store
 from hepcat.stores.store import StoreUnavailable
+from hepcat.stores.writer import Written
 from tests.support import ROOT, wait_for
 from tests.wire.test_hep_recorded import SETS, oracle, version_of
 
@@ -341,6 +342,34 @@ def test_names_with_a_date(tmp_path: Path) -> None:
     left = [name for name in DbtextReader(place(settings)).tables() if name.startswith("sip_2")]
     assert len(left) == 4
     assert all(len(rows_of(settings, name)) == 1 for name in left)
+
+
+def test_clocks_that_are_far_off_make_no_files(tmp_path: Path) -> None:
+    settings = database(url=f"text://{tmp_path / 'db'}", table_name="sip_%Y%m%d")
+    admin.create(settings)
+    before = set(DbtextReader(place(settings)).tables())
+    now = int(time.time())
+    days = [0, *range(100, 300), -1, -400]
+    batch = messages(*[Datagram(call(), ts=(now - day * 86_400) * 10**6) for day in days])
+    writer = opened(settings)
+    assert writer.write(batch, 0, 0) == Written(rows=2, drops={Drop.ROW_REFUSED: 201})
+    assert len(set(DbtextReader(place(settings)).tables()) - before) <= 2
+    writer.close()
+
+
+def test_a_table_that_is_made_later_is_used(tmp_path: Path) -> None:
+    settings = database(url=f"text://{tmp_path / 'db'}")
+    admin.create(settings)
+    logs = place(settings) / "logs_capture"
+    kept = logs.read_bytes()
+    logs.unlink()
+    batch = messages(call())
+    batch.hep_type[:] = 100
+    writer = opened(settings)
+    assert writer.write(batch, 0, 0) == Written(rows=0, drops={Drop.NO_TABLE: 1})
+    logs.write_bytes(kept)
+    assert writer.write(batch, 1, 0) == Written(rows=1)
+    writer.close()
 
 
 def test_old_rows_are_dropped(tmp_path: Path) -> None:

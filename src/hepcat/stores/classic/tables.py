@@ -34,6 +34,10 @@ _HASHED: Final = {"call_id": "call_id", "from_user": "from_user", "to_user": "to
 _LAST: Final = 253_402_214_399
 
 
+#: Tables of a strftime pattern are made for messages that are no older than this.
+PAST_DAYS: Final = 31
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Rows of a batch for one table. name: what the table is called in the database."""
@@ -113,6 +117,27 @@ def split_names(table_name: str) -> list[str]:
 def names_at(table_name: str, at: datetime) -> list[str]:
     """Return what the tables of a setting are called for messages of that time."""
     return [at.astimezone(UTC).strftime(name) if "%" in name else name for name in split_names(table_name)]
+
+
+class NearNames:
+    """The names of a setting for times at which messages can be expected: tables are made for no others.
+
+    A sender's clock can say anything, and it would have the database make any number of tables.
+    """
+
+    def __init__(self, table_name: str) -> None:
+        self._table_name = table_name
+        self._names: set[str] = set()
+        self._until = datetime.min.replace(tzinfo=UTC)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a message of the last PAST_DAYS, or of the next two days, can have that table."""
+        now = datetime.now(UTC)
+        if self._until <= now:
+            self._until = now + timedelta(hours=1)
+            times = [now + timedelta(hours=hour) for hour in range(-24 * PAST_DAYS, 49)]
+            self._names = {near for at in times for near in names_at(self._table_name, at)}
+        return name in self._names
 
 
 def is_dated(name: str) -> bool:

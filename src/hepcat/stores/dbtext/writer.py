@@ -24,7 +24,7 @@ from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
 from hepcat.stores.classic.plan import DBTEXT, Cell, Charset, RowMaker
 from hepcat.stores.classic.schema import SIP_CAPTURE, Table
-from hepcat.stores.classic.tables import Group, TableChoice, is_dated
+from hepcat.stores.classic.tables import Group, NearNames, TableChoice, is_dated
 from hepcat.stores.dbtext.folder import (
     Memory,
     create_table,
@@ -62,9 +62,10 @@ class DbtextWriter:
         self._settings = settings
         self._folder = folder_of(settings.read())
         self._choice = TableChoice(settings)
+        self._near = NearNames(settings.table_name)
         self._writer = ""
         self._memory = Memory(self._folder)
-        self._tables: dict[str, TableFile | None] = {}
+        self._tables: dict[str, TableFile] = {}
         self._lock = -1
 
     def open(self, writer: str) -> list[Range]:
@@ -127,7 +128,7 @@ class DbtextWriter:
             for name in self._choice.names:
                 if is_dated(name):
                     _drop_dated(self._folder, name, oldest)
-            for table in [file for file in self._tables.values() if file is not None]:
+            for table in self._tables.values():
                 if table.path.exists():
                     _drop_old(table, oldest)
         except OSError as error:
@@ -147,7 +148,8 @@ class DbtextWriter:
         for group in groups:
             file = self._table(group.table, group.name)
             if file is None:
-                written.drops[Drop.NO_TABLE] = written.drops.get(Drop.NO_TABLE, 0) + len(group.rows)
+                drop = Drop.ROW_REFUSED if group.table is SIP_CAPTURE else Drop.NO_TABLE
+                written.drops[drop] = written.drops.get(drop, 0) + len(group.rows)
                 continue
             rows = file.maker.octets(batch, group.rows, file.next_id)
             file.next_id += rows.count
@@ -157,15 +159,18 @@ class DbtextWriter:
             yield file, memoryview(rows.data)  # type: ignore[arg-type]
 
     def _table(self, table: Table, name: str) -> TableFile | None:
-        """Return a table's file, made where its name has a date; None where there is none."""
-        if name not in self._tables:
-            if len(self._tables) >= _TABLES:  # names with a date, from senders without a clock
-                self._tables.clear()
+        """Return a table's file, made where its name has a date of these days; None where there is none."""
+        file = self._tables.get(name)
+        if file is None:
             path = self._folder / name
-            if table is SIP_CAPTURE:
+            if table is SIP_CAPTURE and name in self._near:
                 create_table(self._folder, name, make_columns(table))
-            self._tables[name] = self._open_table(table, path) if path.exists() else None
-        return self._tables[name]
+            if not path.exists():  # looked for again with the next batch: somebody may make it
+                return None
+            if len(self._tables) >= _TABLES:  # names with a date
+                self._tables.clear()
+            file = self._tables[name] = self._open_table(table, path)
+        return file
 
     def _open_table(self, table: Table, path: Path) -> TableFile:
         cells = [Cell(fill_column(column, table), LONGEST, Charset.OCTETS) for column in read_columns(path)]

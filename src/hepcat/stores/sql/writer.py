@@ -25,7 +25,7 @@ from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
 from hepcat.stores.classic.plan import RowMaker
 from hepcat.stores.classic.schema import SIP_CAPTURE
-from hepcat.stores.classic.tables import Group, TableChoice, is_dated, names_at
+from hepcat.stores.classic.tables import Group, NearNames, TableChoice, is_dated, names_at
 from hepcat.stores.sql import progress
 from hepcat.stores.sql.engine import explain, open_engine, shown
 from hepcat.stores.sql.explain import Kind, fault_of, is_of_driver
@@ -39,8 +39,6 @@ from hepcat.stores.writer import BatchRefused, Range, Written
 PIECE_OCTETS: Final = 16 * 2**20
 #: Seconds for a single statement of maintenance: a partition with millions of rows may be split.
 MAINTAIN_SECONDS: Final = 3_600.0
-#: Tables of a strftime pattern are made for messages that are no older than this.
-PAST_DAYS: Final = 31
 #: Seconds without work after which the connection is tried before it is used.
 IDLE_SECONDS: Final = 30.0
 #: Seconds between two words about refused rows.
@@ -80,8 +78,7 @@ class SqlWriter:
         self._writer = ""
         self._used = 0.0
         self._tell_refused_at = 0.0
-        self._near: set[str] = set()
-        self._near_until = dt.datetime.min.replace(tzinfo=dt.UTC)
+        self._near = NearNames(settings.table_name)
         self._told_unsure = False
         self._shown = f"database {settings.name}"
 
@@ -188,7 +185,7 @@ class SqlWriter:
         dated = is_dated(self.settings.table_name)
         for group in groups:
             is_sip = group.table is SIP_CAPTURE
-            found = session.table(group.name, make=is_sip and dated and self._is_near(group.name))
+            found = session.table(group.name, make=is_sip and dated and group.name in self._near)
             if found is not None:
                 parts += [_Part(*found, piece) for piece in _pieces(batch, group.rows)]
                 continue
@@ -205,16 +202,6 @@ class SqlWriter:
             if is_sip:
                 self._tell_refused(group.name, "its time is far from now: no table is made for it")
         return parts
-
-    def _is_near(self, name: str) -> bool:
-        """Whether a table is for a time at which messages can be expected; asked for missing tables only."""
-        now = dt.datetime.now(dt.UTC)
-        if self._near_until <= now:
-            self._near_until = now + dt.timedelta(hours=1)
-            hours = range(-24 * PAST_DAYS, 49)
-            times = [now + dt.timedelta(hours=hour) for hour in hours]
-            self._near = {near for at in times for near in names_at(self.settings.table_name, at)}
-        return name in self._near
 
     def _transaction(
         self,
