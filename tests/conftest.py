@@ -8,6 +8,6 @@ from tests.servers import Servers, open_servers
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with open_servers(tmp_path_factory.mktemp("databases")) as made:
+def servers() -> Iterator[Servers]:
+    with open_servers() as made:
         yield made

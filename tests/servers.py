@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -40,11 +41,18 @@ def new_name() -> str:
     return f"db{next(_NUMBERS)}"
 
 
+@contextlib.contextmanager
+def folder_for_data() -> Iterator[Path]:
+    """Make a folder for a server's data; it is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="hepcat-", dir=place(), ignore_cleanup_errors=True) as path:
+        yield Path(path)
+
+
 class Servers:
     """Servers, each started when it is first asked for."""
 
-    def __init__(self, stack: contextlib.ExitStack, folder: Path) -> None:
-        self._stack, self._folder = stack, folder
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
         self._running: dict[str, object] = {}
 
     def _server(self, name: str, make: Callable[[], contextlib.AbstractContextManager[object]]) -> object:
@@ -80,13 +88,20 @@ class Servers:
 
     def clickhouse(self) -> list[ClickHouse]:
         """ClickHouse in two shards."""
-        servers = self._server("clickhouse", lambda: shards(self._folder, 2))
+        servers = self._server("clickhouse", clickhouse)
         assert isinstance(servers, list)
         return servers
 
 
 @contextlib.contextmanager
-def open_servers(folder: Path) -> Iterator[Servers]:
+def clickhouse() -> Iterator[list[ClickHouse]]:
+    """Run two shards for those who need them for themselves. Raises Skipped."""
+    with folder_for_data() as folder, shards(folder, 2) as servers:
+        yield servers
+
+
+@contextlib.contextmanager
+def open_servers() -> Iterator[Servers]:
     """Servers for the length of the block."""
     with contextlib.ExitStack() as stack:
-        yield Servers(stack, folder)
+        yield Servers(stack)

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from sqlglot import exp
 
 from hepcat.batch.layout import Batch
-from hepcat.bench.clickhouse import cluster_url, two_shards
+from hepcat.bench.clickhouse import cluster_url
 from hepcat.bench.measure import Skipped
 from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
@@ -38,6 +38,7 @@ from tests.search.remote_queries import QUERIES, REFUSED
 from tests.search.remotes import batch_of, hostile, usual
 from tests.search.support import NOON, Row, evaluate
 from tests.search.test_language import ADDRESSES, TEXTS, trees
+from tests.servers import clickhouse
 from tests.stores.clickhouse_support import drained, numbered, open_store, settings_of
 from tests.stores.test_clickhouse_parts import native_file
 
@@ -80,11 +81,10 @@ def lake(batches: list[Batch]) -> Searcher:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory, batches: list[Batch]) -> Iterator[Any]:
-    folder = tmp_path_factory.mktemp("click")
     try:
-        with two_shards(folder) as running:
+        with clickhouse() as running:
             admin.create(settings_of(running))
-            store = open_store(running, folder / "spool")
+            store = open_store(running, tmp_path_factory.mktemp("spool"))
             for batch in batches:
                 store.append(batch)
             drained(store)

@@ -21,6 +21,7 @@ from hepcat.stores.clickhouse.address import Host, parse_address
 from hepcat.stores.clickhouse.blocks import block_of, call_hashes
 from hepcat.stores.clickhouse.packing import crc32_of, pack_strings
 from tests.lake.make import build
+from tests.servers import clickhouse
 from tests.stores.clickhouse_support import NOON, settings_of, traffic_batch
 from tests.support import hepcat
 
@@ -134,9 +135,9 @@ def test_a_call_is_spread_by_its_call_id():
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory):
+def servers():
     try:
-        with two_shards(tmp_path_factory.mktemp("click")) as running:
+        with clickhouse() as running:
             yield running
     except Skipped as reason:
         pytest.skip(str(reason))

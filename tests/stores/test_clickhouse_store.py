@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hepcat.batch.drops import Drop
-from hepcat.bench.clickhouse import cluster_url, shards, two_shards
+from hepcat.bench.clickhouse import cluster_url, shards
 from hepcat.bench.measure import Skipped
 from hepcat.bench.traffic import Traffic
 from hepcat.config.databases import DatabaseSettings
@@ -25,6 +25,7 @@ from hepcat.stores.clickhouse.topology import Shard, shards_of
 from hepcat.stores.clickhouse.writer import drop_old_days
 from hepcat.stores.spooled.identity import Identity
 from hepcat.stores.store import StoreUnavailable
+from tests.servers import clickhouse
 from tests.stores.child_clickhouse import BATCH
 from tests.stores.clickhouse_support import (
     NOON,
@@ -44,9 +45,9 @@ pytestmark = pytest.mark.peer
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster():
     try:
-        with two_shards(tmp_path_factory.mktemp("click")) as servers:
+        with clickhouse() as servers:
             admin.create(settings_of(servers))
             yield servers
     except Skipped as reason:
