@@ -10,7 +10,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from hepcat.errors import HepcatError
+
+log = structlog.get_logger("hepcat")
 
 #: An event beside the signals: a door asks for a reload.
 RELOAD: Final = -2
@@ -71,3 +75,9 @@ class Reloads:
             raise HepcatError("not reloaded: it is stopping")
 
         self.carry_out(refuse)
+
+
+def not_reloaded(error: Exception) -> HepcatError:
+    """Log a bug of ours that a reload ran into, and return what to tell: capture goes on all the same."""
+    log.error("a bug in hepcat stopped a reload; please report it", exc_info=error)
+    return HepcatError("not reloaded: a bug in hepcat", "Its log has the traceback; please report it.")

@@ -22,7 +22,7 @@ import structlog
 from hepcat.config.settings import Settings
 from hepcat.control import notify
 from hepcat.control.broken import BROKEN, watch_threads
-from hepcat.control.reloads import RELOAD, Reloads
+from hepcat.control.reloads import RELOAD, Reloads, not_reloaded
 from hepcat.errors import HepcatError
 from hepcat.pipeline import privileges
 from hepcat.pipeline.agent import Agent
@@ -236,6 +236,8 @@ def _reload(agent: Agent, reread: Callable[[], Settings]) -> list[str]:
         for line in str(error).splitlines():
             log.error("not reloaded; what was there stays in force", problem=line, **_hint(error))
         raise
+    except Exception as error:
+        raise not_reloaded(error) from error
 
 
 def _hint(error: HepcatError) -> dict[str, str]:

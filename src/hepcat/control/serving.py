@@ -27,7 +27,7 @@ from hepcat.control.broken import BROKEN, watch_threads
 from hepcat.control.doors import Doors
 from hepcat.control.http import HttpDoor
 from hepcat.control.methods import Control
-from hepcat.control.reloads import RELOAD, Reloads
+from hepcat.control.reloads import RELOAD, Reloads, not_reloaded
 from hepcat.errors import HepcatError
 from hepcat.pipeline import privileges
 from hepcat.pipeline.counters import Snapshot
@@ -131,6 +131,8 @@ def _reload(server: Server, reread: Callable[[], Settings]) -> list[str]:
         for line in str(error).splitlines():
             log.error("configuration not reloaded; the old one stays in force", problem=line)
         raise
+    except Exception as error:
+        raise not_reloaded(error) from error
     finally:
         notify.notify("READY=1")
     return notes
