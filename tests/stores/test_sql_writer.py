@@ -99,7 +99,7 @@ def test_what_the_floor_covers_is_forgotten(database: Database) -> None:
     for first in range(0, 50, 10):
         writer.write(some(10, first), first, 0)
     assert writer.open("spool") == [(n, n + 9) for n in range(0, 50, 10)]
-    writer.write(some(10, 50), 50, 35)
+    writer.write(some(10, 50), 50, 39)
     assert writer.open("spool") == [(30, 39), (40, 49), (50, 59)]
     writer.close()
 

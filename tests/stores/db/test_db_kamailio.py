@@ -1,6 +1,5 @@
 """The other way round: Kamailio's own sipcapture writes into the tables that hepcat made."""
 
-import glob
 import socket
 import time
 from pathlib import Path
@@ -8,32 +7,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from hepcat.bench.kamailio import Kamailio
+from hepcat.bench.measure import Skipped
 from hepcat.stores.sql import check
 from hepcat.stores.sql.engine import open_engine
 from tests.stores.db.conftest import Database
 from tests.stores.db.test_db_create import settings_of
-from tests.support import SHARED, free_port, need, program, wait_for
+from tests.support import SHARED, wait_for
 from tests.wire.test_hep_recorded import read
 
 pytestmark = pytest.mark.peer
 
-CONFIG = """#!KAMAILIO
-debug=1
-log_stderror=yes
-fork=yes
-children=1
-auto_aliases=no
-listen=udp:127.0.0.1:{port}
-mpath="{modules}"
-loadmodule "pv.so"
-loadmodule "db_{kind}.so"
-loadmodule "sipcapture.so"
-modparam("sipcapture", "db_url", "{url}")
-modparam("sipcapture", "capture_on", 1)
-modparam("sipcapture", "hep_capture_on", 1)
-request_route {{ sip_capture(); drop; }}
-onreply_route {{ sip_capture(); drop; }}
-"""
 COUNT = 130
 _ESCAPES = {b"n": b"\n", b"t": b"\t", b"\\": b"\\", b"0": b"\0"}
 
@@ -64,24 +48,19 @@ def as_text(value: object) -> bytes:
 def test_the_module_writes_into_tables_of_ours(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    need("kamailio")
-    modules = glob.glob(f"/usr/lib/*/kamailio/modules/db_{kind}.so")
-    if not modules:
-        pytest.skip(f"Kamailio's module db_{kind} is not installed")
     vectors = SHARED / "vectors"
     if not vectors.is_dir():
         pytest.skip("no recorded vectors here")
     database: Database = request.getfixturevalue("maria_db" if kind == "mysql" else "postgres_db")
     settings = settings_of(database.url)
     check.create(settings)
-    port = free_port()
-    config = tmp_path / "kamailio.cfg"
-    folder = str(Path(modules[0]).parent)
-    config.write_text(CONFIG.format(port=port, modules=f"{folder}/", kind=kind, url=database.url))
     engine = open_engine(database.url)
     datagrams = list(read(vectors / "siptrace-hep3.bin"))[:COUNT]
+    try:
+        kamailio = Kamailio(tmp_path, database.url, ("-m", "32", "-M", "4"), children=1)
+    except Skipped as reason:
+        pytest.skip(str(reason))
     log = tmp_path / "kamailio.log"
-    kamailio = program(["kamailio", "-f", str(config), "-DD", "-E", "-m", "32", "-M", "4"], log)
     with kamailio, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
 
         def stored() -> int:
@@ -89,7 +68,7 @@ def test_the_module_writes_into_tables_of_ours(
                 return int(connection.scalar(sa.text("SELECT COUNT(*) FROM sip_capture")) or 0)
 
         def first_is_there() -> bool:
-            out.sendto(datagrams[0], ("127.0.0.1", port))
+            out.sendto(datagrams[0], ("127.0.0.1", kamailio.port))
             time.sleep(0.3)
             return stored() > 0
 
@@ -97,7 +76,7 @@ def test_the_module_writes_into_tables_of_ours(
         with engine.begin() as connection:
             connection.execute(sa.text("DELETE FROM sip_capture"))
         for datagram in datagrams:
-            out.sendto(datagram, ("127.0.0.1", port))
+            out.sendto(datagram, ("127.0.0.1", kamailio.port))
             time.sleep(0.002)
         wait_for(lambda: stored() >= COUNT, 30, f"all rows; kamailio said: {log.read_text()[-2000:]}")
     with engine.connect() as connection:
