@@ -17,14 +17,16 @@ from hepcat.stores.spooled.ledger import Tell
 from hepcat.stores.store import Store
 from hepcat.stores.writer import BatchWriter
 
+_SQL: Final = ("hepcat.stores.sql.writer", "numpy.random")
 #: Kind of store -> modules that are imported when it is written to.
+#: Looking a host's name up wants encodings.idna.
 _DRIVERS: Final = {
-    "mysql": ("hepcat.stores.sql.writer", "pymysql"),
-    "postgres": ("hepcat.stores.sql.writer", "psycopg"),
-    "sqlite": ("hepcat.stores.sql.writer",),
-    "odbc": ("hepcat.stores.sql.writer", "pyodbc"),
+    "mysql": (*_SQL, "pymysql", "hepcat.stores.sql.bulk_mysql", "encodings.idna"),
+    "postgres": (*_SQL, "psycopg", "hepcat.stores.sql.bulk_postgres", "hepcat.stores.sql.postgres"),
+    "sqlite": _SQL,
+    "odbc": (*_SQL, "pyodbc"),
     "dbtext": ("hepcat.stores.dbtext.writer",),
-    "clickhouse": ("hepcat.stores.clickhouse.store", "clickhouse_driver"),
+    "clickhouse": ("hepcat.stores.clickhouse.store", "clickhouse_driver", "encodings.idna"),
 }
 
 
