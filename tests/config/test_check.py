@@ -34,6 +34,11 @@ def test_clickhouse_has_tables_of_its_own(tmp_path: Path) -> None:
     lines = hepcat("check-config", str(config)).stdout.splitlines()
     assert "  stores in ch: clickhouse://u:***@h/d" in lines
     assert "  stores in pg: postgres://u:***@h/d, sip_capture" in lines
+    assert "searches but" not in "".join(lines)
+    config.write_text(config.read_text().replace('["ch", "pg"]', '["ch"]'))
+    assert (
+        "  searches but does not write to pg: not in `stores`" in hepcat("check-config", str(config)).stdout
+    )
 
 
 @pytest.mark.parametrize("name", SipcaptureSettings.model_fields)

@@ -109,6 +109,7 @@ def test_stats_and_status(server: Server) -> None:
     assert f"process {server.process and server.process.pid}: capture is on" in text
     assert f"udp://127.0.0.1:{server.port}" in text
     assert "\nstore  " in text
+    assert "carried" not in text, "that is for packets"
     counts = json.loads(ctl(server, "stats", "--json").stdout)
     assert counts["capture"] is True
     assert counts["total"]["received"] == server.total("hepcat_received_total")

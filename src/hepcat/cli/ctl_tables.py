@@ -12,6 +12,7 @@ from typing import Any, Final
 from hepcat.batch.drops import DROP_DOCS
 from hepcat.search.render.escape import fit, safe_line, safe_text
 
+_HEP: Final = ("udp://", "tcp://", "tls://")
 _DROP_DOCS: Final = {drop.name.lower(): doc for drop, doc in DROP_DOCS.items()}
 #: Home, and all below it cleared; each line clears its own rest, so that nothing flickers.
 _HOME: Final = "\x1b[H"
@@ -113,11 +114,16 @@ def _at(values: Any, path: Sequence[str]) -> int:
 
 def _totals(now: Values, rate: _Rates) -> list[str]:
     total, queue = now.get("total", {}), now.get("queue", {})
+    packets = any(not url.startswith(_HEP) for url in now.get("sources", {}))
     rows: list[list[str]] = []
     for name in ("received", "carried", "messages", "stored", "forwarded", "dropped"):
         count = _at(total, (name,))
-        # What a capture agent counts on the way; a server that takes HEP has the same number three times.
-        if name in ("received", "stored", "dropped") or count not in (0, _at(total, ("received",))):
+        # What is counted on the way from packets to messages; where HEP comes in they are the same.
+        way = name in ("carried", "messages")
+        shown = (
+            packets and count not in (0, _at(total, ("received",))) if way else name != "forwarded" or count
+        )
+        if shown:
             rows.append([name, f"{count:,}", rate("total", name)])
     waiting = f"{_at(total, ('in_flight',)):,}"
     rows.append(["in flight", waiting, f"{_octets(_at(queue, ('octets',)))} queued" if queue else ""])

@@ -102,7 +102,11 @@ def _stores(settings: Settings) -> list[str]:
             url = databases[name].read()
             table = "" if kind_of(url) == "clickhouse" else f", {databases[name].table_name}"
             lines.append(f"stores in {name}: {safe_url(url)}{table}")
-    return lines
+    others = [name for name in databases if name not in settings.stores]
+    return [
+        *lines,
+        *([f"searches but does not write to {', '.join(others)}: not in `stores`"] if others else []),
+    ]
 
 
 def _text(error: HepcatError) -> str:

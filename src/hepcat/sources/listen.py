@@ -56,7 +56,7 @@ def _hint(error: OSError, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"Another program has port {port} (`ss -lnptu 'sport = :{port}'` names it). "
-            "Stop it, or choose another port with --hep udp://ADDRESS:PORT."
+            "Stop it, or choose another port: --hep udp://ADDRESS:PORT, or `listen` in [hep]."
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return "Ports below 1024 need CAP_NET_BIND_SERVICE: use another, or start as root with `user` set."

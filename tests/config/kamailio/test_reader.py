@@ -66,9 +66,18 @@ def test_what_has_no_counterpart_is_told() -> None:
     assert "no counterpart" in told["kamailio.cfg", line('modparam("tm"')].message
     assert "no counterpart" in told["kamailio.cfg", line('loadmodule "tm')].message
     assert "not run" in told["kamailio.cfg", line("route {")].message
+    assert told["kamailio.cfg", line("route {")].parameter == "route"
+    assert told["kamailio.cfg", line("event_route[")].parameter == "event_route[sipcapture:request]"
     assert 'sip_capture("calls_%Y")' in told["kamailio.cfg", line('sip_capture("calls')].parameter
     assert told["modules.cfg", 2].parameter == "other callid_aleg_header"
     assert told["kamailio.cfg", line("children")].level == "info"
+
+
+def test_a_slip_in_a_parameter_is_told(tmp_path: Path) -> None:
+    with pytest.raises(
+        HepcatError, match=r'kamailio.cfg:2: .*no such parameter; did you mean "insert_retries"'
+    ):
+        read(tmp_path, SMALL + 'modparam("sipcapture", "insert_retris", 5)\n')
 
 
 @pytest.mark.parametrize("name", SipcaptureSettings.model_fields)

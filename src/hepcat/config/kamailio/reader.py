@@ -7,6 +7,7 @@ wrong: HepcatError with file and line. The values are checked by the settings' m
 The routing script is not run: which messages it would store, and where, is told as a warning.
 """
 
+import difflib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -104,7 +105,10 @@ class _Statements:
         target = PARAMETERS.get((module, name))
         if target is None:
             if module == "sipcapture":
-                self.report.problem(place.file, place.line, name, "sipcapture has no such parameter")
+                known = [parameter for owner, parameter in PARAMETERS if owner == module]
+                near = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.7)), "")
+                hint = f'; did you mean "{near}"?' if near else ""
+                self.report.problem(place.file, place.line, name, f"sipcapture has no such parameter{hint}")
             else:
                 self.report.warn(place.file, place.line, f"{module} {name}", "has no counterpart")
             return
@@ -162,7 +166,7 @@ class _Statements:
             )
             if depth == 0 and token.text == "}" and token.kind == "sign":
                 self.report.warn(
-                    head.file, head.line, head.text,
+                    head.file, head.line, _block_name(found, at),
                     "the routing script is not run: every message of the capture modes is stored",
                 )  # fmt: skip
                 return place + 1
@@ -233,6 +237,14 @@ def _arguments(found: list[Token], at: int) -> tuple[list[Token], int]:
         elif token.kind == "string" and values and values[-1].kind == "string":
             values[-1] = Token("string", values[-1].text + token.text, values[-1].file, values[-1].line)
     raise HepcatError(f"{found[at].file}:{found[at].line}: {found[at].text}( is not closed by )")
+
+
+def _block_name(found: list[Token], at: int) -> str:
+    """Return `route[STORE]` where the block stands whose head is there, or `route`."""
+    if found[at + 1].text != "[":
+        return found[at].text
+    inside = itertools.takewhile(lambda token: token.text not in ("]", "{"), found[at + 1 :])
+    return f"{found[at].text}{''.join(token.text for token in inside)}]"
 
 
 def _line_end(found: list[Token], at: int) -> int:
