@@ -8,6 +8,7 @@ import pytest
 
 from hepcat.errors import HepcatError
 from hepcat.search.calls import CALL_COLUMNS, STATES
+from hepcat.search.columns import call_fields, call_sort
 from hepcat.search.searcher import AROUND, Searcher
 from tests.search.support import NOON, Row, Source
 
@@ -310,6 +311,11 @@ def test_sort_by_any_column_breaks_ties_by_start() -> None:
     assert ids(searcher.calls("", sort="-messages", limit=2).table) == ["c2", "c1"]
     assert ids(searcher.calls("", sort="messages", limit=2).table) == ["b", "c2"]
     assert ids(searcher.calls("", sort="talk_time", limit=9).table)[-1] == "b"
+
+
+def test_headings_of_the_table_may_be_typed() -> None:
+    assert call_fields(["msgs", "pdd", "call_id"]) == ("messages", "post_dial_delay", "call_id")
+    assert call_sort("-talk") == ("talk_time", True)
 
 
 def test_messages_sort_fields_and_limit() -> None:

@@ -5,6 +5,7 @@ is none, with those that come close.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from sqlglot import exp
 
@@ -69,11 +70,22 @@ def _some(fields: Sequence[str]) -> None:
         )
 
 
+#: Headings that take less room than the column's name; what is read in a table may be typed.
+HEADING: Final[dict[str, str]] = {
+    "post_dial_delay": "pdd",
+    "ring_time": "ring",
+    "talk_time": "talk",
+    "messages": "msgs",
+}
+_OF_HEADING: Final = {heading: column for column, heading in HEADING.items()}
+
+
 def call_fields(fields: Sequence[str] | None) -> tuple[str, ...]:
     """Return the columns of calls to show. Raises HepcatError for a name that is none."""
     if fields is None:
         return DEFAULT_FIELDS
     _some(fields)
+    fields = [_OF_HEADING.get(name, name) for name in fields]
     for name in fields:
         if name not in CALL_COLUMN:
             raise unknown_field(name, [column.name for column in CALL_COLUMNS], "calls")
@@ -85,7 +97,7 @@ def call_sort(sort: str | None) -> tuple[str, bool]:
     if sort is None:
         return "start", True
     name = sort.lstrip("-")
-    name = "start" if name == "ts" else name
+    name = "start" if name == "ts" else _OF_HEADING.get(name, name)
     if name not in CALL_COLUMN:
         raise unknown_field(name, [column.name for column in CALL_COLUMNS], "calls")
     return name, sort.startswith("-")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from hepcat.search.columns import HEADING
 from hepcat.search.times import SECOND, moment_of
 
 RESET: Final = "\x1b[0m"
@@ -32,13 +33,6 @@ CLASS_COLOR: Final[dict[str, str]] = {
     "request": DIM, "1xx": CYAN, "2xx": GREEN, "3xx": YELLOW, "4xx": YELLOW, "5xx": RED, "6xx": RED,
 }  # fmt: skip
 
-#: Headings that say more, or take less room, than the column's name.
-HEADING: Final[dict[str, str]] = {
-    "post_dial_delay": "pdd",
-    "ring_time": "ring",
-    "talk_time": "talk",
-    "messages": "msgs",
-}
 #: Left out one after the other where a terminal is too narrow and no --fields were given.
 SPARE: Final = (
     "phrase", "ring_time", "destination", "post_dial_delay", "source", "messages", "talk_time",
