@@ -45,3 +45,9 @@ def test_a_connection_imports_nothing(kind: str, servers: Servers, tmp_path: Pat
     )  # fmt: skip
     assert child.returncode == 0, child.stderr
     assert child.stdout.split() == [], "imported as another user, who might not be allowed to"
+
+
+def test_a_slash_too_many_does_no_harm(tmp_path: Path) -> None:
+    """SQLite would take what follows two slashes for a host."""
+    with open_engine(f"sqlite:////{tmp_path}/calls.db", create=True).connect():
+        assert (tmp_path / "calls.db").exists()

@@ -123,7 +123,7 @@ def _sqlite(
     target: Target, seconds: float, create: bool, application: str, options: dict[str, Any]
 ) -> Engine:
     path = Path(str(target.url.database)).absolute()
-    uri = f"file:{urllib.parse.quote(str(path))}?mode={'rwc' if create else 'rw'}"
+    uri = f"file://{urllib.parse.quote(str(path))}?mode={'rwc' if create else 'rw'}"
     connect = functools.partial(
         sqlite3.connect, uri, uri=True, timeout=SQLITE_WAIT_SECONDS, check_same_thread=False
     )
