@@ -11,6 +11,7 @@ from hepcat.config.sipcapture import SipcaptureSettings
 Target = tuple[tuple[str, ...], str]
 
 _NOTES: Final = {
+    "db_url": 'the lake is written to as well; stores = ["sipcapture"] at the top leaves it out',
     "db_insert_mode": "no sender waits for the database here, whatever the mode",
     "topoh_unmask": "addresses are shown as captured",
     "event_callback": "there is no script to call",

@@ -189,6 +189,13 @@ class _Statements:
         control = self._table(("control", ""))
         if "jsonrpcs" in self.modules:
             control.setdefault("rpc_fifo", "/run/kamailio/kamailio_rpc.fifo")
+        elif "rpc_fifo" not in control and "mi_fifo" not in self.modules:
+            self.report.inform(
+                self.path,
+                1,
+                "kamctl",
+                "no FIFO for it: set rpc_fifo in [control] to switch capture by kamctl",
+            )
         if "mi_fifo" in self.modules:
             control.setdefault("mi_fifo", "/tmp/kamailio_fifo")
         if not control:
