@@ -3,7 +3,9 @@
 The clients are the packages websockets and ssl, which share nothing with the decoders under test.
 """
 
+import contextlib
 import random
+import select
 import socket
 import ssl
 import subprocess
@@ -231,22 +233,33 @@ class Talk:
         for octets in waiting:
             self._count(octets)
         whole = b"\r\n\r\n".join(waiting)  # keep-alives between them (RFC 5626)
-        dice = random.Random(number)
-        sender = threading.Thread(target=self._send_all, args=(stream, whole, dice))
-        sender.start()
         left = len(b"\r\n\r\n".join(messages(number, "client" if side == "server" else "server")))
-        while left:
-            left -= len(stream.recv(min(left, 65536)) or pytest.fail("closed early"))
-        sender.join()
+        _exchange(stream, whole, left, random.Random(number))
         stream.close()
 
-    @staticmethod
-    def _send_all(stream: ssl.SSLSocket, octets: bytes, dice: random.Random) -> None:
-        """Send in records of any size: their bounds are not those of the messages."""
-        while octets:
+
+def _exchange(stream: ssl.SSLSocket, octets: bytes, left: int, dice: random.Random) -> None:
+    """Send, in records of any size (their bounds are not those of the messages), and receive meanwhile.
+
+    In one thread: OpenSSL's connections are not for two at once, which now and then look closed then.
+    """
+    stream.setblocking(False)
+    piece = b""
+    while octets or piece or left:
+        if not piece:
             size = dice.choice((1, 100, 1000, 5000, 40_000))
-            stream.sendall(octets[:size])
-            octets = octets[size:]
+            piece, octets = octets[:size], octets[size:]
+        moved = False
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            if piece:
+                piece = piece[stream.send(piece) :]
+                moved = True
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            if left:
+                left -= len(stream.recv(min(left, 65536)) or pytest.fail("closed early"))
+                moved = True
+        if not moved:
+            assert any(select.select([stream], [stream] if piece else [], [], 60)), "nothing moves"
 
 
 def contexts(
