@@ -60,7 +60,8 @@ def test_every_message_of_a_proxy_is_found(tmp_path: Path, version: int) -> None
     # The proxy's own count of what it received; what it sent is counted on the wire.
     received = statistics["core:rcv_requests"] + statistics["core:rcv_replies"]
     assert len([row for row in rows if row["dst_port"] == proxy.port]) == received >= 6 * CALLS
-    assert len(rows) == len(wire) >= 13 * CALLS
+    # 13 messages a call: a proxy that gets its 180 early may leave out a 100 of its own.
+    assert len(rows) == len(wire) >= 12 * CALLS
     stored = Counter(
         (
             row["src_ip"],
