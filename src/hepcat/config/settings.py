@@ -27,6 +27,7 @@ from hepcat.config.lake import LakeSettings
 from hepcat.config.section import Section
 from hepcat.config.sipcapture import SipcaptureSettings
 from hepcat.config.values import HepUrl, Listen, Octets, is_loopback, split_hep_url, split_host_port
+from hepcat.config.web import WebSettings
 from hepcat.errors import HepcatError
 
 #: RFC 3261 section 25.1: a header's name is a token.
@@ -137,24 +138,31 @@ class HepSettings(Section):
         return self
 
 
+#: Why a port without accounts is not opened to others.
+NO_ACCOUNTS: Final = (
+    "{} can be reached by other machines, and the HTTP port has no accounts; listen on 127.0.0.1, or set "
+    "public = true in [http] where a firewall guards it"
+)
+
+
 class HttpSettings(Section):
-    """[http]: metrics and health."""
+    """[http]: the HTTP port."""
 
     listen: Listen | None = Field(
-        None, description="ADDRESS:PORT of /metrics, /stats, /status, /healthz; not set, no HTTP port."
+        None,
+        description="ADDRESS:PORT of the page, the API, /metrics and /healthz. Not set: a server has them on "
+        "127.0.0.1:9080, an agent, which offers /metrics, /stats, /status, /healthz, has none.",
     )
     public: bool = Field(
-        False, description="Allow `listen` to be an address that other machines reach. There are no accounts."
+        False,
+        description="Allow an agent, or a server without the page, to listen where other machines reach it: "
+        "there are no accounts then.",
     )
 
-    @model_validator(mode="after")
-    def _loopback(self) -> "HttpSettings":
-        if self.listen and not self.public and not is_loopback(split_host_port(self.listen)[0]):
-            raise ValueError(
-                f"{self.listen} can be reached by other machines, and the HTTP port has no accounts; "
-                "listen on 127.0.0.1, or set public = true in [http] where a firewall guards it"
-            )
-        return self
+    @property
+    def reachable(self) -> bool:
+        """Whether other machines can reach it."""
+        return self.listen is not None and not is_loopback(split_host_port(self.listen)[0])
 
 
 class QueueSettings(Section):
@@ -203,7 +211,8 @@ class Settings(Section):
         default_factory=dict, description='Names of hosts in ladders: "10.0.0.1" or "10.0.0.1:5060" = "name".'
     )
     hep: HepSettings = Field(default=HepSettings(), description="HEP listeners.")
-    http: HttpSettings = Field(default=HttpSettings(), description="Metrics and health over HTTP.")
+    http: HttpSettings = Field(default=HttpSettings(), description="The HTTP port.")
+    web: WebSettings = Field(default=WebSettings(), description="The page and the API.")
     queue: QueueSettings = Field(default=QueueSettings(), description="Between source and store.")
     log: LogSettings = Field(default=LogSettings(), description="The server's own log.")
     lake: LakeSettings = Field(default=LakeSettings(), description="The embedded store.")
@@ -239,6 +248,12 @@ class Settings(Section):
         aleg = tuple(name.strip() for name in classic.callid_aleg_header.split(";") if name.strip())
         aleg = values.get("callid_aleg_header") or aleg
         return {**values, "databases": (*given, *more), "stores": stores, "callid_aleg_header": aleg}
+
+    @model_validator(mode="after")
+    def _http(self) -> "Settings":
+        if not self.web.enabled and self.http.reachable and not self.http.public:
+            raise ValueError(NO_ACCOUNTS.format(self.http.listen))
+        return self
 
     @model_validator(mode="after")
     def _stores(self) -> "Settings":

@@ -17,6 +17,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
+from hepcat.config.settings import NO_ACCOUNTS, HttpSettings
 from hepcat.config.values import split_host_port
 from hepcat.control.methods import READ, Control, Running, call_method
 from hepcat.errors import HepcatError
@@ -39,11 +40,13 @@ _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 class HttpDoor:
     """Binds when made, answers from `start` on."""
 
-    def __init__(self, listen: str, server: Running) -> None:
-        """Bind ADDRESS:PORT. Raises HepcatError."""
-        host, port = split_host_port(listen)
-        self.listen = listen
-        self._http = _bind(host, port)
+    def __init__(self, http: HttpSettings, server: Running) -> None:
+        """Bind where the settings say. Raises HepcatError."""
+        assert http.listen is not None
+        if http.reachable and not http.public:
+            raise HepcatError(NO_ACCOUNTS.format(http.listen))
+        self.listen = http.listen
+        self._http = _bind(*split_host_port(http.listen))
         self._thread: threading.Thread | None = None
         self._http.capture = server
         self._http.metrics = Metrics(

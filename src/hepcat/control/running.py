@@ -77,7 +77,7 @@ def run_agent(
     if settings.http.listen:
         from hepcat.control.http import HttpDoor
 
-        door = HttpDoor(settings.http.listen, agent)
+        door = HttpDoor(settings.http, agent)
     if not options.files:
         agent.open()
     reloads = Reloads(events)

@@ -58,7 +58,7 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
     sys.setswitchinterval(SWITCH_SECONDS)
     server = Server(settings)
     server.open()
-    door = HttpDoor(settings.http.listen, server) if settings.http.listen else None
+    door = HttpDoor(settings.http, server) if settings.http.listen else None
     _import_early(settings)
     privileges.make_data_folder(settings.data, settings.user)
     reloads = Reloads(events)
