@@ -118,13 +118,18 @@ def sdp_of_message(message: bytes, content_type: str | None) -> Sdp | None:
 
 def sdp_of_body(body: bytes, content_type: str | None) -> Sdp | None:
     """Return the SDP of a body: the body itself, or the application/sdp part of a multipart one."""
+    octets = sdp_octets(body, content_type)
+    return parse_sdp(octets) if octets is not None else None
+
+
+def sdp_octets(body: bytes, content_type: str | None) -> bytes | None:
+    """Return the octets of a body that are meant as SDP, None where none are."""
     kind = (content_type or "").strip().lower()
     if kind.startswith("multipart/"):
-        part = _sdp_part(body, content_type or "")
-        return parse_sdp(part) if part is not None else None
+        return _sdp_part(body, content_type or "")
     # A body that begins with v= is SDP even where Content-Type was lost; other types are left alone.
     if kind.startswith("application/sdp") or (not kind and body.lstrip()[:2] == b"v="):
-        return parse_sdp(body)
+        return body
     return None
 
 

@@ -14,12 +14,16 @@ from hepcat.search.ladder import Arrow, Ladder
 
 def render_json(ladder: Ladder, *, raw: bool = False) -> str:
     """Return the object as indented text. raw: `payload` too; octets that are not UTF-8 as `\\xNN`."""
-    value = {
+    return json.dumps(ladder_value(ladder, raw=raw), indent=2) + "\n"
+
+
+def ladder_value(ladder: Ladder, *, raw: bool = False) -> dict[str, Any]:
+    """Return the same as a value: dicts, lists and plain values only."""
+    return {
         "hosts": [asdict(host) for host in ladder.hosts],
         "calls": [{**asdict(leg), "duration": leg.duration} for leg in ladder.legs],
         "messages": [_arrow(arrow, raw) for arrow in ladder.arrows],
     }
-    return json.dumps(value, indent=2) + "\n"
 
 
 def _arrow(arrow: Arrow, raw: bool) -> dict[str, Any]:
