@@ -31,6 +31,7 @@ PEERS = {
     "clickhouse-server": "clickhouse-server",
     "odbcinst": "odbcinst",
     "kamctl": "kamailio",
+    "chromium": "chromium",
 }
 #: file -> Debian package, of what has no program
 FILES = {

@@ -22,6 +22,7 @@ COMMANDS: Final[tuple[str, ...]] = (
     "hepcat.cli.ctl",
     "hepcat.cli.doctor",
     "hepcat.cli.search",
+    "hepcat.cli.web",
     "hepcat.cli.flow",
     "hepcat.cli.importer",
     "hepcat.cli.export",
