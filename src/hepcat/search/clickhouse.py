@@ -21,6 +21,7 @@ from sqlglot import exp
 from hepcat.batch.schema import TABLES, columns_of
 from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
+from hepcat.search import cancel
 from hepcat.search.clickhouse_dialect import ClickHouseDialect, sql_text
 from hepcat.search.remote_dialect import RemoteDialect
 from hepcat.stores.clickhouse import client as ch
@@ -100,7 +101,8 @@ class ClickHouseRemote:
                     if sum(map(len, held)) >= rows:
                         yield pa.concat_tables(held)
                         held = []
-                    first = next(blocks, None)
+                    with cancel.interrupting(lambda: connection.interrupt()):
+                        first = next(blocks, None)
                 if held:
                     yield pa.concat_tables(held)
             except HepcatError as error:
@@ -179,11 +181,13 @@ class ClickHouseRemote:
         try:
             if not self.address.cluster or time.monotonic() >= self._partial_until:
                 try:
-                    return action(connection, self._limits())
+                    with cancel.interrupting(lambda: connection.interrupt()):
+                        return action(connection, self._limits())
                 except ch.Refused as error:
                     if not self.address.cluster or error.code not in ch.REMOTE:
                         raise
-            answer = action(connection, {**self._limits(), "skip_unavailable_shards": 1})
+            with cancel.interrupting(lambda: connection.interrupt()):
+                answer = action(connection, {**self._limits(), "skip_unavailable_shards": 1})
             self._note_missing(connection)
             return answer
         except HepcatError as error:

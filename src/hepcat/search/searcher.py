@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from sqlglot import exp
 
 from hepcat.errors import HepcatError
+from hepcat.search import cancel
 from hepcat.search.ast import EVERYTHING, Node, named, pins, required
 from hepcat.search.calls import calls_sql
 from hepcat.search.columns import (
@@ -452,11 +453,16 @@ class Searcher:
         self, times: Times, table: str | None = "sip", holding: Mapping[str, Collection[str]] | None = None
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         tables = None if table is None else (table,)
-        with self.source.snapshot(times.since, times.until, holding, tables) as snapshot:
+        cancel.check()
+        with (
+            self.source.snapshot(times.since, times.until, holding, tables) as snapshot,
+            cancel.interrupting(snapshot.connection.interrupt),
+        ):
             yield snapshot.connection
 
     def _run(self, con: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
         """Run one statement; memory that does not suffice is an error for people."""
+        cancel.check()
         try:
             result: Any = con.sql(statement)
             return result.to_arrow_table()

@@ -20,10 +20,19 @@ from sqlglot import exp
 from hepcat.batch.gather import replace_invalid_utf8
 from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
+from hepcat.search import cancel
 from hepcat.search.classic_records import COLUMNS, octets_of, records_of
 from hepcat.search.dialects_classic import ClassicDialect
 from hepcat.search.remote_dialect import named_as
-from hepcat.search.sql_sessions import as_octets, dialect_for, limit_time, numbers_as_text, restart, told
+from hepcat.search.sql_sessions import (
+    as_octets,
+    cancelling,
+    dialect_for,
+    limit_time,
+    numbers_as_text,
+    restart,
+    told,
+)
 from hepcat.stores.lake.arrow import arrow_schema
 from hepcat.stores.sql.engine import connecting, open_engine, shown
 from hepcat.stores.sql.names import sip_names
@@ -52,6 +61,12 @@ class SqlRemote:
         seconds = settings.query_seconds
         self.engine = open_engine(settings.read(), answer_seconds=seconds + 10, application="hepcat search")
         limit_time(self.engine, seconds)
+        # MariaDB and MySQL are told to stop a search over another connection; the pool's may all be busy.
+        self._others = (
+            open_engine(settings.read(), answer_seconds=10, pooled=False, application="hepcat search")
+            if self.engine.dialect.name in ("mysql", "mariadb") and self.engine.dialect.driver == "pymysql"
+            else None
+        )
         # SQLite's ODBC driver gives 32 bits of the numbers that no column's type is known of.
         self._short_numbers = self.engine.dialect.driver == "pyodbc" and self.engine.dialect.name == "sqlite"
         self._mutex = threading.Lock()
@@ -249,12 +264,17 @@ class SqlRemote:
         """Yield rows some at a time. stream: as the reader takes them; else all are fetched at once."""
         text = statement.sql(dialect=self.dialect.name, comments=False)
         seconds = self.settings.query_seconds
-        with connecting(self.engine) as connection, told(self.name, seconds):
+        with (
+            connecting(self.engine) as connection,
+            told(self.name, seconds),
+            cancelling(connection, self._others),
+        ):
             options = {"no_parameters": True, "stream_results": stream, "max_row_buffer": _ROWS}
             restart(connection, seconds)
             result = connection.execution_options(**options).exec_driver_sql(text)
             try:
                 while piece := result.fetchmany(_ROWS):
+                    cancel.check()
                     yield [tuple(row) for row in piece]
                     restart(connection, seconds)
             finally:

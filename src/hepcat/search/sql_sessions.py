@@ -7,13 +7,14 @@ can go wrong: HepcatError where a statement took longer than it may.
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlglot import exp
 
 from hepcat.errors import HepcatError
+from hepcat.search import cancel
 from hepcat.search.dialects_classic import ClassicDialect
 from hepcat.search.dialects_mysql import MySqlDialect
 from hepcat.search.dialects_odbc import GenericDialect
@@ -27,6 +28,8 @@ _OVER: Final = (
     "max_statement_time", "maximum statement execution time", "statement timeout", "interrupted",
     "timeout expired",
 )  # fmt: skip
+#: Seconds that a server has for being told to stop a statement.
+_STOP_SECONDS: Final = 5.0
 _DEADLINE: Final = "hepcat_deadline"
 _GENERIC: Final = {"mssql": "tsql", "oracle": "oracle"}
 
@@ -140,3 +143,37 @@ def told(store: str, seconds: float) -> Iterator[None]:
             f"store {store}: the search took longer than {seconds:g} seconds and was stopped",
             "Narrow the time (--last, --since) or the query, or set query_seconds higher.",
         ) from None
+
+
+@contextlib.contextmanager
+def cancelling(connection: sa.Connection, others: sa.Engine | None) -> Iterator[None]:
+    """End what the connection runs within the block when its search is cancelled.
+
+    others: opens further connections to a server that has to be told over one of these. A connection that was
+    stopped is not used again: the stop may come after its statement's end, and would be another's. Over ODBC
+    the statement in progress ends by itself, after query_seconds at the latest.
+    """
+    raw: Any = connection.connection.dbapi_connection
+    is_file = isinstance(raw, sqlite3.Connection)
+    try:
+        with cancel.interrupting(_stop_of(raw, others), remote=not is_file):
+            yield
+    except cancel.SearchCancelled:
+        connection.invalidate()
+        raise
+
+
+def _stop_of(raw: Any, others: sa.Engine | None) -> Callable[[], object]:
+    if isinstance(raw, sqlite3.Connection):
+        return raw.interrupt
+    if hasattr(raw, "cancel_safe"):  # psycopg
+        return lambda: raw.cancel_safe(timeout=_STOP_SECONDS)
+    if others is not None:
+        return lambda: _kill(others, int(raw.thread_id()))
+    return lambda: None
+
+
+def _kill(others: sa.Engine, thread: int) -> None:
+    """End the statement of another connection of MariaDB or MySQL; a user may do that to his own."""
+    with others.connect() as connection:
+        connection.exec_driver_sql(f"KILL QUERY {thread}")

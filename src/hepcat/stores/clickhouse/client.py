@@ -7,10 +7,12 @@ waiting does not help (wrong password, no such database). One thread uses a conn
 The driver speaks the protocol; a block goes past its columns of Python objects straight into the socket.
 """
 
+import contextlib
 import logging
 import re
 import ssl
 from collections.abc import Generator, Mapping, Sequence
+from socket import SHUT_RDWR
 from typing import Any, Final
 
 import clickhouse_driver
@@ -241,6 +243,13 @@ class Connection:
                 "`hepcat db create` makes it, and the tables.",
             )
         return Refused(f"ClickHouse {self.host}: {words} (code {code})", code)
+
+    def interrupt(self) -> None:
+        """End what another thread waits for here: it gets Away, and the server gives the statement up."""
+        socket = getattr(getattr(self._client, "connection", None), "socket", None)
+        if socket is not None:
+            with contextlib.suppress(OSError):
+                socket.shutdown(SHUT_RDWR)
 
     def close(self) -> None:
         """Close it. Idempotent."""
