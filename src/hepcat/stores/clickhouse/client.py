@@ -246,8 +246,11 @@ class Connection:
 
     def interrupt(self) -> None:
         """End what another thread waits for here: it gets Away, and the server gives the statement up."""
-        socket = getattr(getattr(self._client, "connection", None), "socket", None)
-        if socket is not None:
+        connection = getattr(self._client, "connection", None)
+        socket = getattr(connection, "socket", None)
+        if connection is not None and socket is not None:
+            with contextlib.suppress(OSError, driver_errors.Error):
+                connection.send_cancel()  # old servers go on where the client only hangs up
             with contextlib.suppress(OSError):
                 socket.shutdown(SHUT_RDWR)
 
