@@ -1,0 +1,126 @@
+/**
+ * The HTTP API.
+ *
+ * In: paths and parameters. Out: what the server answered as JSON. What can go wrong: `Problem` (the
+ * server's problem document, or status 0 when it cannot be reached), and AbortError when `signal` said so.
+ * An answer 401 leads to /login, which comes back.
+ */
+
+/** What the server says went wrong (RFC 9457). `position`: 0-based, of a fault in `query`. */
+export class Problem extends Error {
+  constructor(fields, status) {
+    super(fields.detail || fields.title || `HTTP ${status}`);
+    this.name = "Problem";
+    this.status = status;
+    this.title = fields.title || "";
+    this.detail = fields.detail || this.message;
+    this.hint = fields.hint || "";
+    this.position = Number.isInteger(fields.position) ? fields.position : null;
+    this.query = fields.query ?? null;
+    this.retryAfter = null;
+  }
+}
+
+/**
+ * The address of a path with parameters. Lists are repeated; null, undefined, "" and false are left out.
+ * @param {string} path
+ * @param {Object<string, any>} [params]
+ */
+export function url(path, params = {}) {
+  const pairs = new URLSearchParams();
+  for (const [name, value] of Object.entries(params)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== null && one !== undefined && one !== "" && one !== false) pairs.append(name, one === true ? "1" : String(one));
+    }
+  }
+  const query = pairs.toString();
+  return query ? `${path}?${query}` : path;
+}
+
+/** GET; returns the JSON. @param {{signal?: AbortSignal}} [options] */
+export async function get(path, params = {}, { signal } = {}) {
+  return ask(url(path, params), { signal });
+}
+
+/** POST a JSON body; returns the JSON. */
+export async function post(path, body = {}, { signal } = {}) {
+  return change("POST", path, body, signal);
+}
+
+/** DELETE; returns the JSON, null where the answer is empty. */
+export async function del(path, params = {}, { signal } = {}) {
+  return change("DELETE", url(path, params), undefined, signal);
+}
+
+let known = null;
+
+/**
+ * Who is logged in: {user, role, via, open, login, csrf}. Asked once a page.
+ * @param {boolean} [again] ask the server again
+ */
+export function session(again = false) {
+  if (!known || again) {
+    known = ask("/api/session", {}, false);
+    known.catch(() => (known = null));
+  }
+  return known;
+}
+
+/** Leave for the login page; it returns to where we are. */
+export function login() {
+  if (location.pathname === "/login") return;
+  location.assign(url("/login", { next: location.pathname + location.search + location.hash }));
+}
+
+/**
+ * Server-sent events. The browser connects again by itself after a break.
+ * @param {string} path
+ * @param {Object<string, any>} params
+ * @param {Object<string, (data: any) => void>} handlers by event name (data is parsed JSON), and
+ *   `open()` and `broken(final: boolean)`
+ * @returns {{close: () => void}}
+ */
+export function events(path, params, handlers) {
+  const { open, broken, ...named } = handlers;
+  const source = new EventSource(url(path, params));
+  source.onopen = () => open?.();
+  source.onerror = () => {
+    broken?.(source.readyState === EventSource.CLOSED);
+    if (source.readyState === EventSource.CLOSED) session(true).catch((problem) => problem.status === 401 && login());
+  };
+  for (const [name, run] of Object.entries(named)) source.addEventListener(name, (event) => run(JSON.parse(event.data)));
+  return { close: () => source.close() };
+}
+
+async function change(method, path, body, signal) {
+  const headers = { "X-CSRF-Token": (await session().catch(() => ({}))).csrf ?? "" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  return ask(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
+}
+
+async function ask(address, options, leave = true) {
+  let response;
+  try {
+    response = await fetch(address, { ...options, headers: { Accept: "application/json", ...options.headers }, credentials: "same-origin" });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ title: "The server cannot be reached", detail: "The server cannot be reached.", hint: "Is it running? The page tries again when you do." }, 0);
+  }
+  const answer = await read(response);
+  if (response.ok) return answer;
+  if (response.status === 401 && leave) login();
+  const problem = new Problem(answer && typeof answer === "object" ? answer : { title: response.statusText }, response.status);
+  problem.retryAfter = Number(response.headers.get("Retry-After")) || null;
+  throw problem;
+}
+
+async function read(response) {
+  const text = await response.text();
+  if (!text) return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    if (response.ok) throw new Problem({ title: "The answer is not JSON", detail: "The server's answer is not JSON.", hint: "Is there a proxy in between?" }, response.status);
+    return null;
+  }
+}
