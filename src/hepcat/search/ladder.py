@@ -76,6 +76,8 @@ class Arrow:
     reason: str | None
     ruri: str | None
     cseq: str | None
+    from_tag: str | None
+    to_tag: str | None
     label: str
     sdp: Sdp | None
     transaction: int
@@ -274,6 +276,8 @@ def _arrows(
                 reason=row["reason_phrase"],
                 ruri=row["ruri"],
                 cseq=row["cseq"],
+                from_tag=row["from_tag"],
+                to_tag=row["to_tag"],
                 label=_label(row, own),
                 sdp=_sdp(row, bodies),
                 transaction=own.transaction,

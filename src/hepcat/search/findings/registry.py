@@ -1,0 +1,42 @@
+"""All rules, and the one call that asks them.
+
+In: a Ladder. Out: findings, the worst first. What can go wrong: nothing that traffic can cause; how much is
+said is bounded.
+"""
+
+from typing import Final
+
+from hepcat.search.findings import outcome
+from hepcat.search.findings.finding import SEVERITIES, Finding, Rule
+from hepcat.search.findings.scene import Scene
+from hepcat.search.ladder import Ladder
+
+#: In the order in which findings of one severity are told. A rule may leave out what one before it told.
+RULES: Final[tuple[Rule, ...]] = (
+    outcome.final_failure,
+    outcome.no_response,
+    outcome.no_final_response,
+    outcome.release_cause,
+    outcome.post_dial_delay,
+    outcome.request_failed,
+    outcome.failed_attempt,
+)
+#: Bounds on what is said: of one rule about one call, about one picture, and messages named by a finding.
+MAX_OF_A_RULE: Final = 5
+MAX_FINDINGS: Final = 100
+MAX_ARROWS: Final = 50
+
+
+def find(ladder: Ladder) -> list[Finding]:
+    """Return what went wrong in these calls: errors, warnings, notes; each by RULES and time."""
+    scene = Scene(ladder)
+    found: list[tuple[tuple[int, int, int], Finding]] = []
+    for call in scene.calls:
+        for order, rule in enumerate(RULES):
+            for told, _ in zip(rule.look(scene, call), range(MAX_OF_A_RULE), strict=False):
+                arrows = tuple(dict.fromkeys(a.index for a in told.arrows))[:MAX_ARROWS]
+                finding = Finding(rule.name, told.severity, told.title, told.detail, arrows, call.leg.index)
+                rank = (SEVERITIES.index(told.severity), order, arrows[0] if arrows else 0)
+                found.append((rank, finding))
+    found.sort(key=lambda each: each[0])
+    return [finding for _, finding in found[:MAX_FINDINGS]]
