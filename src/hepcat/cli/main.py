@@ -28,6 +28,8 @@ COMMANDS: Final[tuple[str, ...]] = (
     "hepcat.cli.export",
     "hepcat.cli.sql",
     "hepcat.cli.db",
+    "hepcat.cli.user",
+    "hepcat.cli.token",
     "hepcat.cli.bench",
 )
 
