@@ -37,6 +37,12 @@ def _failed(arrow: Arrow | None) -> bool:
     return arrow is not None and (arrow.status or 0) >= 300 and arrow.status not in (401, 407)
 
 
+def refused_offer(exchange: Exchange) -> bool:
+    """Say whether the media offered were refused (488, 606): codec_mismatch tells that with the offer."""
+    final = exchange.final
+    return exchange.method in ("INVITE", "UPDATE") and final is not None and final.status in (488, 606)
+
+
 def _source(exchange: Exchange, status: int | None) -> list[Arrow]:
     """Return where a response was first seen, and where it was passed on."""
     return [a for a in exchange.responses if a.status == status and not a.retransmission]
@@ -70,8 +76,8 @@ def _lost(call: Call) -> Exchange | None:
     "Final failure",
     "RFC 3261 section 21, RFC 3326, ITU-T Q.850",
     """The call, or another request outside of a dialog, ended with 3xx to 6xx. Says who said so first, the
-    reasons given (Reason with its Q.850 cause in words, Warning, Retry-After) and what to check. A caller
-    who gave up and a redirection are notes; busy, declined and nobody there are warnings.""",
+    reasons given (Reason with its Q.850 cause in words, Warning, Retry-After) and what to check. A
+    caller who gave up and a redirection are notes; busy, declined and nobody there are warnings.""",
 )
 def final_failure(scene: Scene, call: Call) -> Iterator[Told]:
     """Tell how the call ended."""
@@ -129,8 +135,8 @@ def _given_up(scene: Scene, call: Call) -> Iterator[Told]:
     "request_failed",
     "Other requests that failed",
     "RFC 3261 sections 12.2 and 21",
-    """A request within the dialog (re-INVITE, UPDATE, BYE, REFER, INFO ...), or one of several outside of it,
-    got 3xx to 6xx, challenges aside. Requests of one method with one status are one finding.""",
+    """A request within the dialog (re-INVITE, UPDATE, BYE, REFER, INFO ...), or one of several outside of
+    it, got 3xx to 6xx, challenges aside. Requests of one method with one status are one finding.""",
 )
 def request_failed(scene: Scene, call: Call) -> Iterator[Told]:
     """Tell each method and status once."""
@@ -141,7 +147,7 @@ def request_failed(scene: Scene, call: Call) -> Iterator[Told]:
         if exchange is lost or first or exchange.request is None or exchange.method == "CANCEL":
             continue
         final = exchange.final
-        if final is not None and _failed(final):
+        if final is not None and _failed(final) and not refused_offer(exchange):
             groups.setdefault((exchange.method, final.status), []).append(exchange)
     for (method, status), failed in groups.items():
         said = _source(failed[0], status)
@@ -192,8 +198,8 @@ def failed_attempt(scene: Scene, call: Call) -> Iterator[Told]:
     "release_cause",
     "Hung up for an unusual reason",
     "RFC 3326, ITU-T Q.850",
-    """A BYE has a Reason header whose Q.850 cause is not normal clearing (16, 31), or a SIP cause of 400 or
-    more: not a person hung up, but a network or a timer.""",
+    """A BYE has a Reason header whose Q.850 cause is not normal clearing (16, 31), or a SIP cause of 400
+    or more: not a person hung up, but a network or a timer.""",
 )
 def release_cause(scene: Scene, call: Call) -> Iterator[Told]:
     """Tell the reason of the first BYE that has one."""
@@ -219,10 +225,10 @@ def release_cause(scene: Scene, call: Call) -> Iterator[Told]:
     "no_response",
     "No response",
     "RFC 3261 sections 17.1.1.2 and 17.1.2.2 (timers A, B, E, F)",
-    """A request got no response at all: not on the only hop captured, or not on one of several although
-    it was sent three times or more, or the hop before was told 408, 500, 503 or 504. Error where that kept
-    the call from being answered and was repeated or lasted 32 s; else the capture may end there, and it is
-    a warning.""",
+    """A request got no response at all: not on the only hop captured, or not on one of several although it
+    was sent three times or more, or the hop before was told 408, 500, 503 or 504. Error where that kept
+    the call from being answered and was repeated or lasted 32 s; else the capture may end there, and it
+    is a warning.""",
 )
 def no_response(scene: Scene, call: Call) -> Iterator[Told]:
     """Tell each method and host that is silent once."""
@@ -269,8 +275,8 @@ def _silent(exchange: Exchange) -> list[Hop]:
     "no_final_response",
     "No final response",
     "RFC 3261 sections 13.3.1.1 and 16.7 (timer C)",
-    """A request got provisional responses and then nothing: neither an answer nor a failure, and no CANCEL.
-    The call may still be ringing; else somebody forgot it.""",
+    """A request got provisional responses and then nothing: neither an answer nor a failure, and no
+    CANCEL. The call may still be ringing; else somebody forgot it.""",
 )
 def no_final_response(scene: Scene, call: Call) -> Iterator[Told]:
     """Tell what was said last."""

@@ -6,7 +6,7 @@ said is bounded.
 
 from typing import Final
 
-from hepcat.search.findings import outcome
+from hepcat.search.findings import addresses, authentication, delivery, dialog, media, outcome
 from hepcat.search.findings.finding import SEVERITIES, Finding, Rule
 from hepcat.search.findings.scene import Scene
 from hepcat.search.ladder import Ladder
@@ -15,11 +15,27 @@ from hepcat.search.ladder import Ladder
 RULES: Final[tuple[Rule, ...]] = (
     outcome.final_failure,
     outcome.no_response,
-    outcome.no_final_response,
+    delivery.no_ack,
+    delivery.loop,
+    authentication.authentication_loop,
+    authentication.wrong_credentials,
+    authentication.no_credentials,
+    media.codec_mismatch,
+    delivery.cancel_race,
+    dialog.early_bye,
+    dialog.session_timer,
     outcome.release_cause,
+    outcome.no_final_response,
+    delivery.retransmissions,
     outcome.post_dial_delay,
+    addresses.private_address,
+    media.media_changed,
+    media.one_way_media,
+    media.no_telephone_event,
     outcome.request_failed,
     outcome.failed_attempt,
+    dialog.double_bye,
+    delivery.malformed,
 )
 #: Bounds on what is said: of one rule about one call, about one picture, and messages named by a finding.
 MAX_OF_A_RULE: Final = 5

@@ -117,6 +117,7 @@ class Scene:
     def __init__(self, ladder: Ladder) -> None:
         self.ladder = ladder
         self.told: set[int] = set()
+        self.chains: dict[int, list[object]] = {}  # what authentication.py found out about each call
         self._headers: dict[int, Headers] = {}
         of_leg: list[list[Arrow]] = [[] for _ in ladder.legs]
         for arrow in ladder.arrows:
