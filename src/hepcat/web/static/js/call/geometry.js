@@ -1,0 +1,133 @@
+/**
+ * Where everything of the ladder stands, in pixels.
+ *
+ * In: what is shown, the width that there is. Out: `Geometry`. Nothing can go wrong. Texts are measured on a
+ * canvas, which asks the page for no layout.
+ *
+ * @typedef {import("./model.js").Message} Message
+ *
+ * @typedef {object} Geometry
+ * @property {boolean} narrow
+ * @property {number} gutter width of the columns of number and time
+ * @property {Map<number, number>} x middle of each shown host
+ * @property {Map<number, string>} names what is written above each
+ * @property {number} pitch
+ * @property {number} width
+ */
+
+import { labelOf, mediaOf } from "./model.js";
+import { safe } from "./safe.js";
+
+export const ROW = 40;
+export const LINE = 25; // of the arrow, from the top of its row
+export const SUB = 15; // height of a line under an arrow
+export const LOOP = 34;
+export const BOX = 30; // height of a host's box
+const PITCH = { least: 150, most: 340, narrow: 116 };
+const EDGE = 16;
+
+/** The fonts that css/call.css gives the picture's texts. */
+export const FONTS = {
+  label: '500 13px system-ui, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif',
+  sub: '11px system-ui, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif',
+  host: '600 13px system-ui, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif',
+};
+
+const context = document.createElement("canvas").getContext("2d");
+/** @type {Map<string, number>} */
+const widths = new Map();
+
+/** Width of a text. @param {string} text @param {keyof typeof FONTS} font */
+export function widthOf(text, font) {
+  const key = font + text;
+  let width = widths.get(key);
+  if (width === undefined) {
+    if (widths.size > 20_000) widths.clear();
+    context.font = FONTS[font];
+    width = context.measureText(text).width;
+    widths.set(key, width);
+  }
+  return width;
+}
+
+/** A text cut to a width; what is cut ends in an ellipsis. */
+export function fit(/** @type {string} */ text, /** @type {number} */ room, /** @type {keyof typeof FONTS} */ font) {
+  if (widthOf(text, font) <= room) return text;
+  let [low, high] = [0, text.length];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (widthOf(`${text.slice(0, middle)}…`, font) <= room) low = middle;
+    else high = middle - 1;
+  }
+  return low ? `${text.slice(0, low)}…` : "";
+}
+
+/** Cut in the middle: the ends of addresses tell most. */
+function fitMiddle(/** @type {string} */ text, /** @type {number} */ room) {
+  if (widthOf(text, "host") <= room) return text;
+  let keep = text.length - 1;
+  while (keep > 6 && widthOf(middleCut(text, keep), "host") > room) keep -= 1;
+  return middleCut(text, keep);
+}
+
+function middleCut(/** @type {string} */ text, /** @type {number} */ keep) {
+  const tail = Math.floor(keep / 2);
+  return `${text.slice(0, keep - tail)}…${text.slice(text.length - tail)}`;
+}
+
+/**
+ * @param {{name: string}[]} hosts all, by number
+ * @param {import("./model.js").Shown} shown
+ * @param {number} available width without scrolling
+ * @returns {Geometry}
+ */
+export function place(hosts, shown, available) {
+  const narrow = available < 640;
+  const gutter = narrow ? 116 : 182;
+  const full = new Map(shown.hosts.map((i) => [i, safe(hosts[i].name, 60)]));
+  const pitch = pitchOf(full, shown, available - gutter, narrow);
+  const names = new Map([...full].map(([i, name]) => [i, fitMiddle(name, pitch - 30)]));
+  const first = boxWidth(names.get(shown.hosts[0]) ?? "") / 2;
+  const start = gutter + Math.max(first, 24);
+  const x = new Map(shown.hosts.map((host, i) => [host, Math.round(start + i * pitch)]));
+  const last = shown.hosts[shown.hosts.length - 1];
+  const reach = Math.max(boxWidth(names.get(last) ?? "") / 2, loopReach(shown, last));
+  return { narrow, gutter, x, names, pitch, width: Math.ceil((x.get(last) ?? start) + reach + EDGE) };
+}
+
+/** Width of the box around a host's name. @param {string} name */
+export function boxWidth(name) {
+  return Math.max(widthOf(name, "host") + 28, 90);
+}
+
+/** The distance of lifelines: what the texts ask for, more where there is room, within bounds. */
+function pitchOf(
+  /** @type {Map<number, string>} */ names,
+  /** @type {import("./model.js").Shown} */ shown,
+  /** @type {number} */ room,
+  /** @type {boolean} */ narrow,
+) {
+  const column = new Map(shown.hosts.map((host, i) => [host, i]));
+  let need = narrow ? PITCH.narrow : PITCH.least;
+  for (const name of names.values()) need = Math.max(need, Math.min(widthOf(name, "host") + 40, 230));
+  for (const message of shown.messages) {
+    const span = Math.abs((column.get(message.src) ?? 0) - (column.get(message.dst) ?? 0));
+    if (!span) continue;
+    need = Math.max(need, (widthOf(safe(labelOf(message), 80), "label") + 34) / span);
+    for (const media of mediaOf(message)) need = Math.max(need, (widthOf(safe(media, 90), "sub") + 20) / span);
+  }
+  const gaps = Math.max(names.size - 1, 1);
+  const bounded = Math.min(need, narrow ? 190 : PITCH.most);
+  const roomy = (room - 150) / gaps;
+  return Math.round(Math.max(bounded, Math.min(roomy, PITCH.most)));
+}
+
+/** How far what is drawn at the last host reaches to its right. */
+function loopReach(/** @type {import("./model.js").Shown} */ shown, /** @type {number} */ last) {
+  let reach = 0;
+  for (const message of shown.messages) {
+    if (message.src !== last || message.dst !== last) continue;
+    reach = Math.max(reach, LOOP + 12 + Math.min(widthOf(safe(labelOf(message), 80), "label"), 300));
+  }
+  return reach;
+}
