@@ -100,13 +100,16 @@ def program(
 class Server:
     """A `hepcat serve` of its own on loopback, with its lake in a folder of the test."""
 
-    def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, environment: dict[str, str] | None = None, page: bool = False
+    ) -> None:
+        """page: with the page and the API, whose process takes a second to start."""
         self.data = folder / "data"
         self.log = folder / "serve.log"
         self.port = free_port()
         self.http = free_port()
         self.arguments = arguments
-        self.environment = environment or {}
+        self.environment = {"HEPCAT_WEB_ENABLED": str(page).lower(), **(environment or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, wait: bool = True) -> "Server":

@@ -60,8 +60,8 @@ BROKEN: list[tuple[str, str, list[str]]] = [
     ),
     (
         "public http",
-        '[http]\nlisten = "0.0.0.0:80"\n',
-        ["1: http: 0.0.0.0:80 can be reached by other machines"],
+        '[http]\nlisten = "0.0.0.0:80"\n[web]\nenabled = false\n',
+        ["0.0.0.0:80 can be reached by other machines"],
     ),
     (
         "lake",
@@ -158,7 +158,7 @@ def test_precedence(tmp_path: Path) -> None:
     ("flags", "environ", "where"),
     [
         ({"hep.listen": ["x"]}, {}, "--hep: hep.listen[0]: "),
-        ({"http.listen": "0.0.0.0:1"}, {}, "--http: http: "),
+        ({"http.listen": "0.0.0.0:0"}, {}, "--http: http.listen: "),
         (
             {},
             {"HEPCAT_HEP_WORKERS": "x"},

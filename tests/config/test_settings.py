@@ -24,6 +24,8 @@ EXAMPLES = {
     "data": "/lake",
     "hep.listen": "udp://127.0.0.1:9099, tcp://[::1]:9099",
     "http.listen": "127.0.0.1:9080",
+    "web.public_url": "https://sip.example.org",
+    "web.oidc.issuer": "https://login.example.org",
     "aliases": "192.0.2.1=sbc",
     "log.level": "debug",
     "log.format": "json",
@@ -47,6 +49,8 @@ EXAMPLES = {
 GIVEN = {"HEPCAT_SIPCAPTURE_DB_INSERT_MODE": "1"}
 GIVEN_TOO = {
     "stores": {"HEPCAT_SIPCAPTURE_DB_URL": "sqlite:///calls.db"},
+    "web.certificate": {"HEPCAT_WEB_CERTIFICATE": "a.pem", "HEPCAT_WEB_KEY": "a.key"},
+    "web.key": {"HEPCAT_WEB_CERTIFICATE": "a.pem", "HEPCAT_WEB_KEY": "a.key"},
     "sipcapture.raw_moni_capture_on": {"HEPCAT_SIPCAPTURE_RAW_SOCKET_LISTEN": "10.0.0.1:5060"},
 }
 #: What else a setting of [sipcapture] stands for.
@@ -84,6 +88,8 @@ def test_each_setting_can_be_changed_by_its_variable(setting: Setting) -> None:
     given = GIVEN_TOO.get(setting.name, {})
     if setting.path[0] in ("sipcapture", "stores") and setting.variable not in GIVEN:
         given = GIVEN | given
+    if setting.path[:2] == ("web", "oidc"):
+        given = {"HEPCAT_WEB_OIDC_ISSUER": "https://a.example.org", "HEPCAT_WEB_OIDC_CLIENT_ID": "hepcat"}
     if setting.variable in GIVEN:
         given = {"HEPCAT_SIPCAPTURE_CAPTURE_ON": "1"}
     before = load_settings(None, {}, given)

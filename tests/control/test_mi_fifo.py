@@ -66,7 +66,7 @@ def exchange(path: Path, request: bytes, seconds: float = 5.0) -> bytes:
         (b":sip_capture:answer\n" + b"on\n" * 33 + b"\n", b"400 parse error in command 'sip_capture'\n"),
         (b":ps:answer\n\n", b"500 command 'ps' not available\n"),
         (b":p\x1b[2J:answer\n\n", b"500 command 'p??2J' not available\n"),
-        (b":which:answer\n\n", b"200 OK\nsip_capture\nstats\nstatus\nreload\nwhich\n\n"),
+        (b":which:answer\n\n", b"200 OK\nsip_capture\nstats\nagents\nmetrics\nstatus\nreload\nwhich\n\n"),
         (
             b":reload:answer\n\n",
             b"200 OK\nreloaded:: true\nnotes.0:: hep.listen changes only with a restart\n\n",

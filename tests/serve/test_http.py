@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hepcat.config.settings import HttpSettings
 from hepcat.control import http
 from hepcat.control.http import HttpDoor
 from hepcat.pipeline.metrics import Metrics
@@ -20,7 +21,7 @@ def door() -> Iterator[int]:
     """Open a door for the length of the block; its closing must not wait for anybody."""
     port = free_port()
     with running("udp") as run:
-        opened = HttpDoor(f"127.0.0.1:{port}", run.server)
+        opened = HttpDoor(HttpSettings(listen=f"127.0.0.1:{port}"), run.server)
         opened.start()
         try:
             yield port
@@ -132,7 +133,9 @@ def test_no_octets_break_the_door() -> None:
 def test_a_door_that_never_began_to_answer_can_be_closed() -> None:
     """Where the start fails in between: it must not be waited for."""
     with running("udp") as run:
-        stopping = threading.Thread(target=HttpDoor(f"127.0.0.1:{free_port()}", run.server).stop, daemon=True)
+        stopping = threading.Thread(
+            target=HttpDoor(HttpSettings(listen=f"127.0.0.1:{free_port()}"), run.server).stop, daemon=True
+        )
         stopping.start()
         stopping.join(5)
         assert not stopping.is_alive()

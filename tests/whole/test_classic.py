@@ -168,7 +168,11 @@ class Classic(Whole):
         command += ["--kamailio-cfg", str(self.config)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "TZ": "UTC"}
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment, "TZ": "UTC"},
             )
         self._wait()
         return self

@@ -25,7 +25,7 @@ class Server:
         self.udp = free_port(socket.SOCK_DGRAM)
         self.http = free_port()
         file = work / "hepcat.toml"
-        file.write_text(config)
+        file.write_text(config if "[web]" in config else f"{config}\n[web]\nenabled = false\n")
         self.child = Child(
             "serve", "--data", str(self.data), "--hep", self.url, "--http", f"127.0.0.1:{self.http}",
             "--config", str(file), log=work / "serve.log",

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hepcat.cli.common import ConfigOption
-from hepcat.cli.serve import HttpOption
 from hepcat.errors import HepcatError
 
 if TYPE_CHECKING:
@@ -53,6 +52,11 @@ ReadOption = Annotated[
 WriteOption = Annotated[
     Path | None,
     typer.Option("--write", "-w", metavar="FILE", help="Also keep the frames; name with %Y%m%d-%H%M%S."),
+]
+
+HttpOption = Annotated[
+    str | None,
+    typer.Option("--http", metavar="ADDRESS:PORT", help="Serve /metrics, /stats, /status, /healthz there."),
 ]
 
 

@@ -28,9 +28,12 @@ HepOption = Annotated[
 ]
 HttpOption = Annotated[
     str | None,
-    typer.Option("--http", metavar="ADDRESS:PORT", help="Serve /metrics, /stats, /status, /healthz there."),
+    typer.Option(
+        "--http",
+        metavar="ADDRESS:PORT",
+        help="Where the page, the API and /metrics are. Default 127.0.0.1:9080.",
+    ),
 ]
-
 
 KamailioOption = Annotated[
     Path | None,
@@ -78,6 +81,12 @@ def serve(
 
     settings = read()
 
+    page = None
+    if settings.web.enabled:
+        from hepcat.web.process import WebProcess
+
+        page = WebProcess(settings)
+
     def started(server: object) -> None:
         for name, near in unknown_variables(os.environ):
             log.warning("unknown variable in the environment", variable=name, did_you_mean=near)
@@ -86,9 +95,9 @@ def serve(
                 f"{len(warnings)} lines of {kamailio_cfg} have no counterpart",
                 hint=f"hepcat convert kamailio {kamailio_cfg} names them",
             )
-        banner(server, file or kamailio_cfg)  # type: ignore[arg-type]
+        banner(server, file or kamailio_cfg, page.url if page else None)  # type: ignore[arg-type]
 
-    sys.exit(run(settings, read, started))
+    sys.exit(run(settings, read, started, page))
 
 
 def check_config(

@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from hepcat.config.settings import NO_ACCOUNTS, HttpSettings
 from hepcat.config.values import split_host_port
-from hepcat.control.methods import READ, Control, Running, call_method
+from hepcat.control.methods import READ, Control, Running, call_method, metrics_of
 from hepcat.errors import HepcatError
-from hepcat.pipeline.metrics import HepcatCollector, Metrics
+from hepcat.pipeline.metrics import Metrics
 
 #: Requests served at once.
 MAX_REQUESTS: Final = 16
@@ -49,16 +49,7 @@ class HttpDoor:
         self._http = _bind(*split_host_port(http.listen))
         self._thread: threading.Thread | None = None
         self._http.capture = server
-        self._http.metrics = Metrics(
-            HepcatCollector(
-                server.counters.snapshot,
-                server.store_ok,
-                server.store_gauges,
-                getattr(server.counters, "targets", None),
-                server.switch,
-                getattr(server, "store_stats", None),
-            )
-        )
+        self._http.metrics = metrics_of(server)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -180,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = json.dumps(call_method(Control(self.server.capture), path[1:]), indent=1)
             self._answer(200, "application/json", answer.encode() + b"\n")
         else:
-            known = ", ".join(["/metrics", "/healthz", *(f"/{name}" for name in READ)])
+            known = ", ".join(["/healthz", *(f"/{name}" for name in READ)])
             self._answer(404, _TEXT, f"not found; there is {known}\n".encode())
 
     def _answer(self, status: int, content_type: str, body: bytes) -> None:

@@ -8,7 +8,7 @@ fault it is, so that each door can answer in its own words.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import structlog
 
@@ -17,6 +17,9 @@ from hepcat.batch.drops import Drop
 from hepcat.errors import HepcatError
 from hepcat.pipeline.counters import Snapshot, SourceCounts
 from hepcat.pipeline.switch import CaptureSwitch
+
+if TYPE_CHECKING:
+    from hepcat.pipeline.metrics import Metrics
 
 log = structlog.get_logger("hepcat.control")
 
@@ -31,6 +34,9 @@ class Counting(Protocol):
 
     def snapshot(self) -> Snapshot:
         """Return all counts."""
+
+    def agents(self) -> list[dict[str, Any]]:
+        """Return the agents that messages came of: node id, name, messages, time of the last."""
 
 
 class Running(Protocol):
@@ -204,6 +210,22 @@ def stats(running: Running) -> dict[str, Any]:
     }
 
 
+def metrics_of(running: Running) -> "Metrics":
+    """Return what writes the counters as Prometheus reads them."""
+    from hepcat.pipeline.metrics import HepcatCollector, Metrics  # most agents are never asked
+
+    return Metrics(
+        HepcatCollector(
+            running.counters.snapshot,
+            running.store_ok,
+            running.store_gauges,
+            getattr(running.counters, "targets", None),
+            running.switch,
+            getattr(running, "store_stats", None),
+        )
+    )
+
+
 def reload(control: Control, _: Mapping[str, str]) -> dict[str, Any]:
     """Put the configuration in force; return once it is."""
     if control.reload is None:
@@ -255,6 +277,14 @@ METHODS: Final[dict[str, Method]] = {
     ),
     "stats": Method(
         lambda control, _: stats(control.running), "The counters, by source, agent, store and target."
+    ),
+    "agents": Method(
+        lambda control, _: control.running.counters.agents(),
+        "Agents that sent HEP: node id, name, messages, and when the last one came (microseconds).",
+    ),
+    "metrics": Method(
+        lambda control, _: metrics_of(control.running).text().decode(),
+        "The text of /metrics, for Prometheus.",
     ),
     "status": Method(
         lambda control, _: status(control.running), "Version, process, listeners, stores, switches."

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -42,10 +42,37 @@ SWITCH_SECONDS: Final = 0.001
 log = structlog.get_logger("hepcat")
 
 
-def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[[Server], None]) -> int:
+class Page(Protocol):
+    """The page and the API, which are above this room: opened while root, started and stopped with
+    the server."""
+
+    @property
+    def url(self) -> str | None:
+        """Where a person finds it."""
+
+    def open(self) -> None:
+        """Bind its address. Raises HepcatError."""
+
+    def start(self) -> None:
+        """Begin to answer."""
+
+    def reload(self, settings: Settings) -> None:
+        """Take over other settings. Raises HepcatError, changing nothing."""
+
+    def stop(self) -> None:
+        """Stop answering."""
+
+
+def serve(
+    settings: Settings,
+    reread: Callable[[], Settings],
+    started: Callable[[Server], None],
+    page: Page | None = None,
+) -> int:
     """Run a server until it is told to stop; return the exit code.
 
-    reread: reads the configuration again, or raises HepcatError. started: called once all is up.
+    reread: reads the configuration again, or raises HepcatError. started: called once all is up. page: what
+    answers at [http] listen; without one metrics and health do.
     """
     setup_logs(settings.log)
     events: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -58,7 +85,11 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
     sys.setswitchinterval(SWITCH_SECONDS)
     server = Server(settings)
     server.open()
-    door = HttpDoor(settings.http, server) if settings.http.listen else None
+    door: HttpDoor | Page | None = page
+    if page is not None:
+        page.open()
+    elif settings.http.listen:
+        door = HttpDoor(settings.http, server)
     _import_early(settings)
     privileges.make_data_folder(settings.data, settings.user)
     reloads = Reloads(events)
@@ -75,13 +106,13 @@ def serve(settings: Settings, reread: Callable[[], Settings], started: Callable[
             door.start()
         started(server)
         notify.notify("READY=1", f"STATUS=storing in {', '.join(settings.stores)}")
-        why = _run(server, events, reread, reloads)
+        why = _run(lambda: _reload(server, reread, page), server, events, reloads)
         reloads.close()
         code = _stop(server, stores, events, why)
     finally:
         doors.stop()
-    if door is not None:
-        door.stop()
+        if door is not None:
+            door.stop()
     return code
 
 
@@ -99,7 +130,7 @@ def _import_early(settings: Settings) -> None:
 
 
 def _run(
-    server: Server, events: "queue.SimpleQueue[int]", reread: Callable[[], Settings], reloads: Reloads
+    reload: Callable[[], list[str]], server: Server, events: "queue.SimpleQueue[int]", reloads: Reloads
 ) -> int:
     """Handle what happens until it is time to stop; return the signal that said so."""
     minutes = _Minutes(server)
@@ -110,15 +141,15 @@ def _run(
             minutes.log()
             continue
         if event == RELOAD:
-            reloads.carry_out(lambda: _reload(server, reread))
+            reloads.carry_out(reload)
         elif event == signal.SIGHUP:
             with contextlib.suppress(HepcatError):
-                _reload(server, reread)
+                reload()
         else:
             return event
 
 
-def _reload(server: Server, reread: Callable[[], Settings]) -> list[str]:
+def _reload(server: Server, reread: Callable[[], Settings], page: Page | None = None) -> list[str]:
     """Read the configuration anew; return what there is to say. Where it is broken the old one stays in
     force, which is logged; raises HepcatError for whoever waits.
     """
@@ -127,6 +158,8 @@ def _reload(server: Server, reread: Callable[[], Settings]) -> list[str]:
         new = reread()
         notes = server.reload(new)
         setup_logs(new.log)
+        if page is not None:
+            page.reload(new)
     except HepcatError as error:
         for line in str(error).splitlines():
             log.error("configuration not reloaded; the old one stays in force", problem=line)
@@ -209,7 +242,7 @@ class _Minutes:
         log_counts(counts, per_second=round(rate))
 
 
-def banner(server: Server, config: Path | None) -> None:
+def banner(server: Server, config: Path | None, page: str | None = None) -> None:
     """Print what the server listens on, where it stores, and what to type next."""
     settings = server.settings
     listening = server.about()["listening"]
@@ -221,7 +254,9 @@ def banner(server: Server, config: Path | None) -> None:
     if not server.switch.on:
         door = where if settings.control.socket is None else f" --socket {settings.control.socket}"
         lines.append(f"Capture is off (capture_on = 0): `hepcat ctl capture on{door}` switches it on.")
-    if settings.http.listen:
+    if page is not None:
+        lines.append(f"Page: {page}")
+    elif settings.http.listen and not settings.web.enabled:
         lines.append(f"Metrics: http://{settings.http.listen}/metrics")
     if LAKE not in settings.stores and config:
         where = f" --config {config}"

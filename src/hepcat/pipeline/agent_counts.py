@@ -6,7 +6,7 @@ that the log, /metrics and /stats show one kind of numbers.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hepcat.batch.drops import Drop
 from hepcat.pipeline.capture import AgentTally
@@ -16,6 +16,7 @@ from hepcat.pipeline.counters import (
     add_drops,
     add_frames,
     add_stages,
+    agents_seen,
     count_agents,
 )
 from hepcat.sinks.sink import Sink
@@ -53,6 +54,10 @@ class AgentCounters:
     def add_relay(self, tally: Tally, after: AgentTally, intake: "HepIntake") -> None:
         """Include a HEP listener's worker and what its plan did."""
         self._relays.append((tally, after, intake))
+
+    def agents(self) -> list[dict[str, Any]]:
+        """Return the agents that this one relays for; see agents_seen."""
+        return agents_seen([relay[2] for relay in self._relays])
 
     def snapshot(self) -> Snapshot:
         """Return all counts."""

@@ -65,7 +65,7 @@ def summary(settings: Settings) -> list[str]:
         *_raw(classic),
         *_stores(settings),
         f"holds {format_octets(settings.queue.memory)} in memory while the store is away",
-        f"metrics on http://{settings.http.listen}/metrics" if settings.http.listen else "no HTTP port",
+        _http(settings),
     ]
     if settings.extra_headers:
         lines.append(f"extra headers: {', '.join(settings.extra_headers)}")
@@ -111,3 +111,11 @@ def _stores(settings: Settings) -> list[str]:
 
 def _text(error: HepcatError) -> str:
     return f"{error}. {error.hint}" if error.hint else str(error)
+
+
+def _http(settings: Settings) -> str:
+    listen = settings.http.listen
+    if settings.web.enabled:
+        scheme = "https" if settings.web.certificate is not None else "http"
+        return f"page on {scheme}://{listen or '127.0.0.1:9080'}/"
+    return f"metrics on http://{listen}/metrics" if listen else "no HTTP port"

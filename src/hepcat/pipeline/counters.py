@@ -78,6 +78,10 @@ class Counters:
         """Include the worker of a raw mode: what it captured, and what it handed on."""
         self._frames.append((frames, tally))
 
+    def agents(self) -> list[dict[str, Any]]:
+        """Return the agents that messages came of; see agents_seen."""
+        return agents_seen(self._intakes)
+
     def snapshot(self) -> Snapshot:
         """Return all counts."""
         sources: dict[str, SourceCounts] = {}
@@ -98,8 +102,26 @@ def count_agents(intakes: list[HepIntake]) -> dict[str, int]:
     for intake in intakes:
         for node, count in dict(intake.agents).items():
             name = "other" if node is None else "" if node == NO_NODE else str(node)
-            counts[name if name in counts or len(counts) < MAX_AGENTS else "other"] += count
+            counts[name if name in counts or len(counts) < MAX_AGENTS else "other"] += count.messages
     return dict(counts)
+
+
+def agents_seen(intakes: list[HepIntake]) -> list[dict[str, Any]]:
+    """Return the agents: node id (None: messages without one), name, messages, microseconds of the last one;
+    by node id, at most MAX_AGENTS a worker.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for intake in intakes:
+        for node, seen in dict(intake.agents).items():
+            if node is None:
+                continue
+            agent = found.setdefault(node, {"node_id": node, "node_name": "", "messages": 0, "last_seen": 0})
+            agent["messages"] += seen.messages
+            if int(seen.last * 1e6) >= agent["last_seen"]:
+                agent["last_seen"], agent["node_name"] = int(seen.last * 1e6), seen.name
+    if NO_NODE in found:
+        found[NO_NODE]["node_id"] = None
+    return [found[node] for node in sorted(found)]
 
 
 def _add(counts: SourceCounts, tally: Tally) -> None:

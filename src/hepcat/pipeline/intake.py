@@ -4,6 +4,7 @@ In: messages in a source's buffer. Out: batches in the queue, or their records c
 reason. Nothing here waits, and nothing a peer sends raises. One intake a source's thread.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import numpy as np
 from hepcat.batch.drops import Drop
 from hepcat.batch.gather import take_rows
 from hepcat.batch.layout import NUMERIC, Array, Batch
-from hepcat.batch.schema import FIELD_COUNT, FLAG_KEEPALIVE, FLAG_STUN, MAX_RECORD
+from hepcat.batch.schema import FIELD_COUNT, FIELD_INDEX, FLAG_KEEPALIVE, FLAG_STUN, MAX_RECORD
 from hepcat.pipeline.queue import BatchTaker
 from hepcat.pipeline.switch import CaptureSwitch
 from hepcat.sources.source import Tally
@@ -23,6 +24,9 @@ from hepcat.wire.sip import index_sip
 MAX_AGENTS: Final = 256
 #: Rows of a batch at most. The columns of that many rows stay within a core's cache.
 MAX_ROWS: Final = 4096
+_NODE_NAME: Final = FIELD_INDEX["node_name"]
+#: Octets of an agent's name that are shown.
+_LONGEST_NAME: Final = 256
 _NOT_STORED: Final = FLAG_KEEPALIVE | FLAG_STUN
 
 
@@ -34,6 +38,15 @@ class IntakeOptions:
     extra_headers: tuple[str, ...] = ()
     aleg_headers: tuple[str, ...] = ("X-CID",)
     inflate_bound: int = MAX_RECORD
+
+
+@dataclass(slots=True)
+class AgentSeen:
+    """A capture agent: how much came of it, when the last of it (seconds since the epoch), its name then."""
+
+    messages: int = 0
+    last: float = 0.0
+    name: str = ""
 
 
 class LiveOptions:
@@ -57,8 +70,8 @@ class HepIntake:
     ) -> None:
         self.tally = tally
         self._switch = switch or CaptureSwitch()
-        #: messages by node id (chunk 0x000c), of at most MAX_AGENTS agents; None counts the others
-        self.agents: dict[int | None, int] = {}
+        #: by node id (chunk 0x000c), of at most MAX_AGENTS agents; None is the others
+        self.agents: dict[int | None, AgentSeen] = {}
         self._queue = queue
         self._options = options
         self._batch: Batch | None = None
@@ -97,7 +110,7 @@ class HepIntake:
         if batch is None or batch.n == 0:
             return
         tally, rows = self.tally, batch.n
-        self._count_agents(batch.node_id[:rows])
+        self._count_agents(batch)
         batch = self._sort_out(batch)
         if batch.n:
             refusal = self._queue.put(_compact(batch), tally)
@@ -129,17 +142,27 @@ class HepIntake:
         self.tally.drops[Drop.STUN] += int(np.count_nonzero(unwanted)) - keepalives
         return take_rows(batch, unwanted == 0)
 
-    def _count_agents(self, nodes: Array) -> None:
+    def _count_agents(self, batch: Batch) -> None:
+        nodes = batch.node_id[: batch.n]
         first = int(nodes[0])
         if (nodes == first).all():
-            self._count_agent(first, len(nodes))
+            self._count_agent(batch, first, 0, batch.n)
             return
-        for node, count in zip(*(a.tolist() for a in np.unique(nodes, return_counts=True)), strict=True):
-            self._count_agent(node, count)
+        for node, row, count in zip(
+            *(a.tolist() for a in np.unique(nodes, return_index=True, return_counts=True)), strict=True
+        ):
+            self._count_agent(batch, node, row, count)
 
-    def _count_agent(self, node: int, count: int) -> None:
+    def _count_agent(self, batch: Batch, node: int, row: int, count: int) -> None:
+        """Count an agent's records; `row` is one of them, and says what the agent is called."""
         known: int | None = node if node in self.agents or len(self.agents) < MAX_AGENTS else None
-        self.agents[known] = self.agents.get(known, 0) + count
+        seen = self.agents.get(known)
+        if seen is None:
+            seen = self.agents[known] = AgentSeen()
+        seen.messages += count
+        seen.last = time.time()
+        if known is not None:
+            seen.name = _name_in(batch, row)
 
 
 def _new_batch(rows: int, octets: int, extra: tuple[str, ...]) -> Batch:
@@ -156,6 +179,13 @@ def _new_batch(rows: int, octets: int, extra: tuple[str, ...]) -> Batch:
         extra=extra,
         **{name: np.empty(rows, dtype=dtype) for name, dtype, _ in NUMERIC},
     )
+
+
+def _name_in(batch: Batch, row: int) -> str:
+    """Return the agent's name that a record has (chunk 0x0013), bounded."""
+    offset, length = (int(value) for value in batch.fields[row, _NODE_NAME])
+    begin = int(batch.start[row]) + offset
+    return bytes(batch.buffer[begin : begin + min(length, _LONGEST_NAME)]).decode("utf-8", "replace")
 
 
 def _compact(batch: Batch) -> Batch:

@@ -40,6 +40,7 @@ LIVE: Final = (
     "hep.tls",
     "log",
     "queue.memory",
+    "web",
 )
 #: Settings of the lake that its writer takes over while it runs, where it offers to (`reconfigure`).
 LIVE_STORE: Final = (LAKE,)

@@ -15,10 +15,12 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from hepcat import __version__
 from hepcat.web import problems
+from hepcat.web.auth import is_secure
+from hepcat.web.headers import SecurityHeaders
 from hepcat.web.site import Site
 
 #: Modules with a `router` each.
-ROUTES: Final = ("calls", "pages")
+ROUTES: Final = ("status", "call", "calls", "pages", "session", "tokens")
 STATIC: Final = Path(__file__).with_name("static")
 
 
@@ -27,6 +29,7 @@ def make_app(site: Site) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        site.start()
         try:
             yield
         finally:
@@ -46,4 +49,5 @@ def make_app(site: Site) -> FastAPI:
     for name in ROUTES:
         app.include_router(importlib.import_module(f"hepcat.web.routes.{name}").router)
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=4)
+    app.add_middleware(SecurityHeaders, secure=is_secure(site.web))
     return app

@@ -39,6 +39,29 @@ _TITLES: Final = {
     504: "Time is over",
 }
 
+
+#: What the OpenAPI document says of every route's errors.
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {
+        "description": "A problem document (RFC 9457).",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "title", "status", "detail"],
+                    "properties": {
+                        "type": {"type": "string"},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                        "hint": {"type": "string"},
+                    },
+                }
+            }
+        },
+    }
+}
+
 log = structlog.get_logger("hepcat.web")
 
 

@@ -1,12 +1,13 @@
 """Runs the application on a socket, until told to stop.
 
-In: what the site is for, a listening socket. Out: nothing; returns after SIGTERM or SIGINT. What can go
-wrong: HepcatError where certificate or key cannot be read.
+In: what the site is for, a listening socket, TLS. Out: nothing; returns after SIGTERM or SIGINT. What can go
+wrong: nothing that a client does.
 """
 
 import logging
 import socket
-from typing import Any, Final
+import ssl
+from typing import Final
 
 import uvicorn
 
@@ -19,26 +20,22 @@ _GRACE: Final = 2
 _CONNECTIONS: Final = 2000
 
 
-def run(options: SiteOptions, listening: socket.socket) -> None:
+def run(options: SiteOptions, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
     """Serve until a signal comes."""
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     site = Site(options)
-    web = options.settings.web
-    tls: dict[str, Any] = {}
-    if web.certificate is not None and web.key is not None:
-        tls = {"ssl_certfile": str(web.certificate), "ssl_keyfile": str(web.key)}
     config = uvicorn.Config(
         make_app(site),
         log_config=None,
         access_log=False,
         server_header=False,
-        date_header=True,
         proxy_headers=False,
         lifespan="on",
+        ws="none",
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=30,
         limit_concurrency=_CONNECTIONS,
         h11_max_incomplete_event_size=65_536,
-        **tls,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     uvicorn.Server(config).run(sockets=[listening])

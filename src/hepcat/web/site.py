@@ -5,19 +5,17 @@ app.state.site. What can go wrong: HepcatError where a store cannot be opened, o
 """
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
 from hepcat.config.databases import LAKE, DatabaseSettings
 from hepcat.config.settings import Settings
-from hepcat.control.address import SOCKET_NAME
-from hepcat.control.client import Client
-from hepcat.errors import HepcatError
+from hepcat.web.accounts import Accounts
+from hepcat.web.asking import ServerControl
 from hepcat.web.problems import Problem
+from hepcat.web.samples import Samples
 from hepcat.web.searches import Searches
 
 if TYPE_CHECKING:
@@ -30,8 +28,10 @@ class SiteOptions:
 
     settings: Settings
     store: DatabaseSettings | None = None
-    #: address:port that is listened on
+    #: what a person on this machine types
     listen: str = ""
+    #: whether the site belongs to a server that runs
+    expects_server: bool = False
 
 
 class Stores:
@@ -74,25 +74,6 @@ class Stores:
             self._open.clear()
 
 
-class ServerControl:
-    """The running server, asked over its control socket."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.path: Path = settings.control.socket or settings.data / SOCKET_NAME
-
-    def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
-        """Return the result of a method (control/methods.py). Raises Problem 503 where none runs."""
-        if not self.path.exists():
-            raise Problem(503, "no server runs on this lake", "hepcat serve starts one.", kind="no-server")
-        try:
-            with Client(self.path) as client:
-                return client.call(method, **(params or {}))
-        except Problem:
-            raise
-        except HepcatError as error:
-            raise Problem(503, str(error), error.hint, kind="no-server") from None
-
-
 class Site:
     """Everything, made once a process."""
 
@@ -102,12 +83,20 @@ class Site:
         self.web = options.settings.web
         self.stores = Stores(options)
         self.searches = Searches(self.web)
+        self.accounts = Accounts(self.settings)
         self.control = ServerControl(self.settings)
+        self.samples = Samples(self.control)
+
+    def start(self) -> None:
+        """Begin what runs beside the requests."""
+        self.samples.start()
 
     def close(self) -> None:
         """Close what is open."""
+        self.samples.stop()
         self.searches.close()
         self.stores.close()
+        self.accounts.close()
 
 
 def _site(request: Request) -> Site:

@@ -30,6 +30,9 @@ stores = ["click"]
 [[databases]]
 name = "click"
 url_file = "{url}"
+
+[web]
+enabled = false
 """
 
 

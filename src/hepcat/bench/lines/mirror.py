@@ -34,6 +34,9 @@ raw_interface = "{dev}"
 raw_socket_listen = "10.0.0.1:5060-5090"
 raw_moni_bpf_on = {bpf}
 promiscuous_on = 1
+
+[web]
+enabled = false
 """
 
 

@@ -1,0 +1,34 @@
+"""The running server, asked over its control socket.
+
+In: the settings, which lead to the socket; a method and its parameters (control/methods.py). Out: its result.
+What can go wrong: Problem 503 of kind no-server where none answers; 400 where it refuses.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hepcat.config.settings import Settings
+from hepcat.control.address import SOCKET_NAME
+from hepcat.control.client import Client
+from hepcat.errors import HepcatError
+from hepcat.web.problems import Problem
+
+
+class ServerControl:
+    """The running server, asked over its control socket."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.path: Path = settings.control.socket or settings.data / SOCKET_NAME
+
+    def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Return the result of a method (control/methods.py). Raises Problem 503 where none runs."""
+        if not self.path.exists():
+            raise Problem(503, "no server runs on this lake", "hepcat serve starts one.", kind="no-server")
+        try:
+            with Client(self.path) as client:
+                return client.call(method, **(params or {}))
+        except Problem:
+            raise
+        except HepcatError as error:
+            raise Problem(503, str(error), error.hint, kind="no-server") from None
