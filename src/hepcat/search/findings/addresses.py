@@ -67,23 +67,32 @@ def ip_of(endpoint: str) -> str:
     for a REGISTER. SDP with ICE candidates does not count.""",
 )
 def private_address(scene: Scene, call: Call) -> Iterator[Told]:
-    """Tell each address once, where it is worst."""
-    found: dict[tuple[str, str], Told] = {}
+    """Tell each address once, with the message where it is worst."""
+    found: dict[tuple[str, str], tuple[Severity, Arrow]] = {}
     for arrow in call.arrows:
         if arrow.retransmission or arrow.src == arrow.dst:
             continue
         src, dst = kind_of(ip_of(arrow.src_text)), kind_of(ip_of(arrow.dst_text))
         for where, address in _named(scene, arrow):
-            kind = kind_of(address)
-            if kind not in ("private", "loopback") or "loopback" in (src, dst):
-                continue
-            if kind == "private" and "public" not in (src, dst):
-                continue
-            worst = (src == "public" or kind == "loopback") and arrow.method != "REGISTER"
-            before = found.get((where, address))
-            if before is None or (worst and before.severity == NOTE):
-                found[where, address] = _told(scene, arrow, where, address, WARNING if worst else NOTE)
-    yield from found.values()
+            severity = _severity(arrow, src, dst, kind_of(address))
+            before = found.get((address, where))
+            if severity is not None and (before is None or (severity, before[0]) == (WARNING, NOTE)):
+                found[address, where] = (severity, arrow)
+    merged: dict[tuple[str, Severity], list[tuple[str, Arrow]]] = {}
+    for (address, where), (severity, arrow) in found.items():
+        merged.setdefault((address, severity), []).append((where, arrow))
+    for (address, severity), named in merged.items():
+        yield _told(scene, severity, address, sorted(named, key=lambda each: each[0], reverse=True))
+
+
+def _severity(arrow: Arrow, src: str, dst: str, named: str) -> Severity | None:
+    """Say how bad it is that a message from `src` to `dst`, kinds of addresses, names such an address."""
+    if named not in ("private", "loopback") or "loopback" in (src, dst):
+        return None
+    if named == "private" and "public" not in (src, dst):
+        return None
+    worst = (src == "public" or named == "loopback") and arrow.method != "REGISTER"
+    return WARNING if worst else NOTE
 
 
 def _named(scene: Scene, arrow: Arrow) -> Iterator[tuple[str, str]]:
@@ -99,18 +108,20 @@ def _named(scene: Scene, arrow: Arrow) -> Iterator[tuple[str, str]]:
             yield "Contact", match[1].strip("[]")
 
 
-def _told(scene: Scene, arrow: Arrow, where: str, address: str, severity: Severity) -> Told:
+def _told(scene: Scene, severity: Severity, address: str, named: list[tuple[str, Arrow]]) -> Told:
+    """Put one address into words: `SDP and Contact name 10.0.0.1, sent from 198.51.100.7`."""
+    wheres, arrow = [where for where, _ in named], named[0][1]
     src, dst = (safe_line(ip_of(text), 60) for text in (arrow.src_text, arrow.dst_text))
     if severity == NOTE:
         check = "A NAT or proxy on the way has to mend it: look at the same message at the next hop"
-    elif where == "SDP":
+    elif "SDP" in wheres:
         check = "Media sent there gets lost: expect one-way audio unless it is relayed or latched"
     else:
         check = "Later requests go there: check NAT handling (rport, Record-Route, outbound)"
     ends = f"sent from {src}" if kind_of(src) == "public" else f"sent to {dst}"
     return Told(
         severity,
-        f"{where} names {safe_line(address, 60)}, {ends}",
-        sentences(scene.way(arrow), check),
-        [arrow],
+        f"{' and '.join(wheres)} name{'s' if len(wheres) == 1 else ''} {safe_line(address, 60)}, {ends}",
+        sentences(", ".join(dict.fromkeys(scene.way(a) for _, a in named)), check),
+        [a for _, a in named],
     )

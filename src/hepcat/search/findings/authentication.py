@@ -37,6 +37,7 @@ class _Chain:
     refusals: list[_Refusal] = field(default_factory=list)
     nonces: dict[str, str] = field(default_factory=dict)  # realm -> the nonce last given out
     unanswered: tuple[Arrow, Arrow, str] | None = None  # request and challenge, of which realm
+    succeeded: bool = False
 
 
 def digest(value: str) -> dict[str, str]:
@@ -56,14 +57,15 @@ def _chains(scene: Scene, call: Call) -> list[_Chain]:
         open_: dict[tuple[str | None, int], _Chain] = {}
         for exchange in call.exchanges:
             request, final = exchange.request, exchange.final
-            if request is None or final is None or exchange.method in ("CANCEL", "ACK"):
+            if request is None or exchange.method in ("CANCEL", "ACK"):
                 continue
             chain = open_.setdefault((exchange.method, request.src), _Chain())
             if exchange.challenged:
                 _follow(scene, chain, exchange, request)
                 continue
             chain.unanswered = None
-            if (final.status or 0) < 300:
+            if final is not None and (final.status or 0) < 300:
+                chain.succeeded = True
                 done.append(open_.pop((exchange.method, request.src)))
         scene.chains[call.leg.index] = [*done, *open_.values()]
     return scene.chains[call.leg.index]  # type: ignore[return-value]
@@ -156,7 +158,7 @@ def wrong_credentials(scene: Scene, call: Call) -> Iterator[Told]:
     """Tell the first refusal of each run that is too short for a loop."""
     for chain in _chains(scene, call):
         refused = [refusal for refusal in chain.refusals if refusal.why == "refused"]
-        if not refused or len(chain.refusals) >= LOOP or _succeeded(call, refused[-1]):
+        if not refused or len(chain.refusals) >= LOOP or chain.succeeded:
             continue
         yield Told(
             ERROR,
@@ -164,13 +166,6 @@ def wrong_credentials(scene: Scene, call: Call) -> Iterator[Told]:
             sentences(_who(scene, refused[0]), _WHY["refused"][1]),
             [a for r in refused for a in (r.challenge, r.request)],
         )
-
-
-def _succeeded(call: Call, refusal: _Refusal) -> bool:
-    return any(
-        e.method == refusal.request.method and e.answer is not None and e.answer.ts > refusal.challenge.ts
-        for e in call.exchanges
-    )
 
 
 @rule(

@@ -15,7 +15,7 @@ from hepcat.search.findings.finding import ERROR, NOTE, WARNING, Severity, Told,
 from hepcat.search.findings.scene import GIVE_UP, Call, Exchange, Hop, Scene
 from hepcat.search.ladder import Arrow
 from hepcat.search.render.escape import safe_line
-from hepcat.search.render.words import plural, seconds
+from hepcat.search.render.words import seconds
 
 #: A person decided so, or was not there: nothing is broken.
 _HUMAN: Final = frozenset({480, 486, 600, 603})
@@ -242,7 +242,7 @@ def no_response(scene: Scene, call: Call) -> Iterator[Told]:
         first, last = worst.requests[0], worst.requests[-1]
         sure = len(worst.requests) >= _SILENT or call.end - first.ts >= GIVE_UP
         serious = sure and method == call.leg.method and not answered
-        times = f"sent {plural(len(worst.requests), 'time')}"
+        times = f"sent {'once' if len(worst.requests) == 1 else f'{len(worst.requests)} times'}"
         if last.ts > first.ts:
             times += f" over {seconds(last.ts - first.ts)}"
         more = f" ({len(hops)} requests)" if len(hops) > 1 else ""
