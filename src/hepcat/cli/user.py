@@ -51,7 +51,7 @@ def add(
     config: ConfigOption = None,
 ) -> None:
     """Make an account. With the first one, everybody has to log in."""
-    with open_accounts(data, config) as accounts:
+    with open_accounts(data, config, make=True) as accounts:
         from hepcat.web.accounts.users import checked_name, checked_role
 
         checked_name(name)
@@ -139,14 +139,17 @@ def enable(name: NameArgument, data: DataOption = None, config: ConfigOption = N
 
 
 @contextmanager
-def open_accounts(data: Path | None, config: Path | None) -> "Iterator[Accounts]":
-    """Open the accounts that the configuration, or the lake's folder, leads to."""
+def open_accounts(data: Path | None, config: Path | None, make: bool = False) -> "Iterator[Accounts]":
+    """Open the accounts that the configuration, or the lake's folder, leads to. make: make that folder."""
     from hepcat.config.loader import load_settings
+    from hepcat.pipeline.privileges import make_data_folder
     from hepcat.web.accounts import Accounts
 
     settings = load_settings(config)
     settings = settings.model_copy(update={"data": data_dir(data, settings.data)})
-    if settings.web.accounts is None and not settings.data.is_dir():
+    if make and settings.web.accounts is None:
+        make_data_folder(settings.data, settings.user)
+    elif settings.web.accounts is None and not settings.data.is_dir():
         raise HepcatError(
             f"no folder {settings.data}",
             "`hepcat serve` makes it. Name the lake's folder (--data), or a configuration (--config).",

@@ -1,10 +1,13 @@
 """[web]: the HTTP API and the page that `hepcat serve` and `hepcat web` offer at [http] listen."""
 
+import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from hepcat.config.section import Section
+from hepcat.errors import HepcatError
 
 
 class OidcSettings(Section):
@@ -27,6 +30,39 @@ class OidcSettings(Section):
     viewers: tuple[str, ...] = Field(
         (), description='Values of `role_claim` that make a viewer; "*" is everyone who can log in there.'
     )
+
+    @field_validator("issuer")
+    @classmethod
+    def _encrypted(cls, issuer: str) -> str:
+        parts = urlsplit(issuer)
+        here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and here)):
+            raise ValueError("write https://HOST..., just as the provider calls itself")
+        return issuer
+
+    def read_secret(self) -> str | None:
+        """Return the client's secret, None without one. Raises HepcatError where it cannot be read."""
+        if self.client_secret is not None:
+            return self.client_secret.get_secret_value()
+        if self.client_secret_env is not None:
+            text = os.environ.get(self.client_secret_env, "")
+        elif self.client_secret_file is not None:
+            try:
+                text = self.client_secret_file.read_text().partition("\n")[0].strip()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "not text"
+                raise HepcatError(
+                    f"web.oidc: cannot read {self.client_secret_file}: {reason}",
+                    "client_secret_file names a file whose first line is the secret.",
+                ) from None
+        else:
+            return None
+        if not text:
+            raise HepcatError(
+                "web.oidc: the client's secret is empty",
+                "Put it in the file or the variable that the setting names.",
+            )
+        return text
 
     @model_validator(mode="after")
     def _at_most_one_secret(self) -> "OidcSettings":

@@ -17,6 +17,7 @@ from hepcat.web.accounts.users import Clock, Users
 
 if TYPE_CHECKING:
     from hepcat.config.settings import Settings
+    from hepcat.web.oidc import Provider
 
 __all__ = ["Accounts", "accounts_path"]
 
@@ -34,7 +35,8 @@ class Accounts:
         self.tokens = Tokens(self.database, clock)
         self.throttle = Throttle(web.login_attempts)
         self.token_days = web.token_days
-        self._oidc = web.oidc is not None
+        self._oidc = web.oidc
+        self._provider: Provider | None = None
         self._closed = False
 
     def open(self) -> bool:
@@ -43,8 +45,17 @@ class Accounts:
         What was closed once stays closed until the next start: removing the last account must not open the
         door to those outside.
         """
-        self._closed = self._closed or self._oidc or self.users.any()
+        self._closed = self._closed or self._oidc is not None or self.users.any()
         return not self._closed
+
+    @property
+    def provider(self) -> "Provider | None":
+        """The provider of OpenID Connect, None where there is none."""
+        if self._provider is None and self._oidc is not None:
+            from hepcat.web.oidc import Provider
+
+            self._provider = Provider(self._oidc)
+        return self._provider
 
     def close(self) -> None:
         """Close the file."""
