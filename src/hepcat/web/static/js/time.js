@@ -26,17 +26,13 @@ export function zone() {
   return chosen;
 }
 
-/** Choose the zone; keeps it and tells the page. */
-export function setZone(name) {
+/** Choose the zone, keep it unless `lasting` is false, and tell the page. */
+export function setZone(name, lasting = true) {
   const next = name === "utc" ? "utc" : "browser";
   if (next === chosen) return;
   chosen = next;
   formats.clear();
-  try {
-    localStorage.setItem(KEPT, next);
-  } catch {
-    /* Storage may be forbidden: the choice lasts as long as the page. */
-  }
+  if (lasting) keep(next);
   document.dispatchEvent(new CustomEvent("hepcat:zone", { detail: next }));
 }
 
@@ -197,6 +193,14 @@ function mod(value, size) {
 
 function two(value) {
   return String(value).padStart(2, "0");
+}
+
+function keep(name) {
+  try {
+    localStorage.setItem(KEPT, name);
+  } catch {
+    /* Storage may be forbidden: the choice lasts as long as the page. */
+  }
 }
 
 function stored() {

@@ -1,0 +1,58 @@
+/**
+ * The histogram's numbers: what the server counted, in bars that can be seen.
+ *
+ * In: an answer of GET /api/histogram ({start, width, total, request, 1xx ... 6xx}), the bounds of the
+ * picture and how many bars fit. Out: {from, to, width, bars: [{start, end, total, success, redirect, client, server,
+ * running}]}; all times in microseconds. Nothing is drawn here.
+ */
+
+/** The parts of a bar, from the bottom to the top, and the classes of status in each. */
+export const PARTS = [
+  { key: "success", word: "success", query: "status:2xx", of: ["2xx"] },
+  { key: "redirect", word: "redirect", query: "status:3xx", of: ["3xx"] },
+  { key: "client", word: "client failure", query: "status:4xx,6xx", of: ["4xx", "6xx"] },
+  { key: "server", word: "server failure", query: "status:5xx", of: ["5xx"] },
+  { key: "running", word: "running", query: "", of: ["request", "1xx"] },
+];
+
+/** Counts as bars. @param {{since: number|null, until: number|null}} bounds of the picture; null: of the data */
+export function barsOf(answer, bounds, most) {
+  const { start, width } = answer;
+  if (!start.length) return { from: bounds.since, to: bounds.until, width: 0, bars: [] };
+  const from = bounds.since ?? start[0];
+  const to = Math.max(bounds.until ?? start.at(-1) + width, from + 1);
+  const together = Math.max(1, Math.ceil((to - from) / width / Math.max(most, 1)));
+  const wide = width * together;
+  const bars = new Map();
+  start.forEach((at, i) => {
+    const begin = Math.floor(at / wide) * wide;
+    if (!bars.has(begin)) bars.set(begin, { start: begin, end: begin + wide, total: 0, success: 0, redirect: 0, client: 0, server: 0, running: 0 });
+    const bar = bars.get(begin);
+    bar.total += answer.total[i];
+    for (const part of PARTS) for (const name of part.of) bar[part.key] += answer[name][i];
+  });
+  return { from, to, width: wide, bars: [...bars.values()].filter((bar) => bar.total > 0) };
+}
+
+/** Totals over all bars, by part, and `total`. */
+export function totals(bars) {
+  const sums = { total: 0, success: 0, redirect: 0, client: 0, server: 0, running: 0 };
+  for (const bar of bars) for (const key of Object.keys(sums)) sums[key] += bar[key];
+  return sums;
+}
+
+/** A bar in words. */
+export function words(bar) {
+  const parts = PARTS.filter((part) => bar[part.key]).map((part) => `${bar[part.key]} ${part.word}`);
+  return `${bar.total}${parts.length ? `: ${parts.join(", ")}` : ""}`;
+}
+
+/** Times for the axis between two bounds: {us, step}; `step` says how fine the clock has to be. */
+export function ticks(from, to, most, zoneShift) {
+  const steps = [1e3, 1e4, 1e5, 1e6, 5e6, 1e7, 3e7, 6e7, 3e8, 6e8, 9e8, 18e8, 36e8, 108e8, 216e8, 432e8, 864e8, 6048e8, 24192e8, 314496e8];
+  const step = steps.find((one) => (to - from) / one <= most) ?? steps.at(-1);
+  const shift = step >= 18e8 ? zoneShift(from) : 0;
+  const found = [];
+  for (let at = Math.ceil((from + shift) / step) * step - shift; at <= to && found.length <= most + 1; at += step) found.push(at);
+  return { step, at: found };
+}

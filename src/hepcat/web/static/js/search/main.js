@@ -1,0 +1,358 @@
+/**
+ * The search page: one view, from the URL to the screen and back.
+ *
+ * In: location. Out: the page. Rows are asked for first, the histogram beside them; a new view stops what the one
+ * before had asked. `go(changes)` is the only way to another view: it writes the URL, and Back leads back.
+ */
+import { get } from "../api.js";
+import { $, $$, dialog, fill, h, say } from "../dom.js";
+import { count, number } from "../format.js";
+import { icon } from "../icons.js";
+import { keys } from "../keys.js";
+import { rangePicker } from "../range.js";
+import { shell } from "../shell.js";
+import { absolute, onZone, resolve, step, zone } from "../time.js";
+import { nothing, trouble } from "./advice.js";
+import { Box } from "./box.js";
+import * as columnsOf from "./columns.js";
+import { Histogram } from "./histogram.js";
+import { Live } from "./live.js";
+import { MOST, Rows } from "./rows.js";
+import { DEFAULT_SINCE, asked, fromSearch, toSearch } from "./state.js";
+import { Table, callUrl } from "./table.js";
+import { TOGETHER, chooseColumns, exportLinks, menuButton } from "./tools.js";
+
+const BARS_EVERY = 10_000;
+
+let view = fromSearch(location.search);
+let rows = null;
+let live = null;
+let counting = null;
+let total = -1;
+let begun = 0;
+let again = null;
+let chosen = [];
+let target = history.state?.row ?? null;
+
+const grid = $(".grid");
+const instead = $(".instead");
+const liveButton = $(".live");
+const newer = $(".newer");
+
+// Before anything is built: the sooner the rows are asked for, the sooner they are here.
+const early = new Rows({ of: view.of, params: paramsOf(view), loaded: () => null, failed: () => null });
+early.more();
+
+const table = new Table(grid, { open, sort, near: () => rows?.more(), chose, scrolled: (top) => top && live?.flush(), link: linkTo });
+const histogram = new Histogram($(".histogram"), { zoom: (since, until) => go({ ...absolute(since, until), live: false }), narrow });
+const box = new Box($(".ask"), {
+  search: (q) => go({ q }, true),
+  fields: get("/api/fields").then((answer) => answer.fields ?? answer),
+  params: () => ({ since: view.since, until: view.until, store: view.store }),
+});
+const picker = rangePicker({ range: view, change: (range) => go({ ...range, live: view.live && !range.until }), known: bounds });
+$(".when").append(picker.node);
+
+function paramsOf(of) {
+  const names = of.columns ?? columnsOf.kept(of.of);
+  return { ...asked(of), sort: of.sort, fields: columnsOf.fieldsFor(of.of, names) };
+}
+
+function names() {
+  return view.columns ?? columnsOf.kept(view.of);
+}
+
+/** Show another view. `anew`: also when it is the same. */
+function go(changes, anew = false) {
+  const next = { ...view, ...changes };
+  const changed = toSearch(next) !== toSearch(view);
+  if (!changed && !anew) return;
+  if (changed) history.pushState(null, "", location.pathname + toSearch(next));
+  view = next;
+  target = null;
+  run();
+}
+
+/** Search for what the view says. */
+function run(started = null) {
+  stop();
+  begun = performance.now();
+  total = -1;
+  showControls();
+  grid.setAttribute("aria-busy", "true");
+  const of = view.of;
+  rows = started ?? new Rows({ of, params: paramsOf(view) });
+  rows.loaded = (answer, first) => onLoaded(rows, answer, first);
+  rows.failed = onFailed;
+  if (!started) rows.more();
+  countBars();
+  if (view.live) again = setInterval(() => !document.hidden && countBars(true), BARS_EVERY);
+}
+
+function stop() {
+  rows?.stop();
+  live?.stop();
+  counting?.abort();
+  clearInterval(again);
+  live = null;
+  newer.hidden = true;
+}
+
+function showControls() {
+  document.title = `${view.q || "Search"} · hepcat`;
+  if (box.value !== view.q) box.value = view.q;
+  picker.set({ since: view.since, until: view.until });
+  for (const button of $$("[data-of]")) button.setAttribute("aria-pressed", String(button.dataset.of === view.of));
+  liveButton.setAttribute("aria-pressed", String(view.live));
+  fill(liveButton, icon(view.live ? "pause" : "live"), "Live");
+  $(".stores select")?.replaceWith(storeSelect());
+}
+
+function onLoaded(from, answer, first) {
+  if (from !== rows) return;
+  grid.removeAttribute("aria-busy");
+  if (rows.done && !view.live) total = rows.list.length;
+  if (first) {
+    table.show({ of: view.of, columns: names(), rows: rows.list, sort: view.sort, total });
+    instead.hidden = rows.list.length > 0 || view.live;
+    if (!instead.hidden) fill(instead, nothing(view, (changes) => go(changes)));
+    performance.measure("first rows", { start: begun, end: performance.now() });
+    begun = performance.now() - begun;
+    notes(answer.notes ?? []);
+    if (view.live) goLive();
+  } else table.count(total);
+  summary();
+  back();
+}
+
+function onFailed(problem) {
+  grid.removeAttribute("aria-busy");
+  if (problem.position !== null) box.mark(problem);
+  if (rows.list.length) return notes([problem.message]);
+  table.show({ of: view.of, columns: names(), rows: [], sort: view.sort, total: 0 });
+  instead.hidden = false;
+  fill(instead, trouble(problem, () => go({}, true)));
+  fill($(".summary"));
+  histogram.fail("");
+}
+
+/** Go back to the row that was opened, when somebody comes back to this page. */
+function back() {
+  if (target === null) return;
+  if (rows.list.length <= target && !rows.done) return rows.more();
+  const row = target;
+  target = null;
+  if (row < rows.list.length) {
+    table.activate(row);
+    table.focus();
+  }
+}
+
+async function countBars(quiet = false) {
+  counting?.abort();
+  counting = new AbortController();
+  const { signal } = counting;
+  const of = view.of;
+  if (!quiet) histogram.wait();
+  try {
+    const answer = await get("/api/histogram", { ...asked(view), of, buckets: Math.min(histogram.most, 300) }, { signal });
+    if (signal.aborted) return;
+    const own = resolve(view);
+    const known = { since: answer.since ?? own.since, until: answer.until ?? (view.until || own.since !== null ? own.until : null) };
+    histogram.show(answer, known, of);
+    if (!view.live && !rows?.done) total = Math.min(answer.total.reduce((sum, n) => sum + n, 0), MOST);
+    if (rows?.answer) table.count(total);
+    summary();
+  } catch (problem) {
+    if (problem.name !== "AbortError" && !signal.aborted) histogram.fail(problem.position === null ? problem.message : "");
+  }
+}
+
+/** The bounds in microseconds that the server answered. */
+function bounds() {
+  const { since, until } = rows?.answer ?? {};
+  const data = histogram.data;
+  return { since: since ?? data?.from ?? null, until: until ?? data?.to ?? null };
+}
+
+function summary() {
+  if (!rows?.answer) return;
+  const shown = rows.list.length;
+  const noun = view.of === "calls" ? "call" : "message";
+  const all = Math.max(total, shown);
+  const cut = shown >= MOST ? `, the first ${number(MOST)} are shown` : "";
+  const text = rows.done || total >= 0 ? count(all, noun) : `${count(shown, noun)} so far`;
+  fill($(".summary"), h("b", {}, text), view.live ? ", live" : cut, view.live ? null : ` in ${(begun / 1000).toFixed(2)} s`);
+}
+
+function notes(list) {
+  const button = $(".notes");
+  button.hidden = !list.length;
+  fill(button, icon("warning"), list[0] ?? "", list.length > 1 ? ` (and ${list.length - 1} more)` : "");
+  button.onclick = () => dialog("Notes", h("ul", {}, list.map((note) => h("li", {}, note))));
+}
+
+function goLive() {
+  const mine = rows;
+  live = new Live({
+    view,
+    names: names(),
+    rows: () => mine.list,
+    arrived: (fresh) => arrived(mine, fresh),
+    changed: () => table.draw(true),
+    paused: () => grid.scrollTop > 1 || chosen.length > 0,
+    waiting: (n) => ((newer.hidden = !n), fill(newer, icon("up"), `${number(n)} new`)),
+    dropped: (n) => notes([`More came than can be read: ${number(n)} were left out here. The search finds them.`]),
+    said: (text) => notes(text ? [text] : []),
+  });
+}
+
+function arrived(mine, fresh) {
+  if (mine !== rows || !fresh.length) return;
+  instead.hidden = true;
+  for (const row of fresh) row.fresh = true;
+  mine.prepend(fresh);
+  table.pushed(fresh.length);
+  setTimeout(() => fresh.forEach((row) => delete row.fresh), 1500);
+  summary();
+}
+
+function sort(name) {
+  const [current, time] = [view.sort || `-${columnsOf.timeOf(view.of)}`, columnsOf.timeOf(view.of)];
+  const kind = columnsOf.find(view.of, name).kind;
+  const first = kind === "text" || kind === "outcome" ? name : `-${name}`;
+  const next = current.replace(/^-/, "") !== name ? first : current.startsWith("-") ? name : `-${name}`;
+  go({ sort: next === `-${time}` ? "" : next, live: false });
+}
+
+function linkTo(ids) {
+  return callUrl(ids, { store: view.store });
+}
+
+function open(list) {
+  const ids = [...new Set(list.map((row) => row.call_id).filter(Boolean))].slice(0, TOGETHER);
+  if (!ids.length) return say("This message has no Call-ID.");
+  history.replaceState({ row: table.active }, "");
+  location.assign(linkTo(ids));
+}
+
+function chose(list) {
+  chosen = list;
+  const some = $(".some");
+  some.hidden = !list.length;
+  const calls = new Set(list.map((row) => row.call_id).filter(Boolean)).size;
+  const words = calls > TOGETHER ? `Open the first ${TOGETHER} together` : calls > 1 ? "Open together" : "Open";
+  fill(some, h("b", {}, `${list.length} chosen`), h("button", { type: "button", onclick: () => open(list) }, words), h("button", { type: "button", class: "plain", onclick: () => table.choose(() => table.chosen.clear()) }, "Clear"));
+}
+
+function narrow(query) {
+  const q = view.q.trim();
+  go({ q: q ? `(${q}) ${query}`.replace(/^\(([^\s()]+)\)/, "$1") : query });
+}
+
+function setOf(of) {
+  if (of !== view.of) go({ of, sort: "", columns: null });
+}
+
+function toggleLive() {
+  if (view.live) return go({ live: false });
+  const relative = !/^\d{15,}$/.test(view.since) && !view.until;
+  go({ live: true, sort: "", until: "", since: relative ? view.since : DEFAULT_SINCE });
+}
+
+function earlier(direction) {
+  const [own, told] = [resolve(view), bounds()];
+  const known = { since: own.since ?? told.since, until: own.until ?? told.until };
+  if (Number.isFinite(known.since) && Number.isFinite(known.until)) go({ ...step(known, direction), live: false });
+}
+
+function zoomOut() {
+  const known = { ...bounds() };
+  if (!Number.isFinite(known.since) || !Number.isFinite(known.until)) return;
+  const half = Math.max(known.until - known.since, 1000);
+  go({ ...absolute(known.since - half, known.until + half), live: false });
+}
+
+function pickColumns() {
+  chooseColumns(view.of, names(), (wanted) => {
+    const next = wanted ?? columnsOf.DEFAULTS[view.of];
+    columnsOf.keep(view.of, next);
+    go({ columns: next }, true);
+  });
+}
+
+let stores = [];
+function storeSelect() {
+  const options = stores.map(({ name }, i) => h("option", { value: i ? name : "", selected: name === view.store || (!i && !view.store) }, name));
+  return h("select", { "aria-label": "Store", onchange: (event) => go({ store: event.target.value }) }, options);
+}
+
+async function findStores() {
+  const answer = await get("/api/stores");
+  stores = (answer.stores ?? answer).map((store) => (typeof store === "string" ? { name: store } : store));
+  if (stores.length > 1) $(".bar .tools").prepend(h("span", { class: "stores" }, storeSelect()));
+}
+
+const inGrid = () => document.activeElement === grid;
+const extend = (by) => {
+  if (table.active < 0) return table.move(by);
+  const from = table.active;
+  table.move(by);
+  table.chooseRange(from, table.active);
+};
+
+keys("Search", [
+  { keys: ["/"], words: "to the query", run: () => box.focus() },
+  { keys: ["Escape"], words: "from the query to the table; choose nothing", typing: true, run: () => (document.activeElement === box.input ? table.focus() : chosen.length ? table.choose(() => table.chosen.clear()) : false) },
+  { keys: ["["], words: "earlier: one range back", run: () => earlier(-1) },
+  { keys: ["]"], words: "later: one range on", run: () => earlier(1) },
+  { keys: ["z"], words: "three times the range", run: zoomOut },
+  { keys: ["h"], words: "to the histogram: ← → go, Shift marks, Enter zooms", run: () => $(".picture").focus() },
+  { keys: ["r"], words: "search again", run: () => go({}, true) },
+  { keys: ["l"], words: "live on and off", run: toggleLive },
+  { keys: ["m"], words: "calls or messages", run: () => setOf(view.of === "calls" ? "messages" : "calls") },
+  { keys: ["c"], words: "columns", run: pickColumns },
+]);
+keys("Table", [
+  { keys: ["ArrowDown"], when: inGrid, run: () => table.move(1) },
+  { keys: ["ArrowUp"], when: inGrid, run: () => table.move(-1) },
+  { keys: ["j"], words: "next row (or ↓)", run: () => (table.node.focus({ preventScroll: true }), table.move(1)) },
+  { keys: ["k"], words: "row before (or ↑)", run: () => (table.node.focus({ preventScroll: true }), table.move(-1)) },
+  { keys: ["PageDown"], words: "a screen on", when: inGrid, run: () => table.move(table.page) },
+  { keys: ["PageUp"], words: "a screen back", when: inGrid, run: () => table.move(-table.page) },
+  { keys: ["Home"], words: "first row", when: inGrid, run: () => table.activate(0) },
+  { keys: ["End"], words: "last row that is here", when: inGrid, run: () => table.activate(rows.list.length - 1) },
+  { keys: ["Enter"], words: "open the call, or the chosen ones together", when: inGrid, run: () => open(table.wanted()) },
+  { keys: [" "], words: "choose the row", when: inGrid, run: () => table.toggle() },
+  { keys: ["Shift+ArrowDown"], words: "choose on the way down", when: inGrid, run: () => extend(1) },
+  { keys: ["Shift+ArrowUp"], words: "choose on the way up", when: inGrid, run: () => extend(-1) },
+]);
+
+function main() {
+  shell("search");
+  $(".bar .tools").append(
+    h("button", { type: "button", class: "square", title: "Three times the range (z)", "aria-label": "Zoom out: three times the range", onclick: zoomOut }, icon("minus")),
+    h("button", { type: "button", title: "Columns (c)", "aria-label": "Columns", onclick: pickColumns }, icon("columns"), h("span", { class: "word" }, "Columns")),
+    menuButton("Export", "export", () => exportLinks(view, chosen)),
+  );
+  for (const button of $$("[data-of]")) button.addEventListener("click", () => setOf(button.dataset.of));
+  liveButton.addEventListener("click", toggleLive);
+  newer.addEventListener("click", () => {
+    grid.scrollTop = 0;
+    table.choose(() => table.chosen.clear());
+    live?.flush(true);
+  });
+  addEventListener("popstate", () => {
+    view = fromSearch(location.search);
+    target = history.state?.row ?? null;
+    run();
+  });
+  onZone(() => {
+    table.draw(true);
+    history.replaceState(history.state, "", location.pathname + toSearch(view));
+  });
+  run(early);
+  findStores().catch(() => null);
+}
+
+main();

@@ -1,0 +1,72 @@
+/**
+ * The rows of a search, fetched page after page by cursor.
+ *
+ * In: `new Rows({of, params, loaded, failed})`; `more()` asks for the next page where there is one and none
+ * is under way. Out: `list`, `done`, `answer` (the first page's since, until, notes). A search that
+ * is replaced is stopped by `stop()`; its answers are not told any more. `loaded(rows, first)` and
+ * `failed(problem)` are called back.
+ */
+import { get } from "../api.js";
+
+/** The first page is small, so that rows show early; those after it are large. */
+const PAGES = [60, 240, 1000];
+/** Rows that a page keeps at most: the bound of the server's own ordered results. */
+export const MOST = 100_000;
+
+export class Rows {
+  constructor({ of, params, loaded, failed }) {
+    Object.assign(this, { of, params, loaded, failed });
+    this.list = [];
+    this.done = false;
+    this.busy = false;
+    this.answer = null;
+    this.pages = 0;
+    this.next = null;
+    this.control = new AbortController();
+  }
+
+  /** Ask for the next page. */
+  async more() {
+    if (this.busy || this.done || this.control.signal.aborted) return;
+    this.busy = true;
+    try {
+      const answer = await get(`/api/${this.of}`, this.parameters(), { signal: this.control.signal });
+      if (!this.control.signal.aborted) this.take(answer);
+    } catch (problem) {
+      if (problem.name !== "AbortError" && !this.control.signal.aborted) this.failed(problem);
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  /** Stop asking. */
+  stop() {
+    this.control.abort();
+  }
+
+  /** Rows that happened meanwhile come on top; the oldest beyond `most` are let go. */
+  prepend(rows, most = MOST) {
+    this.list.unshift(...rows);
+    if (this.list.length <= most) return;
+    this.list.length = most;
+    this.done = true;
+  }
+
+  parameters() {
+    const limit = PAGES[Math.min(this.pages, PAGES.length - 1)];
+    if (!this.next) return { ...this.params, limit };
+    // The bounds that the first answer gave: "15m" ago is another time now.
+    const { since, until } = this.answer;
+    return { ...this.params, since: since ?? this.params.since, until: until ?? this.params.until, limit, cursor: this.next };
+  }
+
+  take(answer) {
+    const first = this.answer === null;
+    this.answer ??= answer;
+    this.pages += 1;
+    this.next = answer.next ?? null;
+    for (const row of answer[this.of]) this.list.push(row);
+    this.done = !this.next || this.list.length >= MOST;
+    this.loaded(answer, first);
+  }
+}
