@@ -21,7 +21,7 @@ from hepcat.web.site import TheSite
 if TYPE_CHECKING:
     from hepcat.search.api import Data
     from hepcat.search.ladder import Ladder
-    from hepcat.search.related import Related
+    from hepcat.search.related import Related, Relations
     from hepcat.web.site import Site
 
 router = APIRouter(prefix="/api", tags=["call"])
@@ -173,7 +173,9 @@ def _find(site: "Site", asked: _Asked) -> _Found:
         raise _unknown(data, missing, span)
     if missing:
         notes.append(f"No message with Call-ID {_shown(missing)}.")
-    others = _related(data, list(have), asked)
+    relations = _related(data, list(have), asked)
+    others = list(relations.related) if relations else []
+    notes += [f"{note[:1].upper()}{note[1:]}." for note in relations.notes] if relations else []
     call_ids = [*have, *(leg.call_id for leg in others)]
     have |= data.searcher.numbers_of([leg.call_id for leg in others], *span) if others else {}
     table = data.searcher.messages_of(call_ids, *span, limit=MOST_MESSAGES)
@@ -182,18 +184,14 @@ def _find(site: "Site", asked: _Asked) -> _Found:
     return _Found(ladder, call_ids, others, max(cut, 0), [*notes, *data.notes()], data)
 
 
-def _related(data: "Data", call_ids: list[str], asked: _Asked) -> "list[Related]":
+def _related(data: "Data", call_ids: list[str], asked: _Asked) -> "Relations | None":
     """Return the other legs, as many as there is room for."""
     room = MOST_CALLS - len(call_ids)
     if not asked.related or room <= 0:
-        return []
-    import importlib.util  # TEMPORARY: until related.py is there
+        return None
+    from hepcat.search.related import relations
 
-    if importlib.util.find_spec("hepcat.search.related") is None:
-        return []
-    from hepcat.search.related import related
-
-    return related(data.searcher, call_ids, asked.since, asked.until, limit=room)
+    return relations(data.searcher, call_ids, asked.since, asked.until, limit=room)
 
 
 def _unknown(data: "Data", missing: list[str], span: tuple[int | None, int | None]) -> Problem:

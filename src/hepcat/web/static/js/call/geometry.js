@@ -83,7 +83,7 @@ function middleCut(/** @type {string} */ text, /** @type {number} */ keep) {
  */
 export function place(hosts, shown, available) {
   const narrow = available < 640;
-  const gutter = narrow ? 116 : 182;
+  const gutter = narrow ? 124 : 182;
   const full = new Map(shown.hosts.map((i) => [i, safe(hosts[i].name, 60)]));
   const pitch = pitchOf(full, shown, available - gutter, narrow);
   const names = new Map([...full].map(([i, name]) => [i, fitMiddle(name, pitch - 30)]));
@@ -108,18 +108,19 @@ function pitchOf(
   /** @type {boolean} */ narrow,
 ) {
   const column = new Map(shown.hosts.map((host, i) => [host, i]));
+  const gaps = Math.max(names.size - 1, 1);
+  const space = (room - 130) / gaps;
   let need = narrow ? PITCH.narrow : PITCH.least;
+  let wish = need; // what stands under arrows may run on over the next lifeline
   for (const name of names.values()) need = Math.max(need, Math.min(widthOf(name, "host") + 40, 230));
   for (const message of shown.messages) {
     const span = Math.abs((column.get(message.src) ?? 0) - (column.get(message.dst) ?? 0));
     if (!span) continue;
     need = Math.max(need, (widthOf(safe(labelOf(message), 80), "label") + 34) / span);
-    for (const media of mediaOf(message)) need = Math.max(need, (widthOf(safe(media, 90), "sub") + 20) / span);
+    for (const media of mediaOf(message)) wish = Math.max(wish, (widthOf(safe(media, 90), "sub") + 24) / span);
   }
-  const gaps = Math.max(names.size - 1, 1);
-  const bounded = Math.min(need, narrow ? 190 : PITCH.most);
-  const roomy = (room - 150) / gaps;
-  return Math.round(Math.max(bounded, Math.min(roomy, PITCH.most)));
+  need = Math.min(need, narrow ? 190 : 260);
+  return Math.round(Math.min(Math.max(need, Math.min(wish, Math.max(space, need)), space), PITCH.most));
 }
 
 /** How far what is drawn at the last host reaches to its right. */

@@ -13,6 +13,7 @@
  * @typedef {object} Drawing
  * @property {SVGElement} head
  * @property {SVGElement} body
+ * @property {SVGElement} gutter numbers and times, which are moved along when the picture is scrolled sideways
  * @property {Map<number, SVGElement>} groups by number of message
  * @property {Map<number, {top: number, height: number}>} rows
  */
@@ -38,24 +39,27 @@ export function drawLadder(ladder, shown, geometry, times) {
   const groups = new Map();
   const rows = new Map();
   const drawn = [];
+  const stamped = [];
   let y = 6;
   let today = shown.messages.length ? times.day(shown.messages[0].ts) : "";
   for (const message of shown.messages) {
     const day = times.day(message.ts);
     if (day !== today) {
-      drawn.push(svg("text", { class: "day", x: 10, y: y + 16, "aria-hidden": "true" }, day));
+      stamped.push(svg("text", { class: "day", x: 10, y: y + 16 }, day));
       today = day;
       y += 24;
     }
     const under = linesUnder(message);
     const height = ROW + Math.max(under.length * SUB - 2, 0);
-    const group = drawMessage({ message, ladder, shown, geometry, times, under, y, height, several });
+    const group = drawMessage({ message, ladder, shown, geometry, under, y, height, several });
+    stamped.push(...stamps(message, shown, geometry, times, y + LINE, several));
     groups.set(message.index, group);
     rows.set(message.index, { top: y, height });
     drawn.push(group);
     y += height;
   }
   const bottom = y + 12;
+  const gutter = svg("g", { class: "gutter", "aria-hidden": "true" }, svg("rect", { width: geometry.gutter - 6, height: bottom }), stamped);
   const lines = [...geometry.x.values()].map((x) => svg("line", { class: "life", x1: x, y1: 0, x2: x, y2: bottom }));
   const body = svg(
     "svg",
@@ -65,8 +69,9 @@ export function drawLadder(ladder, shown, geometry, times) {
     },
     svg("g", { "aria-hidden": "true" }, lines),
     drawn,
+    gutter,
   );
-  return { head: drawHosts(ladder.hosts, shown, geometry), body, groups, rows };
+  return { head: drawHosts(ladder.hosts, shown, geometry), body, gutter, groups, rows };
 }
 
 /** The boxes with the names of the hosts. */
@@ -103,20 +108,17 @@ function linesUnder(/** @type {Message} */ message) {
 
 /**
  * One message.
- * @param {{message: Message, ladder: any, shown: import("./model.js").Shown, geometry: Geometry, times: any,
+ * @param {{message: Message, ladder: any, shown: import("./model.js").Shown, geometry: Geometry,
  *   under: {kind: string, text: string}[], y: number, height: number, several: boolean}} what
  */
-function drawMessage({ message, ladder, shown, geometry, times, under, y, height, several }) {
-  const byCall = shown.color === "call";
-  const number = byCall ? message.call : message.transaction;
-  const kinds = ["m", `c${number % COLORS}`];
+function drawMessage({ message, ladder, shown, geometry, under, y, height, several }) {
+  const kinds = ["m", colorOf(message, shown)];
   if (message.status !== null) kinds.push("response");
   if (isFaint(message)) kinds.push("faint");
   if (message.outcome === "failure" || message.malformed) kinds.push("bad");
   const line = y + LINE;
   const loop = message.src === message.dst;
   const left = Math.min(geometry.x.get(message.src) ?? 0, geometry.x.get(message.dst) ?? 0) + (loop ? LOOP + 10 : 10);
-  const tag = byCall ? (several ? letter(message.call) : "") : `T${number + 1}`;
   return svg(
     "g",
     {
@@ -124,24 +126,31 @@ function drawMessage({ message, ladder, shown, geometry, times, under, y, height
       "aria-label": nameOf(message, ladder.hosts, several), "data-i": message.index,
     },
     svg("rect", { class: "hit", x: 2, y: y + 1, width: geometry.width - 4, height: height - 2, rx: 4 }),
-    stamps(message, geometry, times, line, tag),
     loop ? loopArrow(message, geometry, line) : straightArrow(message, geometry, line),
     under.map((one, i) => svg("text", { class: one.kind, x: left, y: line + 14 + i * SUB }, one.text)),
   );
 }
 
-/** Number, tag, time and difference. */
+/** The class that colours a message: by its call or its transaction. */
+function colorOf(/** @type {Message} */ message, /** @type {import("./model.js").Shown} */ shown) {
+  return `c${(shown.color === "call" ? message.call : message.transaction) % COLORS}`;
+}
+
+/** Number, tag (the call's letter, or the transaction's number: no colour stands alone), time and difference. */
 function stamps(
-  /** @type {Message} */ message, /** @type {Geometry} */ geometry, /** @type {any} */ times,
-  /** @type {number} */ line, /** @type {string} */ tag,
+  /** @type {Message} */ message, /** @type {import("./model.js").Shown} */ shown, /** @type {Geometry} */ geometry,
+  /** @type {any} */ times, /** @type {number} */ line, /** @type {boolean} */ several,
 ) {
-  const at = geometry.narrow ? 34 : 82;
+  const { narrow } = geometry;
+  const at = narrow ? 38 : 82;
+  const tag = shown.color !== "call" ? `T${message.transaction + 1}` : several ? letter(message.call) : null;
+  const place = narrow ? { x: 32, y: line + 17, "text-anchor": "end" } : { x: 40, y: line + 4 };
+  const own = { "data-i": message.index };
   return [
-    svg("text", { class: "n", x: 32, y: line + 4 }, message.index + 1),
-    tag && svg("text", { class: "tag", x: geometry.narrow ? 32 : 40, y: geometry.narrow ? line + 17 : line + 4,
-      "text-anchor": geometry.narrow ? "end" : "start" }, tag),
-    svg("text", { class: "t", x: at, y: line + 4 }, times.clock(message.ts)),
-    message.index > 0 && svg("text", { class: "d", x: at, y: line + 17 }, `+${duration(message.delta / 1e6)}`),
+    svg("text", { class: "n", x: 32, y: line + 4, ...own }, message.index + 1),
+    ...(tag ? [svg("text", { class: `tag ${colorOf(message, shown)}`, ...place, ...own }, tag)] : []),
+    svg("text", { class: "t", x: at, y: line + 4, ...own }, times.clock(message.ts)),
+    ...(message.index ? [svg("text", { class: "d", x: at, y: line + 17, ...own }, `+${duration(message.delta / 1e6)}`)] : []),
   ];
 }
 

@@ -9,7 +9,7 @@ import { get } from "../api.js";
 import { $, download, fill, h, notice, say } from "../dom.js";
 import { count } from "../format.js";
 import { shell } from "../shell.js";
-import { clock, day, onZone } from "../time.js";
+import { MINUTE, clock, day, onZone } from "../time.js";
 import { drawTools, makeControls } from "./controls.js";
 import { place } from "./geometry.js";
 import { drawFindings, drawLegs } from "./heads.js";
@@ -22,12 +22,17 @@ import { safe } from "./safe.js";
 import { TABS, callParameters, readView, writeView } from "./view.js";
 
 let view = readView(location.search);
-/** The API's answer, what is shown of it, and its drawing. */
+/** The API's answer, what is shown of it, where, and its drawing. */
 let answer = null;
 let shown = null;
+let geometry = null;
 let drawing = null;
 let controls = null;
 let asking = null;
+/** Width that the picture has without scrolling. */
+let width = 0;
+/** How far the picture is scrolled: known here, because asking the page would make it lay out half a picture. */
+let sideways = 0;
 /** Which finding was opened last: n and p go on from it. */
 let finding = -1;
 
@@ -92,14 +97,32 @@ function drawPicture() {
   performance.mark("ladder-start");
   const { ladder } = answer;
   shown = shownOf(answer, view);
-  const geometry = place(ladder.hosts, shown, flow.clientWidth);
-  drawing = drawLadder(ladder, shown, geometry, { clock: (us) => clock(us, 3), day });
+  geometry = place(ladder.hosts, shown, width || flow.clientWidth);
+  drawing = drawLadder(ladder, shown, geometry, minutes());
   const empty = shown.messages.length ? null : h("p", { class: "muted wait" }, "Everything is hidden: see Show.");
   fill($("#ladder"), h("div", { class: "top-hosts" }, drawing.head), drawing.body, empty);
   controls.update(shown);
+  follow();
   performance.measure("ladder", "ladder-start");
   drawing.body.addEventListener("click", pick);
   drawing.body.addEventListener("focus", () => view.message === null && shown.messages.length && select(shown.messages[0].index));
+}
+
+/** Clock and day of many times: the calendar is asked once a minute of them, which takes most of the work. */
+function minutes() {
+  const known = new Map();
+  const minute = (us) => {
+    const start = Math.floor(us / MINUTE) * MINUTE;
+    if (!known.has(start)) known.set(start, { start, day: day(start), clock: clock(start, 0).slice(0, 6) });
+    return known.get(start);
+  };
+  return {
+    day: (us) => minute(us).day,
+    clock: (us) => {
+      const { start, clock: begin } = minute(us);
+      return begin + ((us - start) / 1e6).toFixed(6).padStart(9, "0").slice(0, 6);
+    },
+  };
 }
 
 /** Redraw with other widths or times; the current message stays current. */
@@ -179,6 +202,24 @@ function reveal(index) {
   const [least, most] = [box.top + hosts.height + 8, box.bottom - covered - 8];
   if (top < least) flow.scrollTop -= least - top;
   else if (top + row.height > most) flow.scrollTop += Math.min(top + row.height - most, top - least);
+  const { left, right } = spanOf(index);
+  const [from, to] = [flow.scrollLeft + geometry.gutter, flow.scrollLeft + flow.clientWidth];
+  if (left < from) flow.scrollLeft = Math.max(left - geometry.gutter - 8, 0);
+  else if (right > to) flow.scrollLeft = Math.min(right - flow.clientWidth + 8, left - geometry.gutter - 8);
+}
+
+/** Where an arrow stands, from left to right. */
+function spanOf(index) {
+  const { src, dst } = answer.ladder.messages[index];
+  const ends = [src, dst].map((host) => geometry.x.get(host) ?? 0);
+  return { left: Math.min(...ends), right: Math.max(...ends) };
+}
+
+/** Numbers and times stay in view when the picture is scrolled sideways. */
+function follow() {
+  if (!drawing) return;
+  drawing.gutter.setAttribute("transform", `translate(${sideways} 0)`);
+  drawing.gutter.classList.toggle("over-picture", sideways > 0);
 }
 
 function showPanel() {
@@ -295,7 +336,6 @@ function toast(words) {
 
 // -- beginning
 
-let width = 0;
 function resized() {
   if (flow.clientWidth === width) return;
   width = flow.clientWidth;
@@ -333,6 +373,11 @@ listen({
   copy: () => view.message !== null && copy(answer.ladder.messages[view.message].payload ?? ""),
   ready: () => answer !== null,
 });
+flow.addEventListener("scroll", () => {
+  if (flow.scrollLeft === sideways) return;
+  sideways = flow.scrollLeft;
+  follow();
+}, { passive: true });
 new ResizeObserver(resized).observe(flow);
 onZone(redraw);
 window.addEventListener("popstate", () => {

@@ -53,7 +53,8 @@ function copies(root) {
   /** @type {Map<string, [string, string][]>} */
   const known = new Map();
   const copy = (/** @type {Element} */ from, /** @type {string} */ above) => {
-    if (from.classList.contains("hit")) return null;
+    // Neither what only answers to the pointer, nor the ground of numbers and times that were scrolled along.
+    if (from.classList.contains("hit") || from.matches(".gutter > rect")) return null;
     const to = document.createElementNS(NS, from.localName);
     const key = `${above}>${from.localName}.${from.getAttribute("class") ?? ""}`;
     if (!known.has(key)) known.set(key, looks(from));
