@@ -2,7 +2,8 @@
 
 In: Call-IDs (a `*` at the end stands for any ending) or a query, and the lake. Out: the picture on
 standard output or in a file. What can go wrong: a Call-ID that the lake does not have (exit code 1, with
-similar ones), a query that finds nothing, no lake.
+similar ones), a query that finds nothing, no lake. --explain adds what went wrong, --related the other legs
+of the same calls.
 """
 
 import enum
@@ -20,6 +21,7 @@ from hepcat.errors import HepcatError
 if TYPE_CHECKING:
     from hepcat.search.api import Data
     from hepcat.search.ladder import Ladder
+    from hepcat.search.related import Related
 
 #: Calls that one picture shows, at most.
 MAX_CALLS: Final = 20
@@ -70,6 +72,16 @@ def flow(
     ] = MAX_MESSAGES,
     format_: Annotated[Format, typer.Option("--format", "-f", help="Form of the picture.")] = Format.TEXT,
     raw: Annotated[bool, typer.Option("--raw", help="Add the messages (text and json).")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what went wrong, under the picture (text and json).")
+    ] = False,
+    related: Annotated[
+        bool,
+        typer.Option(
+            "--related",
+            help="Add the other legs of the same calls: by correlation id, A-leg header, Session-ID.",
+        ),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")
     ] = None,
@@ -91,19 +103,28 @@ def flow(
     """Draw the flow of calls: who sent what to whom, when, and with which media."""
     if bool(call_id) == (query is not None):
         raise typer.BadParameter("name Call-IDs, or give --query QUERY")
-    if raw and format_ not in (Format.TEXT, Format.JSON):
-        raise typer.BadParameter(f"--raw goes with --format text and json, not {format_.value}")
+    for name, given in (("--raw", raw), ("--explain", explain)):
+        if given and format_ not in (Format.TEXT, Format.JSON):
+            raise typer.BadParameter(f"{name} goes with --format text and json, not {format_.value}")
     place = reading(data, config, store)
     span = _span(last, since, until, utc)
-    ladder = _ladder(place, call_id or [], query, limit, span, max_messages)
+    ladder, legs = _ladder(place, call_id or [], query, limit, span, max_messages, related)
+    findings = ladder.findings() if explain else None
     if format_ is Format.SVG:
         text = ladder.svg(utc=utc)
     elif format_ is Format.MERMAID:
         text = ladder.mermaid()
     elif format_ is Format.JSON:
-        text = ladder.json(raw=raw)
+        from hepcat.search.render.json import render_json
+
+        text = render_json(ladder, raw=raw, findings=findings, related=legs)
     else:
-        text = ladder.text(color=_wants_color(color, output), utc=utc, raw=raw)
+        wants_color = _wants_color(color, output)
+        text = ladder.text(color=wants_color, utc=utc, raw=raw)
+        if findings is not None:
+            from hepcat.search.render.findings import render_findings
+
+            text += "\n" + render_findings(ladder, findings, color=wants_color)
     _write(text, output)
 
 
@@ -114,8 +135,9 @@ def _ladder(
     limit: int,
     span: tuple[int | None, int | None],
     max_messages: int,
-) -> "Ladder":
-    """Return the ladder of the calls asked for. Raises HepcatError where there are none."""
+    with_related: bool,
+) -> "tuple[Ladder, list[Related] | None]":
+    """Return the ladder of the calls asked for and the legs added. Raises HepcatError for no call at all."""
     from hepcat.search.ladder import build
 
     with place.open() as lake:
@@ -131,6 +153,11 @@ def _ladder(
         names = ", ".join(_shown(call_id) for call_id in missing)
         if not have:
             raise HepcatError(f"no message with Call-ID {names}", _similar(lake, missing[0], span))
+        legs = _other_legs(lake, list(have), span) if with_related else None
+        if legs:
+            others = [leg.call_id for leg in legs]
+            have |= lake.searcher.numbers_of(others, *span)
+            wanted += others
         table = lake.searcher.messages_of(wanted, *span, limit=max_messages)
         tell_missing(lake)
     if missing:
@@ -142,7 +169,24 @@ def _ladder(
             "--max-messages N, or a narrower time",
             file=sys.stderr,
         )
-    return build(table, place.aliases)
+    return build(table, place.aliases), legs
+
+
+def _other_legs(lake: "Data", call_ids: list[str], span: tuple[int | None, int | None]) -> "list[Related]":
+    """Return the other legs of these calls, and say on standard error which and why."""
+    from hepcat.search.related import relations
+
+    found = relations(lake.searcher, call_ids, *span, limit=MAX_CALLS)
+    for leg in found.related:
+        print(
+            f"hepcat: also {_shown(leg.call_id)}, by the {leg.why} of {_shown(leg.of)}",
+            file=sys.stderr,
+        )
+    for note in found.notes:
+        print(f"hepcat: {note}", file=sys.stderr)
+    if not found.related:
+        print("hepcat: no other leg of the same call was found", file=sys.stderr)
+    return list(found.related)
 
 
 def _found(lake: "Data", query: str, limit: int, span: tuple[int | None, int | None]) -> list[str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hepcat.config.databases import DatabaseSettings
     from hepcat.config.lake import LakeSettings
     from hepcat.search.ladder import Ladder
+    from hepcat.search.related import Related
     from hepcat.search.remote_searcher import RemoteSearcher
 
 When = str | datetime | int | None
@@ -141,10 +142,12 @@ class Data:
         query: str | None = None,
         limit: int = 20,
         aliases: Mapping[str, str] | None = None,
+        related: bool = False,
     ) -> "Ladder":
         """Return the ladder of these calls, or of the newest `limit` calls that a query finds.
 
-        It draws itself in a notebook. `aliases`: names by "ip" or "ip:port".
+        It draws itself in a notebook, and `.findings()` says what went wrong. `aliases`: names by "ip" or
+        "ip:port". `related`: with the other legs of the same calls, up to `limit`.
         """
         from hepcat.search.ladder import build
 
@@ -153,7 +156,19 @@ class Data:
             wanted += self.search(query, limit=limit, fields=["call_id"])["call_id"].to_pylist()
         elif not wanted:
             raise HepcatError("flow needs Call-IDs or a query", 'For instance flow(query="from:alice").')
-        return build(self.messages_of(list(dict.fromkeys(wanted))), aliases)
+        wanted = list(dict.fromkeys(wanted))
+        if related:
+            wanted += [each.call_id for each in self.related(*wanted, limit=limit)]
+        return build(self.messages_of(wanted), aliases)
+
+    def related(
+        self, *call_ids: str, since: When = None, until: When = None, limit: int = 20
+    ) -> "list[Related]":
+        """Return other legs of the same calls: by correlation id, A-leg header and Session-ID."""
+        from hepcat.search.related import related
+
+        begin, end = to_microseconds(since, "since"), to_microseconds(until, "until")
+        return related(self.searcher, call_ids, begin, end, limit)
 
     def sql(self, statement: str) -> pa.Table:
         """Run SQL (DuckDB's) on the read-only views sip, rtcp, log and other."""

@@ -21,6 +21,8 @@ from hepcat.search.sdp import Sdp, sdp_of_body
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from hepcat.search.findings.finding import Finding
+
 __all__ = ["Arrow", "Host", "Ladder", "Leg", "build"]
 
 #: Columns that are read; all others are ignored.
@@ -163,6 +165,12 @@ class Ladder:
         from hepcat.search.render.json import render_json
 
         return render_json(self, raw=raw)
+
+    def findings(self) -> "list[Finding]":
+        """Return what went wrong in these calls, the worst first (docs/findings.md)."""
+        from hepcat.search.findings import find
+
+        return find(self)
 
     def _repr_svg_(self) -> str:
         """What a notebook shows."""

@@ -65,7 +65,7 @@ def render_text(
     if not ladder.arrows:
         return "no messages\n"
     if width is None:
-        width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
+        width = terminal_width()
     layout = _lay_out(ladder, max(width, MIN_WIDTH))
     out = _Page(layout, color)
     _head(out, ladder, utc)
@@ -80,6 +80,11 @@ def render_text(
         for arrow in ladder.arrows:
             _message(out, arrow, utc)
     return "\n".join(out.lines) + "\n"
+
+
+def terminal_width() -> int:
+    """Return COLUMNS, the terminal's width, or PIPE_WIDTH."""
+    return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
 
 
 class _Page:
