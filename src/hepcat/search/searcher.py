@@ -47,14 +47,14 @@ from hepcat.stores.lake.readonly import queries
 #: search itself ends earlier. Microseconds.
 AROUND: Final = 24 * 3600 * 1_000_000
 #: Columns that the lake finds without reading everything: such a search needs no windows of time.
-_INDEXED: Final = frozenset(
+INDEXED: Final = frozenset(
     {"call_id", "correlation_id", "call_id_aleg", "from_tag", "to_tag", "from_user", "to_user", "session_id"}
 )
 #: Messages that a first window of time should hold, and how much larger each next one is.
 _WINDOW_ROWS: Final = 100_000
 _WINDOW_GROWTH: Final = 6
 #: Up to this many Call-IDs are written into the condition, where DuckDB asks Bloom filters for them.
-_FEW: Final = 256
+FEW: Final = 256
 #: Calls of more time than this are spread: they are hardly found in one place. Microseconds.
 _SPREAD: Final = 3600 * 1_000_000
 #: A search with an index looks at the newest of its matches first: so many for each row of the result.
@@ -105,7 +105,7 @@ class Searcher:
         times = Times(since, until).within(node)
         chosen = message_columns(fields, table, self.dialect)
         order = message_order(sort, table)
-        with self._snapshot(times, table, required(node, _INDEXED)) as con:
+        with self._snapshot(times, table, required(node, INDEXED)) as con:
             if limit is None:
                 return Found(self._run(con, self._select(chosen, table, self._where(node, times), order)))
             # When the wanted ones were, from few columns; then all columns, which are most of the work,
@@ -132,7 +132,7 @@ class Searcher:
     ) -> list[int]:
         """Return the times of the first `wanted` matches in an order; None is newest first."""
         windows = [times]
-        if order is None and not pins(node, _INDEXED):
+        if order is None and not pins(node, INDEXED):
             windows = self._windows(con, times, table)
         found: list[int] = []
         for window in windows:
@@ -171,7 +171,7 @@ class Searcher:
 
     @fresh
     def _pages_of(self, node: Node, times: Times, table: str) -> list[Times]:
-        with self._snapshot(times, table, required(node, _INDEXED)) as con:
+        with self._snapshot(times, table, required(node, INDEXED)) as con:
 
             def run(select: str, part: Times, tail: str = "") -> pa.Table:
                 return self._run(con, f"{select} FROM {view_of(table)} WHERE {self._where(node, part)}{tail}")
@@ -290,7 +290,7 @@ class Searcher:
         self, con: duckdb.DuckDBPyConnection, node: Node, times: Times, limit: int
     ) -> tuple[list[str], Times]:
         """Return up to limit + 1 Call-IDs, newest matching message first, and the time they match in."""
-        indexed = pins(node, _INDEXED)
+        indexed = pins(node, INDEXED)
         windows = self._windows_of_matches(con, node, times, limit) if indexed else self._windows(con, times)
         found: dict[str, tuple[int | None, int | None]] = {}
         for window in windows:
@@ -369,7 +369,7 @@ class Searcher:
         calls are spread over a long time that saves less than it costs.
         """
         condition = self._call_id_in(con, ids)
-        if len(ids) <= 1 or (len(ids) <= _FEW and span.is_longer(2 * AROUND + _SPREAD)):
+        if len(ids) <= 1 or (len(ids) <= FEW and span.is_longer(2 * AROUND + _SPREAD)):
             return f"(SELECT * FROM sip WHERE {condition} AND {span.sql()})"
         found = self._run(con, f"SELECT epoch_us(ts) AS at FROM sip WHERE {condition} AND {span.sql()}")
         when = any_of_times(clusters(found["at"].to_pylist()))
@@ -398,7 +398,7 @@ class Searcher:
         node = self._node(query, table)
         times = Times(since, until).within(node)
         messages = messages or table != "sip"
-        with self._snapshot(times, table, required(node, _INDEXED)) as con:
+        with self._snapshot(times, table, required(node, INDEXED)) as con:
             matches = f"FROM {view_of(table)} WHERE {self._where(node, times)}"
             if not messages:
                 matches = f"FROM (SELECT 1 {matches} AND call_id IS NOT NULL GROUP BY call_id)"
@@ -418,7 +418,7 @@ class Searcher:
         """Return how many calls, or messages, there are by time and class of status; see histogram.py."""
         node = self._node(query, "sip")
         times = Times(since, until).within(node)
-        with self._snapshot(times, holding=required(node, _INDEXED)) as con:
+        with self._snapshot(times, holding=required(node, INDEXED)) as con:
 
             def run(part: Times, width: int) -> pa.Table:
                 return self._run(con, counts_sql(self._where(node, part), width, messages))
@@ -477,7 +477,7 @@ class Searcher:
 
     def _call_id_in(self, con: duckdb.DuckDBPyConnection, call_ids: Sequence[str]) -> str:
         """Return the condition on Call-IDs: written out when few, else a join with a table of them."""
-        if len(call_ids) <= _FEW:
+        if len(call_ids) <= FEW:
             column = exp.column("call_id", quoted=True)
             literals: list[Any] = [exp.Literal.string(call_id) for call_id in call_ids]
             if len(literals) == 1:
