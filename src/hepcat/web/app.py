@@ -20,7 +20,7 @@ from hepcat.web.headers import SecurityHeaders
 from hepcat.web.site import Site
 
 #: Modules with a `router` each.
-ROUTES: Final = ("status", "call", "calls", "pages", "session", "tokens")
+ROUTES: Final = ("status", "call", "calls", "pages", "session", "tokens", "oidc")
 STATIC: Final = Path(__file__).with_name("static")
 
 
