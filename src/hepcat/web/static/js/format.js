@@ -58,7 +58,9 @@ export const OUTCOMES = [
 ];
 const BY_KEY = Object.fromEntries(OUTCOMES.map((outcome) => [outcome.key, outcome]));
 /** States of calls that their status does not tell: given up by the caller, or a challenge left alone. */
-const ENDED = new Set(["cancelled", "auth required", "unregistered"]);
+const ENDED = new Set(["cancelled", "auth required"]);
+/** States that are not over, whatever the last response was: a challenge was answered, say. */
+const RUNNING = new Set(["ringing", "trying", "no reply"]);
 
 /** The class of a status: null -> "running" (a request), 100 -> "running", 200 -> "success", 486 -> "client". */
 export function outcomeOfStatus(status) {
@@ -71,7 +73,7 @@ export function outcomeOfStatus(status) {
  * @returns {{key: string, word: string, sign: string, class: string}} word: the state where there is one
  */
 export function outcome(row) {
-  const kind = ENDED.has(row.state) ? BY_KEY.ended : outcomeOfStatus(row.status);
+  const kind = ENDED.has(row.state) ? BY_KEY.ended : RUNNING.has(row.state) ? BY_KEY.running : outcomeOfStatus(row.status);
   return { ...kind, word: row.state || kind.word, class: `o-${kind.key}` };
 }
 

@@ -19,11 +19,11 @@ function column(name, width = 16, kind = "text", title = name.replaceAll("_", " 
 }
 
 const CALLS = [
-  column("start", 16, "time"),
+  column("start", 18, "time"),
   column("from", 23),
   column("to", 23),
   column("method", 10),
-  column("state", 15, "outcome", "outcome"),
+  column("state", 19, "outcome", "outcome"),
   column("status", 7, "number"),
   column("phrase", 18),
   column("post_dial_delay", 9, "seconds", "post-dial"),
@@ -33,9 +33,9 @@ const CALLS = [
   column("source", 22),
   column("destination", 22),
   column("call_id", 34, "text", "Call-ID"),
-  column("end", 16, "time"),
+  column("end", 18, "time"),
   column("duration", 10, "seconds"),
-  column("answered", 16, "time"),
+  column("answered", 18, "time"),
   ...["from_user", "from_domain", "from_tag", "to_user", "to_domain", "to_tag"].map((name) => column(name)),
   column("ruri", 30, "text", "Request-URI"),
   ...["ruri_user", "ruri_domain", "pid_user", "auth_user"].map((name) => column(name)),
@@ -53,7 +53,7 @@ const CALLS = [
 ];
 
 const MESSAGES = [
-  column("ts", 16, "time", "time"),
+  column("ts", 18, "time", "time"),
   column("method", 10),
   column("status", 13, "outcome"),
   column("reason_phrase", 20, "text", "phrase"),
@@ -91,7 +91,7 @@ const BY_NAME = Object.fromEntries(Object.entries(ALL).map(([of, columns]) => [o
 
 /** The columns shown unless somebody chose others. */
 export const DEFAULTS = {
-  calls: CALLS.slice(0, 14).map((one) => one.name).filter((name) => name !== "phrase" && name !== "ring_time"),
+  calls: CALLS.slice(0, 14).map((one) => one.name).filter((name) => !["status", "phrase", "ring_time"].includes(name)),
   messages: MESSAGES.slice(0, 12).map((one) => one.name),
 };
 /** What a row has to have for us: its time, its name, its outcome. */

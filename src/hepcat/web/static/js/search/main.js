@@ -182,7 +182,7 @@ function summary() {
   const all = Math.max(total, shown);
   const cut = shown >= MOST ? `, the first ${number(MOST)} are shown` : "";
   const text = rows.done || total >= 0 ? count(all, noun) : `${count(shown, noun)} so far`;
-  fill($(".summary"), h("b", {}, text), view.live ? ", live" : cut, view.live ? null : ` in ${(begun / 1000).toFixed(2)} s`);
+  fill($(".summary"), h("b", {}, text), view.live ? ", live" : cut, view.live ? null : h("span", { class: "took" }, ` in ${(begun / 1000).toFixed(2)} s`));
 }
 
 function notes(list) {
