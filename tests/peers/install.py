@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 #: program -> Debian package
 PEERS = {
@@ -41,6 +42,27 @@ FILES = {
 }
 
 
+#: Node modules that tests run: name -> version. They are put into NODE_MODULES by the test that needs them.
+NODE_PACKAGES = {"oidc-provider": "9.13.3"}
+NODE_MODULES = Path(__file__).parents[2] / "build" / "peers" / "node"
+
+
+def install_node_module(name: str) -> str:
+    """Put a module of node's registry into build/; return why not, "" where it is there."""
+    if (NODE_MODULES / "node_modules" / name).is_dir():
+        return ""
+    if shutil.which("npm") is None:
+        return f"npm, which would bring {name}, is not installed"
+    NODE_MODULES.mkdir(parents=True, exist_ok=True)
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(NODE_MODULES)]
+    command.append(f"{name}@{NODE_PACKAGES[name]}")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    except subprocess.TimeoutExpired:
+        return f"npm install {name} took too long"
+    return "" if done.returncode == 0 else f"npm install {name}: {done.stderr.strip()[-300:]}"
+
+
 def missing() -> list[str]:
     """Return the packages of the peers that are not on this machine."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -52,6 +74,10 @@ def missing() -> list[str]:
 def main() -> int:
     """Install what is missing; never fails the build: the tests say what they could not find."""
     packages = missing()
+    for name in NODE_PACKAGES:
+        why = install_node_module(name)
+        if why:
+            print(f"peers: {why}; its tests are skipped")
     if not packages:
         return 0
     if os.geteuid() != 0 or shutil.which("apt-get") is None:

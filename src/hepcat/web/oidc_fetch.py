@@ -57,6 +57,8 @@ def _http() -> Any:
 
 def open_client(**options: Any) -> Any:
     """Return Authlib's client, with bounds on what answers cost."""
+    import authlib.deprecate  # noqa: F401  has filters of its own put up by then
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it would rather have httpx2
         from authlib.integrations.httpx_client import AsyncOAuth2Client
@@ -91,7 +93,7 @@ def _bounded(stream: Any) -> Any:
 
 async def get_json(client: Any, url: str, signed_in: bool = True) -> dict[str, Any]:
     """Return an object that is to be had at an address, with the access token where `signed_in`."""
-    response = await client.get(url, **({} if signed_in else {"withhold_token": True}))
+    response = await client.request("GET", url, withhold_token=not signed_in)
     try:
         found = response.json() if response.status_code == 200 else None
     except ValueError:

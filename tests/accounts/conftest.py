@@ -1,0 +1,18 @@
+"""Accounts made once: a password's hash is slow on purpose."""
+
+from pathlib import Path
+
+import pytest
+
+from hepcat.web.accounts import Accounts
+from tests.accounts.support import OTHER, PASSWORD, settings_in
+
+
+@pytest.fixture(scope="session")
+def two_users(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of accounts with ada (admin, PASSWORD) and vic (viewer, OTHER), to be copied."""
+    accounts = Accounts(settings_in(tmp_path_factory.mktemp("two")))
+    accounts.users.add("ada", PASSWORD, "admin")
+    accounts.users.add("vic", OTHER, "viewer")
+    accounts.close()  # the last to close it writes all of it into the one file
+    return accounts.database.path
