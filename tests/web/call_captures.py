@@ -81,17 +81,16 @@ def long_call(number: int, call_id: str) -> list[dict[str, Any]]:
     """A call of so many messages: INVITE, then questions and answers within the dialog, over a proxy."""
     rows = [message(100.0, f"{ALICE}>{PROXY}", "INVITE", sdp=PCMU, call_id=call_id)]
     rows.append(message(100.2, f"{PROXY}>{ALICE}", "200 OK", sdp=ANSWER, to_tag="b", call_id=call_id))
-    methods = ("INFO", "OPTIONS", "UPDATE", "MESSAGE")
-    while len(rows) < number:
-        n = len(rows)
-        own: dict[str, Any] = {"call_id": call_id, "to_tag": "b", "cseq": f"{n} {methods[n % 4]}"}
-        own["sdp"] = PCMU if n % 4 == 2 else ""
+    for n in range(2, number // 4 + 3):
+        method = ("INFO", "OPTIONS", "UPDATE", "MESSAGE")[n % 4]
+        own: dict[str, Any] = {"call_id": call_id, "to_tag": "b", "cseq": f"{n} {method}"}
+        own["sdp"] = PCMU if method == "UPDATE" else ""
         for hop, (a, b) in enumerate(((ALICE, PROXY), (PROXY, BOB))):
             own["branch"] = f"z9hG4bK{n}.{hop}"
-            rows.append(message(100 + n / 10 + hop / 500, f"{a}>{b}", methods[n % 4], **own))
-        for hop, (a, b) in enumerate(((PROXY, BOB), (ALICE, PROXY))):
+            rows.append(message(100 + n / 2 + hop / 500, f"{a}>{b}", method, **own))
+        for hop, (a, b) in enumerate(((BOB, PROXY), (PROXY, ALICE))):
             own["branch"] = f"z9hG4bK{n}.{1 - hop}"
-            rows.append(message(100.01 + n / 10 + hop / 500, f"{b}>{a}", "200 OK", **own))
+            rows.append(message(100.01 + n / 2 + hop / 500, f"{a}>{b}", "200 OK", **own))
     return rows[:number]
 
 
@@ -107,7 +106,8 @@ TOKEN: Final = "<script>window.fallen=1</script><img/src=x/onerror=window.fallen
 
 def hostile_call(call_id: str) -> list[dict[str, Any]]:
     """Markup and scripts in every header, in the start line, the body, the reason phrase and the SDP."""
-    names = "Subject User-Agent Server Reason Warning Contact Diversion P-Asserted-Identity X-Anything".split()
+    names = ["Subject", "User-Agent", "Server", "Reason", "Warning", "Contact", "Diversion", "X-Anything"]
+    names += ["P-Asserted-Identity"]
     headers = "".join(f"{name}: {MARKUP}\r\n" for name in names)
     sdp = (
         f"v=0\r\no={TOKEN} 1 1 IN IP4 {TOKEN}\r\ns={MARKUP}\r\nc=IN IP4 {TOKEN}\r\nt=0 0\r\n"
@@ -124,13 +124,15 @@ def hostile_call(call_id: str) -> list[dict[str, Any]]:
         ).encode()
 
     def row(at: float, src: str, dst: str, payload: bytes) -> dict[str, Any]:
-        ends = {}
+        ends: dict[str, Any] = {}
         for which, end in (("src", src), ("dst", dst)):
             ip, _, port = end.rpartition(":")
             ends |= {f"{which}_ip": ip, f"{which}_port": int(port)}
         return {"ts": START + round(at * 1e6), "transport": "udp", "payload": payload, **ends}
 
     invite = octets(f"INVITE sip:{TOKEN}@{TOKEN} SIP/2.0", "1 INVITE")
+    binary = b"MESSAGE sip:x SIP/2.0\r\nCall-ID: " + call_id.encode() + b"\r\nCSeq: 3 MESSAGE\r\n"
+    binary += b"From: <sip:\xff\xfe>\r\n\x00\x1b]0;fallen\x07: \x80\r\n\r\n\x00\x01\xff\x1b[2J"
     odd = octets(f"{TOKEN} sip:x SIP/2.0", f"2 {TOKEN}")
     return [
         row(200.0, ALICE, PROXY, invite),
@@ -138,9 +140,8 @@ def hostile_call(call_id: str) -> list[dict[str, Any]]:
         row(200.6, PROXY, ALICE, octets(f"SIP/2.0 183 {MARKUP}", "1 INVITE", TOKEN)),
         row(201.0, PROXY, ALICE, octets(f"SIP/2.0 500 {MARKUP}", "1 INVITE", TOKEN)),
         row(201.1, ALICE, PROXY, odd),
-        row(201.2, ALICE, PROXY, b"MESSAGE sip:x SIP/2.0\r\nCall-ID: " + call_id.encode() + b"\r\n"
-            b"CSeq: 3 MESSAGE\r\nFrom: <sip:\xff\xfe>\r\n\x00\x1b]0;fallen\x07: \x80\r\n\r\n\x00\x01\xff\x1b[2J"),
-    ]  # fmt: skip
+        row(201.2, ALICE, PROXY, binary),
+    ]
 
 
 #: Call-IDs of SIP may hold nearly anything (RFC 3261 section 25.1, word).

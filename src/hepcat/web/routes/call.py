@@ -229,7 +229,7 @@ def _words(ladder: "Ladder", messages: list[dict[str, Any]]) -> list[dict[str, A
     from hepcat.search.sdp_words import words_of_message
 
     numbers: dict[str, int] = {}
-    said = []
+    said: list[dict[str, Any]] = []
     for arrow, message in zip(ladder.arrows, messages, strict=True):
         message["sdp_words"] = None
         words = words_of_message(arrow.payload) if arrow.sdp is not None else None

@@ -15,10 +15,10 @@
  * @property {number} width
  */
 
-import { labelOf, mediaOf } from "./model.js";
+import { labelOf, mediaOf, notesOf } from "./model.js";
 import { safe } from "./safe.js";
 
-export const ROW = 40;
+export const ROW = 42;
 export const LINE = 25; // of the arrow, from the top of its row
 export const SUB = 15; // height of a line under an arrow
 export const LOOP = 34;
@@ -85,14 +85,14 @@ export function place(hosts, shown, available) {
   const narrow = available < 640;
   const gutter = narrow ? 124 : 182;
   const full = new Map(shown.hosts.map((i) => [i, safe(hosts[i].name, 60)]));
-  const pitch = pitchOf(full, shown, available - gutter, narrow);
+  const halves = [shown.hosts[0], shown.hosts[shown.hosts.length - 1]].map((i) => Math.min(boxWidth(full.get(i) ?? ""), 230) / 2);
+  const pitch = pitchOf(full, shown, available - gutter - halves[0] - halves[1] - EDGE, narrow);
   const names = new Map([...full].map(([i, name]) => [i, fitMiddle(name, pitch - 30)]));
-  const first = boxWidth(names.get(shown.hosts[0]) ?? "") / 2;
-  const start = gutter + Math.max(first, 24);
+  const start = gutter + Math.max(boxWidth(names.get(shown.hosts[0]) ?? "") / 2, 24);
   const x = new Map(shown.hosts.map((host, i) => [host, Math.round(start + i * pitch)]));
   const last = shown.hosts[shown.hosts.length - 1];
-  const reach = Math.max(boxWidth(names.get(last) ?? "") / 2, loopReach(shown, last));
-  return { narrow, gutter, x, names, pitch, width: Math.ceil((x.get(last) ?? start) + reach + EDGE) };
+  const box = (x.get(last) ?? start) + boxWidth(names.get(last) ?? "") / 2;
+  return { narrow, gutter, x, names, pitch, width: Math.max(Math.ceil(Math.max(box, reach(shown, x)) + EDGE), available) };
 }
 
 /** Width of the box around a host's name. @param {string} name */
@@ -109,7 +109,7 @@ function pitchOf(
 ) {
   const column = new Map(shown.hosts.map((host, i) => [host, i]));
   const gaps = Math.max(names.size - 1, 1);
-  const space = (room - 130) / gaps;
+  const space = room / gaps;
   let need = narrow ? PITCH.narrow : PITCH.least;
   let wish = need; // what stands under arrows may run on over the next lifeline
   for (const name of names.values()) need = Math.max(need, Math.min(widthOf(name, "host") + 40, 230));
@@ -123,12 +123,24 @@ function pitchOf(
   return Math.round(Math.min(Math.max(need, Math.min(wish, Math.max(space, need)), space), PITCH.most));
 }
 
-/** How far what is drawn at the last host reaches to its right. */
-function loopReach(/** @type {import("./model.js").Shown} */ shown, /** @type {number} */ last) {
-  let reach = 0;
+/** How far to the right texts reach: those of loops, and those under arrows. */
+function reach(/** @type {import("./model.js").Shown} */ shown, /** @type {Map<number, number>} */ x) {
+  let most = 0;
   for (const message of shown.messages) {
-    if (message.src !== last || message.dst !== last) continue;
-    reach = Math.max(reach, LOOP + 12 + Math.min(widthOf(safe(labelOf(message), 80), "label"), 300));
+    const left = Math.min(x.get(message.src) ?? 0, x.get(message.dst) ?? 0);
+    const loop = message.src === message.dst;
+    if (loop) most = Math.max(most, left + LOOP + 12 + Math.min(widthOf(safe(labelOf(message), 80), "label"), 300));
+    for (const text of linesUnder(message)) most = Math.max(most, left + (loop ? LOOP : 0) + 10 + widthOf(text.text, "sub"));
   }
-  return reach;
+  return most;
+}
+
+/**
+ * What stands under an arrow: its marks, its media.
+ * @param {Message} message @returns {{kind: "notes" | "media", text: string}[]}
+ */
+export function linesUnder(message) {
+  const notes = notesOf(message);
+  const media = mediaOf(message).map((text) => /** @type {const} */ ({ kind: "media", text: safe(text, 90) }));
+  return notes.length ? [{ kind: "notes", text: safe(notes.join(", "), 90) }, ...media] : media;
 }

@@ -20,8 +20,8 @@
 
 import { svg } from "../dom.js";
 import { duration } from "../format.js";
-import { BOX, LINE, LOOP, ROW, SUB, boxWidth, fit } from "./geometry.js";
-import { isFaint, labelOf, letter, mediaOf, notesOf } from "./model.js";
+import { BOX, LINE, LOOP, ROW, SUB, boxWidth, fit, linesUnder } from "./geometry.js";
+import { isFaint, labelOf, letter, notesOf } from "./model.js";
 import { safe } from "./safe.js";
 
 const COLORS = 6;
@@ -99,13 +99,6 @@ function drawHosts(
   return svg("svg", { class: "hosts", role: "img", "aria-label": `Hosts: ${names || "none"}`, ...size }, boxes);
 }
 
-/** What stands under an arrow: its marks, its media. */
-function linesUnder(/** @type {Message} */ message) {
-  const notes = notesOf(message);
-  return [...(notes.length ? [{ kind: "notes", text: safe(notes.join(", "), 90) }] : []),
-    ...mediaOf(message).map((media) => ({ kind: "media", text: safe(media, 90) }))];
-}
-
 /**
  * One message.
  * @param {{message: Message, ladder: any, shown: import("./model.js").Shown, geometry: Geometry,
@@ -144,13 +137,13 @@ function stamps(
   const { narrow } = geometry;
   const at = narrow ? 38 : 82;
   const tag = shown.color !== "call" ? `T${message.transaction + 1}` : several ? letter(message.call) : null;
-  const place = narrow ? { x: 32, y: line + 17, "text-anchor": "end" } : { x: 40, y: line + 4 };
+  const place = narrow ? { x: 32, y: line + 15, "text-anchor": "end" } : { x: 40, y: line + 4 };
   const own = { "data-i": message.index };
   return [
     svg("text", { class: "n", x: 32, y: line + 4, ...own }, message.index + 1),
     ...(tag ? [svg("text", { class: `tag ${colorOf(message, shown)}`, ...place, ...own }, tag)] : []),
     svg("text", { class: "t", x: at, y: line + 4, ...own }, times.clock(message.ts)),
-    ...(message.index ? [svg("text", { class: "d", x: at, y: line + 17, ...own }, `+${duration(message.delta / 1e6)}`)] : []),
+    ...(message.index ? [svg("text", { class: "d", x: at, y: line + 15, ...own }, `+${duration(message.delta / 1e6)}`)] : []),
   ];
 }
 

@@ -64,7 +64,7 @@ function fail(problem) {
   fill($("#legs"));
   fill($("#controls"));
   fill($("#ladder"));
-  $("#findings").hidden = panel.hidden = true;
+  $("#findings").hidden = panel.hidden = $("#tools").hidden = true;
   fill($("#notes"), notice("error", h("b", {}, safe(problem.detail ?? problem.message)), " ", links.length ? ["Similar ones:", h("ul", {}, links)] : safe(problem.hint), " ", h("a", { href: "/" }, "Search")));
 }
 
@@ -79,7 +79,7 @@ function drawAll() {
   fill($("#notes"), answer.notes.map((text) => notice("warning", safe(text))),
     answer.cut ? notice("warning", `${count(answer.cut, "later message")} not drawn: the picture ends after ${messages.length}. Name a time (since, until) in the address, or export all.`) : null);
   fill($("#legs"), drawLegs(answer, { only: (id) => change({ ids: [id], related: false, message: null, open: false, hosts: new Set() }, true), without, copy }));
-  $("#findings").hidden = false;
+  $("#findings").hidden = $("#tools").hidden = false;
   fill($("#findings"), drawFindings(answer, openFinding));
   controls = makeControls(answer, () => view, change);
   fill($("#controls"), controls.nodes);
