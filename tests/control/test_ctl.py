@@ -7,12 +7,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hepcat.cli.ctl_tables import stats_lines
+from hepcat.cli.ctl_tables import agents_lines, stats_lines
 from hepcat.config.control import ControlSettings
 from hepcat.control.doors import Doors
 from hepcat.control.fifo import Owner
@@ -221,6 +222,35 @@ def doors_of_nobody(tmp_path: Path) -> None:
         assert f"HepcatError: no right to open {folder}/sock" in refused.stderr
         assert server.stop() == 0
     assert not list(folder.iterdir())
+
+
+def test_agents(server: Server) -> None:
+    before = len(json.loads(ctl(server, "agents", "--json").stdout))
+    count = server.total("hepcat_received_total")
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        for node, name in ((4001, b"old"), (4001, b"proxy\x1b[1m"), (4002, b"")):
+            sock.sendto(hep3(invite("agents"), node=node, name=name), ("127.0.0.1", server.port))
+            count += 1
+            received(server, count)
+
+    def seen() -> bool:
+        return len(json.loads(ctl(server, "agents", "--json").stdout)) == before + 2
+
+    wait_for(seen, 10, "both agents seen")
+    agents = {agent["node_id"]: agent for agent in json.loads(ctl(server, "agents", "--json").stdout)}
+    assert (agents[4001]["messages"], agents[4001]["node_name"]) == (2, "proxy\x1b[1m")
+    assert agents[4002]["messages"] == 1
+    assert abs(agents[4002]["last_seen"] / 1e6 - time.time()) < 60
+    lines = ctl(server, "agents").stdout.splitlines()
+    assert lines[0].split() == ["node", "id", "name", "messages", "last", "seen"]
+    assert "\x1b" not in "".join(lines)
+    assert any(line.split()[0] == "4002" and line.endswith(" ago") for line in lines)
+
+
+def test_no_agents() -> None:
+    assert agents_lines([], 0.0) == ["no agent was seen"]
+    agent = {"node_id": None, "node_name": "", "messages": 3, "last_seen": 0}
+    assert agents_lines([agent], 7300.0)[1].split() == ["3", "2", "h", "ago"]
 
 
 def test_a_start_that_fails_leaves_no_door(tmp_path: Path) -> None:

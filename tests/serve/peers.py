@@ -26,7 +26,7 @@ def invite(call_id: object) -> bytes:
     return INVITE.format(call_id).encode()
 
 
-def hep3(payload: bytes, key: bytes = b"", node: int = 7, kind: int = 1) -> bytes:
+def hep3(payload: bytes, key: bytes = b"", node: int = 7, kind: int = 1, name: bytes = b"") -> bytes:
     """Return one HEP3 message, its chunks written by hand: an oracle independent of our encoder."""
     now = time.time()
     chunks = [
@@ -41,6 +41,7 @@ def hep3(payload: bytes, key: bytes = b"", node: int = 7, kind: int = 1) -> byte
         (0x000B, bytes([kind])),
         (0x000C, struct.pack("!I", node)),
         *([(0x000E, key)] if key else []),
+        *([(0x0013, name)] if name else []),
         (0x000F, payload),
     ]
     body = b"".join(struct.pack("!HHH", 0, type_, len(value) + 6) + value for type_, value in chunks)

@@ -131,6 +131,20 @@ def _watch(
         time.sleep(max(0.05, begun + (every or WATCH_SECONDS) - time.monotonic()))
 
 
+def agents(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    socket: SocketOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show the capture agents that sent HEP: node id, name, messages, when the last one came."""
+    with connect(socket, data, config) as client:
+        result = client.call("agents")
+    from hepcat.cli.ctl_tables import agents_lines
+
+    typer.echo(json.dumps(result) if as_json else "\n".join(agents_lines(result, time.time())))
+
+
 def status(socket: SocketOption = None, data: DataOption = None, config: ConfigOption = None) -> None:
     """Show version, process, what it listens on, where it stores, and whether it can."""
     with connect(socket, data, config) as client:
@@ -154,6 +168,6 @@ def register(app: typer.Typer) -> None:
     ctl = typer.Typer(
         help="Ask a running server or agent, and switch it.", no_args_is_help=True, rich_markup_mode=None
     )
-    for command in (capture, stats, status, reload):
+    for command in (capture, stats, agents, status, reload):
         ctl.command()(command)
     app.add_typer(ctl, name="ctl")

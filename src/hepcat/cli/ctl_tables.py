@@ -53,6 +53,27 @@ def reload_lines(result: Values) -> list[str]:
     return ["the configuration is in force", *(f"but {safe_line(note)}" for note in result.get("notes", []))]
 
 
+def agents_lines(agents: Sequence[Values], now: float) -> list[str]:
+    """A line an agent, that which was silent longest last. now: seconds since the epoch."""
+    rows = [
+        [
+            "" if agent["node_id"] is None else str(agent["node_id"]),
+            safe_line(str(agent["node_name"])),
+            f"{agent['messages']:,}",
+            f"{_ago(now - agent['last_seen'] / 1e6)} ago",
+        ]
+        for agent in sorted(agents, key=lambda agent: -agent["last_seen"])
+    ]
+    return _columns(["node id", "name", "messages", "last seen"], rows, left=(1,)) or ["no agent was seen"]
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0.0):.0f} s"
+
+
 class Screen:
     """Shows counters once, or again and again in the same place."""
 
