@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from hepcat import __version__
+from hepcat.batch.drops import DROP_DOCS
 from hepcat.config.databases import safe_url
 from hepcat.errors import HepcatError
 from hepcat.web.auth import Admin, Viewer, viewer_of
@@ -19,6 +20,7 @@ from hepcat.web.problems import PROBLEMS, Problem
 from hepcat.web.site import Site, TheSite
 
 router = APIRouter()
+_REASONS: Final = {drop.name.lower(): doc for drop, doc in DROP_DOCS.items()}
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -56,9 +58,9 @@ async def status(site: TheSite, viewer: Viewer) -> dict[str, Any]:
 
 @router.get("/api/stats", tags=["server"], summary="Counters by source, agent, store", responses=PROBLEMS)
 async def stats(site: TheSite, viewer: Viewer) -> dict[str, Any]:
-    """Return the counters of `hepcat ctl stats`."""
+    """Return the counters of `hepcat ctl stats`, and what the reasons of drops mean (`reasons`)."""
     found: dict[str, Any] = await run_in_threadpool(site.control.call, "stats")
-    return found
+    return {**found, "reasons": _REASONS}
 
 
 @router.get("/api/stores", tags=["server"], summary="Stores that can be searched", responses=PROBLEMS)
