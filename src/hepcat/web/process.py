@@ -1,5 +1,4 @@
 """The page's processes, as `hepcat serve` sees them: no query takes the interpreter from what receives.
-receives.
 
 In: settings, and an address. Out: a keeper (child.py), started while there is the right to read every file,
 that imports what is needed, becomes the user that the server becomes, and keeps a worker which answers.
