@@ -69,6 +69,7 @@ def _unacknowledged(scene: Scene, call: Call, exchange: Exchange, answer: Arrow)
     if first is not None and len(after) < 2:
         return None  # another path, perhaps one that is not captured
     scene.told.update(a.index for a in exchange.responses if a.status == answer.status)
+    scene.told.update(a.index for a in exchange.acks)
     detail = [f"{scene.way(answer)}, sent {plural(len(sent), 'time')}"]
     if first is None:
         detail.append(

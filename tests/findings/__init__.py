@@ -1,0 +1,1 @@
+"""Tests of what went wrong and of the other legs."""
