@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.web.support import chromium
+from tests.web.search_pages import made_lake
+from tests.web.support import Site, chromium
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +14,19 @@ def browser() -> Iterator[Any]:
     """Return Playwright's Browser."""
     with chromium() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def search_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Return the page on a lake of 12,000 made-up messages."""
+    folder = tmp_path_factory.mktemp("search")
+    with Site(made_lake(folder, 12_000, 800), folder) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def large_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Return the page on a lake of more than 100,000 calls."""
+    folder = tmp_path_factory.mktemp("large")
+    with Site(made_lake(folder, 480_000, 100_000), folder) as started:
+        yield started

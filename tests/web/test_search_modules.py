@@ -1,0 +1,142 @@
+"""The modules of the search page, one by one, in a real browser."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hepcat.batch.schema import columns_of
+from hepcat.search.calls import CALL_COLUMNS
+from hepcat.search.parser import parse_query
+from tests.web.search_pages import done, module, search_page
+from tests.web.support import Site
+
+
+def test_the_columns_are_those_of_the_server(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    for of, names in (
+        ("calls", {column.name for column in CALL_COLUMNS}),
+        ("messages", {column.name for column in columns_of("sip")} - {"payload", "extra"}),
+    ):
+        assert set(module(page, "search/columns", f"m.all('{of}').map((one) => one.name)")) == names
+    done(page)
+
+
+def test_examples_are_queries(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    examples = module(page, "search/advice", "m.EXAMPLES.map((example) => example[0])")
+    assert len(examples) >= 5
+    for query in examples:
+        parse_query(query)
+        assert "calls" in search_site.get("/api/calls", q=query), query
+    for query in module(page, "search/buckets", "m.PARTS.map((part) => part.query)"):
+        parse_query(query)
+    done(page)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "typed", "field"),
+    [
+        ("fr", "field", "fr", None),
+        ("method:INVITE -fr", "field", "fr", None),
+        ("(fr", "field", "fr", None),
+        ("from:al", "value", "al", "from"),
+        ("from:a,al", "value", "al", "from"),
+        ("status:>=4", "value", "4", "status"),
+        ("status!=4", "value", "4", "status"),
+        ('from:"a b', "value", "a b", "from"),
+        ("method:(INVITE OR BY", "value", "BY", "method"),
+        ("(method:INVITE) fr", "field", "fr", None),
+        ('"some words', "none", "", None),
+        ("ua:~Aster.*", "none", "", None),
+        ("from:al ", "field", "", None),
+    ],
+)
+def test_completion_knows_where_the_caret_is(
+    browser: Any, modules: Any, text: str, kind: str, typed: str, field: str | None
+) -> None:
+    found = module(modules, "search/complete", f"m.contextAt({json.dumps(text)}, {len(text)})")
+    assert (found["kind"], found["typed"], found.get("field")) == (kind, typed, field)
+
+
+@pytest.fixture(scope="module")
+def modules(browser: Any, search_site: Site) -> Iterator[Any]:
+    """Return a page whose modules are looked at one by one."""
+    page = search_page(browser, search_site, "since=&zone=utc")
+    yield page
+    done(page)
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("m.clock(1795435606912345, 6)", "12:06:46.912345"),
+        ("m.stamp(1795435606912345)", "2026-11-23 12:06:46.912"),
+        ("m.delta(132000)", "+0.132"),
+        ("m.delta(62500000)", "+1:02.500"),
+        ("m.delta(-3723000000)", "-1:02:03"),
+        ("m.parseLength('1h30m')", 5_400_000_000),
+        ("m.parseLength('soon')", None),
+        ("m.parseTime('2026-11-23 12:06:46.9')", 1795435606900000),
+        ("m.parseTime('12:00', 1795435606912345)", 1795435200000000),
+        ("m.parseTime('15m', 1795435606912345)", 1795434706912345),
+        ("m.parseTime('tomorrow')", None),
+        ("m.parseTime('2026-13-01')", None),
+        ("m.label({since: '15m', until: ''})", "last 15 min"),
+        ("m.label({since: '7d', until: ''})", "last 7 days"),
+        ("m.label({since: '', until: ''})", "all time"),
+        ("m.label({since: '1795435200000000', until: '1795438800000000'})", "2026-11-23 12:00 – 13:00"),
+        ("m.step({since: 100, until: 150}, -1)", {"since": "50", "until": "100"}),
+        ("m.length(5400000000)", "1h30m"),
+        ("m.isRelative({since: '1795435200000000', until: ''})", False),
+    ],
+)
+def test_times(modules: Any, expression: str, value: object) -> None:
+    assert module(modules, "time", expression) == value
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("m.duration(0.00042)", "0.42 ms"),
+        ("m.duration(0.132)", "132 ms"),
+        ("m.duration(3.2)", "3.20 s"),
+        ("m.duration(59.99)", "1:00"),
+        ("m.duration(3723)", "1:02:03"),
+        ("m.duration(null)", ""),
+        ("m.number(1234567)", "1,234,567"),
+        ("m.short(12345)", "12.3 k"),
+        ("m.percent(0.5)", "50 %"),
+        ("m.bytes(123456)", "123 kB"),
+        ("m.outcome({status: 486, state: 'busy'}).class", "o-client"),
+        ("m.outcome({status: 603, state: 'rejected'}).key", "client"),
+        ("m.outcome({status: 503, state: 'failed'}).key", "server"),
+        ("m.outcome({status: 401, state: 'trying'}).key", "running"),
+        ("m.outcome({status: 487, state: 'cancelled'}).key", "ended"),
+        ("m.outcome({status: null}).key", "running"),
+    ],
+)
+def test_numbers_and_outcomes(modules: Any, expression: str, value: object) -> None:
+    assert module(modules, "format", expression) == value
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "m.h('a', {href: 'javascript:alert(1)'})",
+        "m.h('a', {href: ' jAvAscript:alert(1)'})",
+        "m.h('div', {innerHTML: '<b>x</b>'})",
+        "m.h('div', {onclick: 'alert(1)'})",
+        "m.h('div', {style: 'color: red'})",
+        "m.h('iframe', {srcdoc: 'x'})",
+        "m.svg('a', {'xlink:href': 'data:text/html,x'})",
+    ],
+)
+def test_elements_take_nothing_that_runs(modules: Any, call: str) -> None:
+    told = module(
+        modules, "dom", f"(() => {{ try {{ {call}; return 'made'; }} catch (e) {{ return e.name; }} }})()"
+    )
+    assert told == "TypeError"
+    text = "<img src=x onerror=alert(1)>"
+    assert module(modules, "dom", f"m.h('p', {{}}, {json.dumps(text)}).textContent") == text

@@ -1,0 +1,289 @@
+"""The search page: query, histogram, the view in the URL, keys, looks."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from hepcat.search.parser import parse_query
+from tests.web.search_pages import asked, column, done, search_page, settled
+from tests.web.support import SCREENSHOTS, Site, open_page
+
+IMAGES = Path(__file__).parents[2] / "docs/images"
+
+
+def test_fields_operators_and_values_are_completed(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    page.keyboard.press("/")
+    page.keyboard.type("user_a")
+    page.wait_for_selector("#options li:has-text('user_agent')")
+    page.keyboard.press("ArrowDown")
+    assert page.get_attribute("[name=q]", "aria-activedescendant") == "option-0"
+    page.keyboard.press("Enter")
+    assert page.input_value("[name=q]") == "user_agent:"
+    page.wait_for_selector("#options li:has-text('seen lately')")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    query = page.input_value("[name=q]")
+    assert re.fullmatch(r"user_agent:.+ ", query)
+    parse_query(query)
+    page.keyboard.press("Enter")
+    settled(page)
+    assert asked(page)["q"] == query
+    assert column(page, "call_id")
+    page.fill("[name=q]", "status")
+    page.wait_for_selector("#options li:has-text('status>=')")
+    page.fill("[name=q]", "method:INV")
+    page.wait_for_selector("#options li:has-text('INVITE')")
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#options")
+    done(page)
+
+
+def test_a_fault_is_marked_under_its_character(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    page.fill("[name=q]", "method:INVITE frm:alice")
+    page.wait_for_selector(".mirror mark")
+    page.keyboard.press("Escape")
+    assert page.inner_text(".fault").startswith("there is no field 'frm'")
+    mark = page.evaluate("document.querySelector('.mirror mark').getBoundingClientRect().left")
+    letter = page.evaluate(
+        """() => {
+            const input = document.querySelector('[name=q]');
+            const canvas = document.createElement('canvas').getContext('2d');
+            const style = getComputedStyle(input);
+            canvas.font = style.font;
+            const left = input.getBoundingClientRect().left + parseFloat(style.paddingLeft) + 1;
+            return left + canvas.measureText('method:INVITE ').width;
+        }"""
+    )
+    assert abs(mark - letter) < 2
+    assert page.get_attribute("[name=q]", "aria-invalid") == "true"
+    page.fill("[name=q]", "from:alice")
+    assert page.get_attribute("[name=q]", "aria-invalid") == "false"
+    page.fill("[name=q]", "status:(")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".instead:has-text('Try again')")
+    assert page.is_visible(".fault")
+    assert [fault for fault in page.faults if "400" not in fault] == []
+    page.context.close()
+
+
+def test_what_to_try_where_nothing_is_found(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site, "")
+    assert "last 1 h" in page.inner_text(".instead")
+    page.click("text=Look at all times")
+    settled(page)
+    assert asked(page) == {"since": ""}
+    assert column(page, "call_id")
+    page.goto(f"{search_site.url}/?since=&q=from:nobody")
+    settled(page)
+    page.click(".instead >> text=Without the query")
+    settled(page)
+    assert column(page, "call_id")
+    page.go_back()
+    page.wait_for_selector(".instead:not([hidden])")
+    assert page.input_value("[name=q]") == "from:nobody"
+    done(page)
+
+
+def test_dragging_zooms_and_back_leads_back(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    before = page.inner_text(".summary b")
+    frame = page.locator(".picture").bounding_box()
+    page.mouse.move(frame["x"] + frame["width"] * 0.25, frame["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(frame["x"] + frame["width"] * 0.5, frame["y"] + 40, steps=4)
+    page.mouse.up()
+    settled(page)
+    since, until = int(asked(page)["since"]), int(asked(page)["until"])
+    whole = search_site.get("/api/histogram", buckets=20)
+    length = whole["start"][-1] + whole["width"] - whole["start"][0]
+    assert abs((until - since) - length / 4) < length / 20
+    assert page.inner_text(".summary b") != before
+    first = search_site.get("/api/calls", since=since, until=until, limit=1)["calls"][0]
+    assert column(page, "call_id")[0] == first["call_id"]
+    page.go_back()
+    settled(page)
+    page.wait_for_function(f"document.querySelector('.summary b').textContent === {json.dumps(before)}")
+    done(page)
+
+
+def test_the_histogram_by_keys(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    page.keyboard.press("h")
+    for key in ("ArrowRight", "ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight"):
+        page.keyboard.press(key)
+    told = page.get_attribute(".picture", "aria-valuetext")
+    assert "success" in told
+    bars = page.evaluate("document.querySelector('.picture').ariaValueMax")
+    assert int(bars) > 5
+    page.keyboard.press("Enter")
+    settled(page)
+    whole = asked(page)
+    assert int(whole["until"]) > int(whole["since"])
+    page.keyboard.press("Escape")
+    page.keyboard.press("[")
+    settled(page)
+    assert asked(page)["until"] == whole["since"]
+    done(page)
+
+
+def test_the_legend_counts_and_narrows(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    entry = page.locator(".legend button:has-text('server failure')")
+    shown = int(entry.locator(".count").inner_text().replace(",", ""))
+    counts = search_site.get("/api/histogram", buckets=20)
+    assert shown == sum(counts["5xx"])
+    assert sum(counts["total"]) == int(page.inner_text(".summary b").split()[0].replace(",", ""))
+    entry.click()
+    settled(page)
+    assert asked(page)["q"] == "status:5xx"
+    done(page)
+
+
+def test_a_link_reproduces_the_view(browser: Any, search_site: Site) -> None:
+    query = "q=method:INVITE&since=1750000001000000&until=1750000004000000&sort=-messages"
+    query += "&columns=start,messages,call_id&zone=utc"
+    page = search_page(browser, search_site, query)
+    shown = column(page, "call_id"), column(page, "messages"), column(page, "start")
+    assert asked(page) == {name: values[0] for name, values in parse_qs(query).items()}
+    assert shown[2][0].startswith("2025-06-15 15:06:4")
+    assert [int(n) for n in shown[1]] == sorted(map(int, shown[1]), reverse=True)
+    other = search_page(browser, search_site, urlsplit(page.url).query)
+    assert (column(other, "call_id"), column(other, "messages"), column(other, "start")) == shown
+    page.click(".zone")
+    assert column(page, "start")[0].startswith("2025-06-15 17:06:4")
+    assert "zone" not in asked(page)
+    done(page)
+    done(other)
+
+
+def test_a_new_search_stops_the_one_before(browser: Any, large_site: Site) -> None:
+    page = search_page(browser, large_site)
+    stopped: list[str] = []
+    page.on("requestfailed", lambda request: stopped.append(request.url))
+    page.evaluate(
+        """() => {
+            const [box, form] = [document.querySelector('[name=q]'), document.querySelector('.ask')];
+            for (const word of ['"slow words one"', '"slow words two"', 'method:BYE']) {
+                box.value = word;
+                form.requestSubmit();
+            }
+        }"""
+    )
+    settled(page)
+    assert asked(page)["q"] == "method:BYE"
+    for path in ("/api/calls", "/api/histogram"):
+        assert sum(path in url for url in stopped) >= 2
+    assert all(column(page, "call_id"))
+    done(page)
+
+
+def test_the_range_picker(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    page.click(".range .what")
+    page.fill(".pick [name=since]", "2025-06-15 17:06:42")
+    page.fill(".pick [name=until]", "2025-06-15 17:06:41")
+    page.click("text=Use this range")
+    assert "ends before" in page.inner_text(".pick .error")
+    page.fill(".pick [name=until]", "2025-06-15 17:06:43")
+    page.keyboard.press("Enter")
+    settled(page)
+    assert (asked(page)["since"], asked(page)["until"]) == ("1750000002000000", "1750000003000000")
+    page.click("[aria-label^='Later']")
+    settled(page)
+    assert (asked(page)["since"], asked(page)["until"]) == ("1750000003000000", "1750000004000000")
+    page.click(".range .what")
+    page.click(".pick >> text='24 h'")
+    settled(page)
+    assert asked(page)["since"] == "24h"
+    done(page)
+
+
+def test_everything_by_keys(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    page.keyboard.press("?")
+    assert "to the query" in page.inner_text("dialog")
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.type("method:INVITE status:200")
+    page.keyboard.press("Escape")  # the completions
+    page.keyboard.press("Enter")
+    settled(page)
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.className") == "grid"
+    for key in ("ArrowDown", "PageDown", "End", "Home", "ArrowDown"):
+        page.keyboard.press(key)
+    active = page.get_attribute(".grid", "aria-activedescendant")
+    assert active == "row-1"
+    call_id = page.inner_text(f"#{active} .c-call_id")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/call?**")
+    assert parse_qs(urlsplit(page.url).query)["id"] == [call_id]
+    page.context.close()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])
+def test_looks(browser: Any, search_site: Site, dark: bool, phone: bool) -> None:
+    page = search_page(browser, search_site, "since=&q=method:INVITE,REGISTER", dark=dark, phone=phone)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert (background == "rgb(17, 21, 27)") == dark
+    if not phone or not dark:
+        picture(page, "phone" if phone else "dark" if dark else "light")
+    page.click(".theme")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+    done(page)
+
+
+def picture(page: Any, name: str) -> None:
+    if not SCREENSHOTS:
+        return
+    page.evaluate("document.querySelector('.took').remove()")
+    IMAGES.mkdir(exist_ok=True)
+    page.screenshot(path=IMAGES / f"search-{name}.png")
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])
+def test_the_first_view_is_small_and_nothing_moves(browser: Any, search_site: Site, phone: bool) -> None:
+    page = open_page(browser, "about:blank", phone=phone)
+    page.add_init_script(
+        """globalThis.shifts = [];
+        new PerformanceObserver((list) => shifts.push(...list.getEntries().map((e) => e.value)))
+            .observe({type: 'layout-shift', buffered: true});"""
+    )
+    page.goto(f"{search_site.url}/?since=")
+    settled(page)
+    page.wait_for_timeout(300)
+    assert page.evaluate("shifts") == []
+    sizes = page.evaluate(
+        """performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))
+            .map((entry) => [entry.name, entry.transferSize])"""
+    )
+    assert sum(size for _, size in sizes) < 300_000, sizes
+    assert {urlsplit(name).netloc for name, _ in sizes} == {urlsplit(search_site.url).netloc}
+    done(page)
+
+
+@pytest.mark.parametrize("state", ["rows", "nothing", "options", "range", "columns", "keys"])
+def test_nothing_that_axe_finds(browser: Any, search_site: Site, state: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    for dark in (False, True):
+        page = search_page(browser, search_site, "since=" if state != "nothing" else "since=5m", dark=dark)
+        if state == "options":
+            page.fill("[name=q]", "st")
+            page.wait_for_selector("#options li")
+        if state == "range":
+            page.click(".range .what")
+        if state in ("columns", "keys"):
+            page.keyboard.press("c" if state == "columns" else "?")
+        found = axe.Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        done(page)

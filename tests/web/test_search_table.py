@@ -1,0 +1,148 @@
+"""The table of the search page: 100,000 rows, sorting, columns, choosing."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.web.search_pages import ROW, asked, column, done, search_page, settled
+from tests.web.support import Site
+
+
+def test_100_000_rows_scroll_in_a_constant_number_of_elements(browser: Any, large_site: Site) -> None:
+    page = search_page(browser, large_site, "since=&columns=start,from,call_id")
+    elements = page.locator(".grid .line").count()
+    assert elements < 60
+    assert page.get_attribute(".grid", "aria-rowcount") == "100001"
+    page.evaluate(
+        """async () => {
+            const grid = document.querySelector('.grid');
+            const lines = () => [...grid.querySelectorAll('.line:not([hidden])')];
+            const index = () => Math.max(...lines().map((line) => +line.ariaRowIndex));
+            for (let turns = 0; turns < 4000 && index() < 100001; turns += 1) {
+                grid.scrollTop = grid.scrollHeight;
+                await new Promise((next) => setTimeout(next, 10));
+            }
+        }"""
+    )
+    assert page.locator(".grid .line").count() == elements
+    assert page.locator(ROW).last.is_visible()
+    indices = page.evaluate(f"[...document.querySelectorAll('{ROW}')].map((line) => +line.ariaRowIndex)")
+    assert max(indices) == 100_001
+    assert "first 100,000" in page.inner_text(".summary")
+    middle = 50_000 * 28
+    page.evaluate(f"document.querySelector('.grid').scrollTop = {middle}")
+    page.wait_for_selector(".line[aria-rowindex='50002']")
+    starts = column(page, "start")
+    assert starts == sorted(starts, reverse=True)
+    assert len(set(column(page, "call_id"))) == len(starts)
+    done(page)
+
+
+def test_pages_hold_each_call_once_and_in_order(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    page.keyboard.press("j")
+    total = int(page.inner_text(".summary b").split()[0].replace(",", ""))
+    seen: dict[str, None] = {}
+    page.wait_for_function(
+        """async (total) => {
+            const grid = document.querySelector('.grid');
+            grid.scrollTop = grid.scrollHeight;
+            return grid.scrollHeight >= total * 28;
+        }""",
+        arg=total,
+    )
+    for top in range(0, total * 28, 600):
+        page.evaluate(f"document.querySelector('.grid').scrollTop = {top}")
+        page.evaluate("new Promise(requestAnimationFrame)")
+        seen.update(dict.fromkeys(column(page, "call_id")))
+    expected = [
+        row["call_id"] for row in search_site.get("/api/calls", limit=1000, fields="call_id")["calls"]
+    ]
+    assert list(seen)[: len(expected)] == expected
+    assert len(seen) == total
+    done(page)
+
+
+def test_sorting_by_a_heading(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    page.click(".head button:has-text('from')")
+    settled(page)
+    assert asked(page)["sort"] == "from"
+    page.wait_for_selector("[aria-sort=ascending].c-from")
+    names = [name for name in column(page, "from") if name]
+    assert names == sorted(names)
+    page.click(".head button:has-text('from')")
+    settled(page)
+    page.wait_for_selector("[aria-sort=descending].c-from")
+    assert asked(page)["sort"] == "-from"
+    page.click(".head button:has-text('start')")
+    settled(page)
+    assert "sort" not in asked(page)
+    done(page)
+
+
+def test_columns_are_chosen_and_kept(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    page.keyboard.press("c")
+    page.check("dialog input[value=user_agent]")
+    page.uncheck("dialog input[value=destination]")
+    page.click("dialog [aria-label^='from: further to the left']")
+    page.click("dialog >> text=Show these")
+    settled(page)
+    page.wait_for_selector(".head .c-user_agent")
+    assert page.locator(".head .c-destination").count() == 0
+    assert asked(page)["columns"].startswith("from,start,")
+    page.goto(f"{search_site.url}/?since=")
+    settled(page)
+    assert page.locator(".head .c-user_agent").count() == 1
+    assert any(column(page, "user_agent"))
+    page.keyboard.press("c")
+    page.click("dialog >> text=Default columns")
+    settled(page)
+    page.reload()
+    settled(page)
+    assert page.locator(".head .c-user_agent").count() == 0
+    done(page)
+
+
+def test_calls_are_chosen_and_opened_together(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    ids = column(page, "call_id")
+    page.keyboard.press("Escape")
+    for key in ("j", "j", "Space", "ArrowDown", "ArrowDown", "Space"):
+        page.keyboard.press(key)
+    assert page.locator(".line[aria-selected=true]").count() == 2
+    assert "2 chosen" in page.inner_text(".some")
+    page.click("text=Export")
+    with page.expect_download() as download:
+        page.click(".menu a:has-text('pcap (Wireshark)')")
+    assert Path(download.value.path()).read_bytes()[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1")
+    page.locator(".grid").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/call?**")
+    assert parse_qs(urlsplit(page.url).query)["id"] == [ids[1], ids[3]]
+    page.go_back()
+    settled(page)
+    page.wait_for_selector(".line.active[aria-rowindex='5']")
+    done(page)
+
+
+def test_a_click_opens_the_call(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    call_id = column(page, "call_id")[4]
+    page.click(f"{ROW}:has-text('{call_id}') .c-to")
+    page.wait_for_url("**/call?**")
+    assert parse_qs(urlsplit(page.url).query)["id"] == [call_id]
+    page.context.close()
+
+
+def test_messages_too(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    page.keyboard.press("m")
+    settled(page)
+    page.wait_for_selector(".head .c-cseq")
+    assert asked(page)["of"] == "messages"
+    assert page.inner_text(".summary b") == "12,000 messages"
+    methods = column(page, "method")
+    assert "INVITE" in methods
+    done(page)
