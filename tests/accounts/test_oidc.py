@@ -1,4 +1,4 @@
-"""OpenID Connect against a real provider (npm's oidc-provider on node): the whole flow, and what is forged."""
+"""OpenID Connect against a real provider (npm's oidc-provider): the whole flow, and what is forged."""
 
 import asyncio
 import base64

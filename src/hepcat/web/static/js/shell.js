@@ -61,7 +61,7 @@ function whoIsThere(known, current) {
   if (!known.user) return current === "login" ? null : h("a", { href: "/login" }, "Log in");
   return [
     h("a", { class: "button plain", href: "/account", title: `${known.user} (${known.role})` }, icon("person"), h("span", { class: "word" }, known.user)),
-    known.via === "session" ? h("button", { class: "plain", type: "button", onclick: logout }, "Log out") : null,
+    known.csrf ? h("button", { class: "plain", type: "button", onclick: logout }, "Log out") : null,
   ];
 }
 

@@ -1,0 +1,154 @@
+"""The login page and one's own account, in a real browser."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hepcat.web.accounts import Accounts
+from tests.accounts.support import OTHER, PASSWORD, settings_in
+from tests.web.support import SCREENSHOTS, Site, chromium, open_page
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+pytest.importorskip("playwright")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, two_users: Path) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    settings = settings_in(folder)
+    shutil.copy(two_users, settings.data / "accounts.db")
+    os.chmod(settings.data / "accounts.db", 0o600)
+    with Site(settings.data, folder) as site:
+        yield site
+
+
+@pytest.fixture
+def accounts(site: Site, tmp_path: Path) -> Iterator[Accounts]:
+    found = Accounts(settings_in(tmp_path, f'[web]\naccounts = "{site.data / "accounts.db"}"'))
+    yield found
+    found.close()
+
+
+def log_in(page: Any, user: str, password: str) -> None:
+    page.get_by_label("User name").fill(user)
+    page.get_by_label("Password").fill(password)
+    page.keyboard.press("Enter")
+
+
+def violations(page: Any) -> list[str]:
+    """Return what axe-core finds fault with."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
+
+
+def test_logging_in_leads_back(browser: Any, site: Site) -> None:
+    """Without a session a page leads to the login, and the login back to where one wanted to go."""
+    page = open_page(browser, f"{site.url}/account?x=1#y")
+    page.wait_for_url("**/login?next=*")
+    page.wait_for_function("document.activeElement.name === 'user'")
+    assert violations(page) == []
+    log_in(page, "ada", "wrong password")
+    page.get_by_text("The user name or the password is wrong.").wait_for()
+    assert page.get_by_label("Password").input_value() == ""
+    assert page.evaluate("document.activeElement.name") == "password"
+    log_in(page, "ada", PASSWORD)
+    page.wait_for_url(f"{site.url}/account?x=1#y")
+    cookies = page.context.cookies()
+    assert [(one["name"], one["httpOnly"], one["sameSite"]) for one in cookies] == [("hepcat", True, "Lax")]
+    assert page.evaluate("document.cookie") == ""
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/login")
+    page.goto(f"{site.url}/account")
+    page.wait_for_url("**/login?next=*")
+    assert not [fault for fault in page.faults if "401" not in fault]
+
+
+@pytest.mark.parametrize(
+    "where", ["//evil.example/x", "https://evil.example/x", "javascript:alert(1)", "/\\evil.example"]
+)
+def test_the_way_back_is_ours(browser: Any, site: Site, where: str) -> None:
+    page = open_page(browser, f"{site.url}/login")
+    page.goto(f"{site.url}/login?next={where}")
+    log_in(page, "vic", OTHER)
+    page.wait_for_url(lambda url: "/login" not in url)
+    assert page.url.startswith(f"{site.url}/")
+
+
+def test_tokens_and_password(browser: Any, site: Site, accounts: Accounts) -> None:
+    accounts.users.add("eve", PASSWORD, "admin")
+    page = open_page(browser, f"{site.url}/login?next=/account")
+    log_in(page, "eve", PASSWORD)
+    page.wait_for_url("**/account")
+    page.get_by_label("What it is for").fill("<b>grafana</b>")
+    page.get_by_role("button", name="Make a token").click()
+    secret = page.locator(".secret code").inner_text()
+    token = accounts.tokens.find(secret)
+    assert token is not None
+    assert (token.user, token.role, token.name) == ("eve", "viewer", "<b>grafana</b>")
+    assert page.locator("#list td.name").inner_text() == "<b>grafana</b>"
+    assert violations(page) == []
+    page.reload()
+    page.locator("#list td.name").wait_for()
+    assert secret not in page.content(), "it is shown once"
+    page.get_by_role("button", name="Revoke <b>grafana</b>").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    page.get_by_text("No tokens.").wait_for()
+    assert accounts.tokens.find(secret) is None
+    page.get_by_label("Old password").fill(PASSWORD)
+    page.get_by_label("New password").fill("a new and longer one")
+    page.get_by_label("Once more").fill("a new and other one")
+    page.get_by_role("button", name="Change it").click()
+    page.get_by_text("The two new passwords are not the same.").wait_for()
+    page.get_by_label("Once more").fill("a new and longer one")
+    page.get_by_role("button", name="Change it").click()
+    page.get_by_text("The password is changed.").wait_for()
+    page.reload()
+    page.get_by_role("heading", name="API tokens").wait_for()
+    assert accounts.users.check("eve", "a new and longer one")
+    assert page.faults == []
+
+
+def test_a_viewer_makes_tokens_of_a_viewer(browser: Any, site: Site) -> None:
+    page = open_page(browser, f"{site.url}/login?next=/account")
+    log_in(page, "vic", OTHER)
+    page.wait_for_url("**/account")
+    page.get_by_role("heading", name="API tokens").wait_for()
+    assert page.get_by_label("Role").locator("option").all_inner_texts() == ["viewer"]
+
+
+@pytest.mark.parametrize(
+    ("name", "dark", "phone"), [("light", False, False), ("dark", True, False), ("phone", False, True)]
+)
+def test_how_it_looks(
+    browser: Any, site: Site, accounts: Accounts, tmp_path: Path, name: str, dark: bool, phone: bool
+) -> None:
+    """Nothing is wider than the screen; screenshots are kept where they are asked for."""
+    folder = IMAGES if SCREENSHOTS else tmp_path
+    folder.mkdir(exist_ok=True)
+    page = open_page(browser, f"{site.url}/login?next=/account", dark=dark, phone=phone)
+    page.get_by_label("User name").wait_for()
+    page.screenshot(path=folder / f"login-{name}.png")
+    assert violations(page) == []
+    log_in(page, "ada", PASSWORD)
+    page.get_by_role("heading", name="API tokens").wait_for()
+    if not accounts.tokens.list("ada"):
+        accounts.tokens.add("ada", "grafana", 90, "viewer")
+        accounts.tokens.add("ada", "night shift's script", 7)
+        page.reload()
+    page.locator("#list td.name").first.wait_for()
+    page.screenshot(path=folder / f"account-{name}.png")
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert violations(page) == []
+    assert page.faults == []
