@@ -14,13 +14,24 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from hepcat import __version__
-from hepcat.web import problems
+from hepcat.web import openapi, problems
 from hepcat.web.auth import is_secure
 from hepcat.web.headers import SecurityHeaders
 from hepcat.web.site import Site
 
 #: Modules with a `router` each.
-ROUTES: Final = ("status", "call", "calls", "pages", "session", "tokens", "oidc")
+ROUTES: Final = (
+    "status",
+    "call",
+    "calls",
+    "messages",
+    "numbers",
+    "words",
+    "pages",
+    "session",
+    "tokens",
+    "oidc",
+)
 STATIC: Final = Path(__file__).with_name("static")
 
 
@@ -48,6 +59,7 @@ def make_app(site: Site) -> FastAPI:
     problems.install(app)
     for name in ROUTES:
         app.include_router(importlib.import_module(f"hepcat.web.routes.{name}").router)
+    openapi.install(app)
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=4)
     app.add_middleware(SecurityHeaders, secure=is_secure(site.web))
     return app

@@ -14,12 +14,14 @@ from hepcat.config.databases import LAKE, DatabaseSettings
 from hepcat.config.settings import Settings
 from hepcat.web.accounts import Accounts
 from hepcat.web.asking import ServerControl
+from hepcat.web.kept import Kept
 from hepcat.web.problems import Problem
 from hepcat.web.samples import Samples
 from hepcat.web.searches import Searches
 
 if TYPE_CHECKING:
     from hepcat.search.api import Data
+    from hepcat.search.call_pages import Ordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class Stores:
 
         wanted = name or self.first
         if wanted not in self.names:
-            raise Problem(404, f'there is no store "{wanted}"', f"There are: {', '.join(self.names)}.")
+            hint = f"There are: {', '.join(self.names)}."
+            raise Problem(404, f'there is no store "{wanted}"', hint, kind="no-store", parameter="store")
         with self._mutex:
             if wanted not in self._open:
                 database = self._databases.get(wanted) if wanted != LAKE else None
@@ -83,6 +86,7 @@ class Site:
         self.web = options.settings.web
         self.stores = Stores(options)
         self.searches = Searches(self.web)
+        self.orders: Kept[Ordered] = Kept(lambda ordered: ordered.table.nbytes)
         self.accounts = Accounts(self.settings)
         self.control = ServerControl(self.settings)
         self.samples = Samples(self.control)

@@ -1,38 +1,75 @@
-"""GET /api/calls, /api/messages: what a query finds, a page after another."""
+"""GET /api/calls: the calls that a query finds, a page after another, in an exact and stable order.
 
-from typing import Annotated, Any
+In: a query, a range of time, an order, a cursor. Out: rows, and the cursor of the next page. What can go
+wrong: 400 for the query, a column or a cursor; what searches.py says.
 
-from fastapi import APIRouter, Query, Request
+The first page of the newest calls is found without putting all that match in order. For later pages, and for
+other orders, that is done once and kept (site.orders) for who asks on, and for equal requests.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
 
 from hepcat.web.auth import Viewer
-from hepcat.web.parameters import QueryText, StoreName, TimeRange, fields_of
-from hepcat.web.rows import plain
+from hepcat.web.cursor import Asked
+from hepcat.web.models import CallRows, answers
+from hepcat.web.paging import AskedCalls, answer
+from hepcat.web.parameters import Fields, Limit, fields_of
+from hepcat.web.rows import Encoded, encode
 from hepcat.web.site import TheSite
+
+if TYPE_CHECKING:
+    from hepcat.search.api import Data
+    from hepcat.search.call_pages import Ordered, Page
+    from hepcat.web.site import Site
 
 router = APIRouter(prefix="/api", tags=["search"])
 
-Limit = Annotated[int, Query(ge=1, le=100_000, description="Rows of this page.")]
-Sort = Annotated[str | None, Query(max_length=64, description="A column, - in front: descending.")]
-Fields = Annotated[str | None, Query(max_length=2048, description="Columns, with commas between them.")]
 
-
-@router.get("/calls")
+@router.get("/calls", summary="Search calls", response_class=Encoded, responses=answers(CallRows))
 async def calls(
     request: Request,
     site: TheSite,
     viewer: Viewer,
-    times: TimeRange,
-    q: QueryText = "",
-    sort: Sort = None,
+    asked: AskedCalls,
     limit: Limit = 100,
     fields: Fields = None,
-    store: StoreName = None,
-) -> dict[str, Any]:
-    """Return calls of which a message matches."""
+) -> Encoded:
+    """Return calls of which a message matches, one row a Call-ID; newest start first unless `sort` says."""
+    rows = min(limit, site.web.page_rows)
+    columns = fields_of(fields)
 
-    def search() -> dict[str, Any]:
-        data = site.stores.get(store)
-        found = data.searcher.calls(q, times.since, times.until, limit, sort, fields_of(fields))
-        return {"calls": plain(found.table), "next": None, "cut": found.cut, "notes": data.notes()}
+    def search() -> bytes:
+        data = site.stores.get(asked.store)
+        page, before = _page(site, data, asked, rows, columns)
+        key = None if page.next is None else page.next.as_list()
+        notes = [*page.notes, *data.notes()]
+        return encode(answer(asked, "calls", page.rows, asked.cursor(key, before + rows), notes))
 
-    return await site.searches.run(request, viewer.name, search)
+    return Encoded(await site.searches.run(request, viewer.name, search))
+
+
+def _page(
+    site: "Site", data: "Data", asked: Asked, limit: int, fields: list[str] | None
+) -> tuple["Page", int]:
+    """Return a page, and how many rows come before it."""
+    from hepcat.search.call_pages import first_page, order, page_of
+    from hepcat.search.page_keys import Key
+
+    node = asked.node(data.searcher)
+    since, until = asked.times.since, asked.times.until
+    kept = (asked.store or site.stores.first, node, since, until, asked.sort)
+    if asked.key is None and asked.sort in (None, "-start") and site.orders.peek(kept) is None:
+        return first_page(data.searcher, node, since, until, limit, fields), 0
+
+    def put_in_order() -> "Ordered":
+        return order(data.searcher, node, since, until, asked.sort, site.web.max_rows)
+
+    ordered: Any = site.orders.get(kept, put_in_order)
+    row = asked.row
+    if row is not None:
+        key = ordered.key(min(row, len(ordered)) - 1) if len(ordered) else None
+    else:
+        key = None if asked.key is None else Key.from_list(asked.key)
+    return page_of(data.searcher, ordered, limit, key, fields), ordered.behind(key)

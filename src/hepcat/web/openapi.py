@@ -1,0 +1,99 @@
+"""The OpenAPI document: what FastAPI makes of the routes, and what it cannot know.
+
+In: the application. Out: the document at /api/openapi.json. What can go wrong: nothing.
+
+Added are the ways to be known (session cookie, bearer token), problem documents in place of FastAPI's own
+errors, and the kinds of problems with what to do about each (`x-problem-kinds`, shown by /api/docs).
+"""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from hepcat.web.auth import cookie_name
+from hepcat.web.models import ProblemModel
+from hepcat.web.problems import MEDIA_TYPE
+from hepcat.web.site import Site
+
+#: Every `type` of a problem is /api/docs#problem-KIND; about:blank says no more than its status.
+KINDS: Final[dict[str, str]] = {
+    "query": "The query cannot be understood. `position` is where, in characters of `query`, 0 is the first.",
+    "parameter": "A parameter has no meaning as it is; `parameter` names it.",
+    "cursor": "The cursor is none, or of another request. Begin again without it.",
+    "too-large": "The answer would be larger than it may be. Narrow the time or the query.",
+    "busy": "Too much at once. `Retry-After` says after how many seconds to try again.",
+    "timeout": "The search took longer than [web] query_seconds, and was stopped. Narrow it.",
+    "cancelled": "The search was stopped: its client went away, or the server is stopping.",
+    "no-call": "Nothing is known of this Call-ID; `similar` has some that come close.",
+    "no-store": "There is no store of that name; GET /api/stores lists them.",
+    "no-tail": "What arrives in this store cannot be followed.",
+    "no-server": "No server runs on this lake, so there is nobody to ask or to switch.",
+    "login": "Nobody is logged in. POST /api/session, or send a token: `Authorization: Bearer hepcat_...`",
+    "token": "The token is wrong, has ended, or its owner may not log in.",
+    "role": "This is for administrators.",
+    "csrf": "A session changes something only with its X-CSRF-Token, which GET /api/session tells.",
+    "origin": "The request was sent by a page of another site.",
+    "host": "Without accounts only names of this machine are answered to.",
+    "no-accounts": "There are no accounts, so only this machine may look: `hepcat user add`.",
+    "accounts": "The file of the accounts cannot be read; the server's log says why.",
+    "fault": "A fault in hepcat; the server's log has it.",
+}
+_TAGS: Final = (
+    ("search", "Calls and messages that match a query of the language of `hepcat search`."),
+    ("call", "One call: its messages, its ladder, what went wrong."),
+    ("query language", "What a query box needs: fields, recent values, where a fault is."),
+    ("server", "The running server: its state, counters, agents, the capture switch."),
+    ("accounts", "Who is logged in, tokens."),
+)
+_ABOUT: Final = (
+    "Times are microseconds since the epoch (UTC), durations seconds. `since` and `until` also take ISO 8601 "
+    "and lengths of time before now, such as `15m`. Errors are problem documents (RFC 9457). No parameter "
+    "takes SQL."
+)
+#: Routes that answer whoever asks.
+_OPEN: Final = frozenset({"/healthz"})
+
+
+def install(app: FastAPI) -> None:
+    """Let the application offer this document."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = make(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def make(app: FastAPI) -> dict[str, Any]:
+    """Return the document."""
+    site: Site = app.state.site
+    made = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=_ABOUT,
+        routes=app.routes,
+        tags=[{"name": name, "description": about} for name, about in _TAGS],
+    )
+    parts = made.setdefault("components", {})
+    schemas = parts.setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["ProblemModel"] = ProblemModel.model_json_schema()
+    parts["securitySchemes"] = {
+        "session": {"type": "apiKey", "in": "cookie", "name": cookie_name(site.web)},
+        "token": {"type": "http", "scheme": "bearer", "description": "hepcat token add USER"},
+    }
+    problem = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemModel"}}}}
+    for path, methods in made["paths"].items():
+        for operation in methods.values():
+            answers = operation["responses"]
+            answers["422"] = {"description": "A parameter has the wrong form.", **problem}
+            answers["default"] = {"description": "Any other error: a problem document (RFC 9457).", **problem}
+            if path not in _OPEN:
+                # Neither is needed on loopback while there are no accounts.
+                operation["security"] = [{"session": []}, {"token": []}, {}]
+    made["x-problem-kinds"] = [{"kind": kind, "doc": doc} for kind, doc in KINDS.items()]
+    return made
