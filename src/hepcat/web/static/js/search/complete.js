@@ -12,6 +12,7 @@ const METHODS = ["INVITE", "REGISTER", "OPTIONS", "BYE", "CANCEL", "ACK", "SUBSC
 const CLASSES = [["1xx", "provisional"], ["2xx", "success"], ["3xx", "redirect"], ["4xx", "client failure"], ["5xx", "server failure"], ["6xx", "global failure"], [">=400", "any failure"], ["486", "Busy Here"], ["404", "Not Found"], ["408", "Request Timeout"], ["480", "Temporarily Unavailable"], ["487", "Request Terminated"], ["503", "Service Unavailable"]];
 const TIMES = [["15m", "15 minutes ago"], ["1h", "an hour ago"], ["today", "the whole day"], ["yesterday", "the whole day"]];
 const JOINS = [["AND", "both sides (as is a space)"], ["OR", "either side"], ["NOT", "not what follows (as is -)"]];
+const SIGNS = { ":": "is", "!=": "is there and is not", ">": "more than", ">=": "at least", "<": "less than", "<=": "at most" };
 const MOST = 12;
 
 /** What the caret stands in. */
@@ -38,7 +39,7 @@ export function fieldItems(fields, typed) {
   const low = typed.toLowerCase().replaceAll("-", "_");
   const ranked = fields.map((field) => ({ field, rank: rank(field, low) })).filter(({ rank }) => rank < 9);
   ranked.sort((a, b) => a.rank - b.rank);
-  const items = ranked.map(({ field }) => ({ text: field.name, words: field.doc, insert: `${field.name}:`, again: true }));
+  const items = ranked.map(({ field }) => ({ text: field.name, words: field.doc, insert: field.name.endsWith(".") ? field.name : `${field.name}:`, again: true }));
   const joins = typed ? JOINS.filter(([word]) => word.startsWith(typed)).map(([word, words]) => ({ text: word, words, insert: `${word} ` })) : [];
   return [...joins, ...items].slice(0, MOST);
 }
@@ -46,9 +47,8 @@ export function fieldItems(fields, typed) {
 /** Operators that a field takes, once its name is complete. */
 export function operatorItems(field) {
   const item = (sign, words) => ({ text: `${field.name}${sign}`, words, insert: `${field.name}${sign}`, again: true });
-  const items = [item(":", "is (text: * and ? stand for anything)"), item("!=", "is there and is not")];
-  if (["number", "time"].includes(field.kind)) return [...items, item(">=", "at least"), item("<", "less than")];
-  if (field.kind === "address") return items;
+  const items = (field.operators ?? [":"]).map((sign) => item(sign, sign === ":" && field.examples?.length ? `such as ${field.examples.join(", ")}` : SIGNS[sign]));
+  if (!field.kind.startsWith("text")) return items;
   return [...items, { text: `${field.name}:~…~`, words: "matches a regular expression", insert: `${field.name}:~~`, back: 1 }];
 }
 

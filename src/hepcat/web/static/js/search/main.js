@@ -157,8 +157,8 @@ async function countBars(quiet = false) {
   try {
     const answer = await get("/api/histogram", { ...asked(view), of, buckets: Math.min(histogram.most, 300) }, { signal });
     if (signal.aborted) return;
-    const own = resolve(view);
-    const known = { since: answer.since ?? own.since, until: answer.until ?? (view.until || own.since !== null ? own.until : null) };
+    // Where the range is open at both ends, the picture is as wide as what was found.
+    const known = { since: answer.since, until: view.since || view.until ? answer.until : null };
     histogram.show(answer, known, of);
     if (!view.live && !rows?.done) total = Math.min(answer.total.reduce((sum, n) => sum + n, 0), MOST);
     if (rows?.answer) table.count(total);
@@ -172,7 +172,8 @@ async function countBars(quiet = false) {
 function bounds() {
   const { since, until } = rows?.answer ?? {};
   const data = histogram.data;
-  return { since: since ?? data?.from ?? null, until: until ?? data?.to ?? null };
+  const open = !view.since && !view.until;
+  return { since: since ?? data?.from ?? null, until: (open ? null : until) ?? data?.to ?? null };
 }
 
 function summary() {

@@ -55,9 +55,8 @@ export class Rows {
   parameters() {
     const limit = PAGES[Math.min(this.pages, PAGES.length - 1)];
     if (!this.next) return { ...this.params, limit };
-    // The bounds that the first answer gave: "15m" ago is another time now.
-    const { since, until } = this.answer;
-    return { ...this.params, since: since ?? this.params.since, until: until ?? this.params.until, limit, cursor: this.next };
+    // The cursor carries the bounds of the first answer: "15m" ago is another time now.
+    return { ...this.params, since: null, until: null, limit, cursor: this.next };
   }
 
   take(answer) {
