@@ -69,6 +69,8 @@ def unquoted(text: str) -> str:
 
 def split_quoted(text: str, separator: str) -> list[str]:
     """Split where the separator stands outside of quotes and angle brackets."""
+    if '"' not in text and "<" not in text:
+        return text.split(separator)
     parts: list[str] = []
     start, quoted, angle = 0, False, False
     for at, character in enumerate(text):

@@ -48,14 +48,15 @@ class Hop:
 
 @dataclass
 class Exchange:
-    """One request of one user agent and what became of it, on every hop, the first hop first."""
+    """One request of one user agent and what became of it, on every hop, the first hop first. Complete once
+    it is made: what is asked of it is kept."""
 
     method: str | None
     key: tuple[str | None, str | None]  # From tag and CSeq number: CANCEL and ACK share the INVITE's
     hops: list[Hop] = field(default_factory=list)
     acks: list[Arrow] = field(default_factory=list)  # on all hops, those of a 2xx too
 
-    @property
+    @functools.cached_property
     def request(self) -> Arrow | None:
         """The first sending on the first hop where the request was seen."""
         return next((hop.requests[0] for hop in self.hops if hop.requests), None)
@@ -70,12 +71,12 @@ class Exchange:
         """All responses on all hops, in order of time."""
         return sorted((a for hop in self.hops for a in hop.responses), key=_moment)
 
-    @property
+    @functools.cached_property
     def answer(self) -> Arrow | None:
         """The first 2xx."""
         return next((a for a in self.responses if 200 <= (a.status or 0) < 300), None)
 
-    @property
+    @functools.cached_property
     def final(self) -> Arrow | None:
         """What the sender of the request was told: the final response on its hop, else any; a 2xx first."""
         return self.answer or next((hop.final for hop in self.hops if hop.final is not None), None)
