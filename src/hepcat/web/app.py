@@ -16,6 +16,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from hepcat import __version__
 from hepcat.web import openapi, problems
 from hepcat.web.auth import is_secure
+from hepcat.web.bodies import BoundedBodies
 from hepcat.web.headers import SecurityHeaders
 from hepcat.web.site import Site
 
@@ -27,6 +28,7 @@ ROUTES: Final = (
     "messages",
     "numbers",
     "words",
+    "export",
     "pages",
     "session",
     "tokens",
@@ -60,6 +62,7 @@ def make_app(site: Site) -> FastAPI:
     for name in ROUTES:
         app.include_router(importlib.import_module(f"hepcat.web.routes.{name}").router)
     openapi.install(app)
+    app.add_middleware(BoundedBodies)
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=4)
     app.add_middleware(SecurityHeaders, secure=is_secure(site.web))
     return app

@@ -164,15 +164,12 @@ _WHY: Final = {
 SEARCH_PROBLEMS: Final = (400, 401, 403, 404, 421, 422, 429, 503, 504)
 
 
-def answers(model: Any = None, *statuses: int, **content: Any) -> dict[int | str, dict[str, Any]]:
-    """Return a route's `responses`: the model (or content by media type), and problem documents."""
+def answers(model: Any = None, *statuses: int, **file: Any) -> dict[int | str, dict[str, Any]]:
+    """Return a route's `responses`: the model (or what says how a file looks), and problem documents."""
     problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemModel"}}}
     told: dict[int | str, dict[str, Any]] = {
         status: {"description": _WHY[status], "content": problem}
         for status in sorted({*SEARCH_PROBLEMS, *statuses})
     }
-    if model is not None:
-        told[200] = {"model": model, "description": model.__doc__}
-    if content:
-        told[200] = content
+    told[200] = file or {"model": model, "description": getattr(model, "__doc__", None) or "The answer."}
     return told

@@ -6,7 +6,7 @@ app.state.site. What can go wrong: HepcatError where a store cannot be opened, o
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import Depends, Request
 
@@ -18,10 +18,15 @@ from hepcat.web.kept import Kept
 from hepcat.web.problems import Problem
 from hepcat.web.samples import Samples
 from hepcat.web.searches import Searches
+from hepcat.web.streams import Seats
 
 if TYPE_CHECKING:
     from hepcat.search.api import Data
     from hepcat.search.call_pages import Ordered
+
+#: Exports that are sent at once: each holds a page of messages. Of these, most of one user.
+_EXPORTS: Final = 8
+_EXPORTS_A_USER: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class Site:
         self.stores = Stores(options)
         self.searches = Searches(self.web)
         self.orders: Kept[Ordered] = Kept(lambda ordered: ordered.table.nbytes)
+        self.exports = Seats("exports", _EXPORTS, _EXPORTS_A_USER)
         self.accounts = Accounts(self.settings)
         self.control = ServerControl(self.settings)
         self.samples = Samples(self.control)
