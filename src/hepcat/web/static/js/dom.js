@@ -6,6 +6,7 @@
  * (`on...` as text, `innerHTML`, `srcdoc`, `style` as text, links to other schemes than http) is refused
  * by a TypeError, which is a mistake in our code and not in the traffic.
  */
+import { upright } from "./safe.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const LINKS = new Set(["href", "src", "action", "formaction", "xlink:href"]);
@@ -99,7 +100,7 @@ export function debounce(run, wait) {
 }
 
 function flat(children) {
-  return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false).map((child) => (child instanceof Node ? child : String(child)));
+  return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false).map((child) => (child instanceof Node ? child : upright(String(child))));
 }
 
 function dress(node, props, children) {
@@ -118,7 +119,7 @@ function set(node, name, value) {
   else if (low.startsWith("on") || low === "style" || low === "srcdoc" || low.endsWith("html")) throw new TypeError(`${name} is not set from text`);
   else if (LINKS.has(low)) node.setAttribute(name, link(value));
   else if (["value", "checked", "indeterminate", "selected"].includes(name)) node[name] = value;
-  else node.setAttribute(name, value === true ? "" : String(value));
+  else node.setAttribute(name, value === true ? "" : upright(String(value)));
 }
 
 function place(node, styles) {

@@ -8,7 +8,7 @@ import { fill, h } from "../dom.js";
 import { count } from "../format.js";
 import { icon } from "../icons.js";
 import { methodCounts } from "./model.js";
-import { safe } from "./safe.js";
+import { safe } from "../safe.js";
 
 /**
  * @param {any} answer

@@ -16,7 +16,7 @@
  */
 
 import { labelOf, mediaOf, notesOf } from "./model.js";
-import { safe } from "./safe.js";
+import { safe } from "../safe.js";
 
 export const ROW = 42;
 export const LINE = 25; // of the arrow, from the top of its row

@@ -9,7 +9,7 @@ import { h } from "../dom.js";
 import { count, duration, outcome } from "../format.js";
 import { icon } from "../icons.js";
 import { letter } from "./model.js";
-import { safe } from "./safe.js";
+import { safe } from "../safe.js";
 
 /** Severities in words, with the sign that goes with the colour. */
 const SEVERITIES = {

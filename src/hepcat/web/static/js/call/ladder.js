@@ -22,7 +22,7 @@ import { svg } from "../dom.js";
 import { duration } from "../format.js";
 import { BOX, LINE, LOOP, ROW, SUB, boxWidth, fit, linesUnder } from "./geometry.js";
 import { isFaint, labelOf, letter, notesOf } from "./model.js";
-import { safe } from "./safe.js";
+import { safe } from "../safe.js";
 
 const COLORS = 6;
 const HEAD = 9; // length of an arrow's head

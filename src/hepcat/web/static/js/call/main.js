@@ -18,7 +18,7 @@ import { drawLadder, nameOf } from "./ladder.js";
 import { shownOf } from "./model.js";
 import { drawPanel, tabsOf } from "./panel.js";
 import { pictureOf, pngOf } from "./picture.js";
-import { safe } from "./safe.js";
+import { safe } from "../safe.js";
 import { TABS, callParameters, readView, writeView } from "./view.js";
 
 let view = readView(location.search);

@@ -11,7 +11,7 @@ import { icon } from "../icons.js";
 import { stamp, zoneName } from "../time.js";
 import { diffLines } from "./diff.js";
 import { comparedWith, labelOf, letter, notesOf } from "./model.js";
-import { safe } from "./safe.js";
+import { safe } from "../safe.js";
 import { highlight, linesOf, parseMessage } from "./sip.js";
 
 const NAMES = { message: "Message", headers: "Headers", sdp: "SDP", difference: "Difference" };

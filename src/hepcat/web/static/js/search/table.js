@@ -10,6 +10,7 @@
  */
 import { fill, h } from "../dom.js";
 import { outcome } from "../format.js";
+import { upright } from "../safe.js";
 import * as columnsOf from "./columns.js";
 
 /** Rows drawn above and below what is in sight. */
@@ -145,13 +146,13 @@ export class Table {
 
   cell(node, column, row, end, i) {
     const text = columnsOf.text(column, row);
-    node.title = columnsOf.hint(column, row);
+    node.title = upright(columnsOf.hint(column, row) ?? "");
     if (column.kind === "outcome") {
       const word = column.name === "status" ? text || "request" : end.word;
       fill(node, h("span", { class: "sign", "aria-hidden": "true" }, end.sign), h("span", {}, word), column.name === "state" && row.status ? h("small", {}, row.status) : null);
     } else if (i === 0 && row.call_id) {
       fill(node, h("a", { href: this.link([row.call_id]), tabindex: "-1" }, text || "–"));
-    } else node.textContent = text;
+    } else node.textContent = upright(text);
   }
 
   onClick(event) {

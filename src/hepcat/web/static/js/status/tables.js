@@ -6,6 +6,7 @@
  * later one wins.
  */
 import { fill, h } from "../dom.js";
+import { upright } from "../safe.js";
 
 /**
  * A table.
@@ -67,7 +68,8 @@ export function list(name) {
 export function put(node, value) {
   const lines = Array.isArray(value) ? value : [value ?? ""];
   const text = lines.join("\n");
-  if (node.textContent !== text) node.textContent = text;
+  const shown = upright(text);
+  if (node.textContent !== shown) node.textContent = shown;
 }
 
 function added(lines, key, columns) {

@@ -3,8 +3,12 @@
  *
  * In: any text of a message. Out: text in which controls, invisible characters and those that change the
  * direction of writing stand as \x1b or \u202e, so that what is read is what was sent. Nothing can go wrong.
- * It is shown through textContent alone: this is about eyes, not about markup.
+ * It is shown through textContent alone: this is about eyes, not about markup. dom.js does the least of it
+ * (`upright`) to every text and every attribute that people read.
  */
+
+// What turns round or hides the text after it, and controls other than tab and line ends.
+const TURNING = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
 
 // Controls but tab, C1, soft hyphen, zero-width and direction characters, separators, surrogates, private use, tags.
 const HIDDEN =
@@ -22,6 +26,14 @@ export function safe(text, longest = Infinity) {
   const cut = text.length > longest ? `${text.slice(0, longest - 1)}…` : text;
   if (/^[\x20-\x7e]*$/.test(cut)) return cut;
   return cut.replace(HIDDEN, escape).replace(PILED, "$1");
+}
+
+/**
+ * The text without what turns other text round; line ends and tabs stay.
+ * @param {string} text
+ */
+export function upright(text) {
+  return text.replace(TURNING, escape);
 }
 
 /** @param {string} character */
