@@ -111,7 +111,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call_pages, "_MORE", 1)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(5))
 def test_random_calls(seed: int, small: None) -> None:
     """The first page, the order, all pages and the plain rule agree."""
     dice = random.Random(seed)
@@ -134,11 +134,11 @@ def test_random_calls(seed: int, small: None) -> None:
             assert row["start"].timestamp() * 1e6 == pytest.approx(starts[row["call_id"]])
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_other_orders(seed: int, small: None) -> None:
     """Every column orders as `calls` does without a limit."""
     dice = random.Random(100 + seed)
-    lake = searcher_of(world(dice, 40))
+    lake = searcher_of(world(dice, 30))
     for sort in SORTS:
         query, since, until = dice.choice(QUERIES), NOON + HOUR, NOON + 30 * HOUR
         whole = lake.calls(query, since, until, None, sort, ["call_id", sort.lstrip("-")]).table
@@ -147,7 +147,7 @@ def test_other_orders(seed: int, small: None) -> None:
         for i in range(len(ordered)):
             assert ordered.behind(ordered.key(i)) == i + 1
             assert not is_behind(ordered.key(i), ordered.key(i), ordered.descending)
-        assert [r["call_id"] for r in walked(lake, ordered, 7)] == ids(whole)
+        assert [r["call_id"] for r in walked(lake, ordered, 11)] == ids(whole)
         cut = order(lake, query, since, until, sort, most=5)
         assert ids(cut.table) == ids(whole)[:5]
         assert cut.cut == (len(whole) > 5)
@@ -278,18 +278,26 @@ def pair(
 
 
 def test_a_database_gives_the_same_pages(pair: Pair) -> None:
-    for query in ("", "status:486 method:INVITE", "header.Via:*branch*"):
-        for since, until in ((None, None), (NOON + HOUR, NOON + 30 * HOUR)):
-            for limit in (3, 200):
-                found = first_page(pair.store, query, since, until, limit)
-                wanted = first_page(pair.lake, query, since, until, limit)
-                assert ids(found.rows) == ids(wanted.rows), (query, since, limit)
-                assert found.rows.equals(wanted.rows)
-                assert (found.next, found.notes) == (wanted.next, wanted.notes)
-            for sort in (None, "start", "-duration", "-answered"):
-                here, there = (order(s, query, since, until, sort) for s in (pair.lake, pair.store))
-                assert ids(there.table) == ids(here.table), (query, sort)
-                assert [there.key(i) for i in range(len(there))] == [here.key(i) for i in range(len(here))]
+    inner = (NOON + HOUR, NOON + 30 * HOUR)
+    for query, times, limit in (
+        ("", (None, None), 3),
+        ("", inner, 200),
+        ("status:486 method:INVITE", inner, 4),
+        ("header.Via:*branch*", (None, None), 5),
+    ):
+        found, wanted = (first_page(s, query, *times, limit) for s in (pair.store, pair.lake))
+        assert ids(found.rows) == ids(wanted.rows), (query, times)
+        assert found.rows.equals(wanted.rows)
+        assert (found.next, found.notes) == (wanted.next, wanted.notes)
+    for query, sort in (
+        ("", "start"),
+        ("status:486", None),
+        ("", "-duration"),
+        ("method:INVITE", "-answered"),
+    ):
+        here, there = (order(s, query, *inner, sort) for s in (pair.lake, pair.store))
+        assert ids(there.table) == ids(here.table), (query, sort)
+        assert [there.key(i) for i in range(len(there))] == [here.key(i) for i in range(len(here))]
 
 
 def test_a_database_says_where_it_is_not_sure(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ ROWS: list[Row] = [
     {"ts": NOON, "from_user": "Alice", "from_domain": "a.org", "to_user": "bob", "to_domain": "b.org"},
     {"ts": NOON + 1, "from_user": "alice", "from_domain": "A.org", "src_ip": "10.0.0.1", "status": 486},
     {"ts": NOON + 2, "from_user": "alice", "dst_ip": "2001:db8::1", "dst_port": 5061, "node_id": 7},
-    {"ts": NOON + 3, "contact_user": "al'ice%", "user_agent": "sipp", "node_name": "here", "method": "INVITE"},
+    {"ts": NOON + 3, "contact_user": "al'ice%", "user_agent": "sip", "node_name": "here", "method": "INVITE"},
     {"ts": NOON + 4, "ruri_user": "", "user_agent": "x" * 500, "extra": {"X-Foo": "Bar"},
      "payload": b"OPTIONS sip:x SIP/2.0\r\nX-Two: Words here\r\n\r\n"},
 ]  # fmt: skip
@@ -42,7 +42,7 @@ ROWS: list[Row] = [
         ("port", "50", ["5061"]),
         ("status", "4", ["486"]),
         ("node", "", ["7", "here"]),
-        ("ua", "", ["sipp"]),
+        ("ua", "", ["sip"]),
         ("Method", "i", ["INVITE"]),
         ("extra.x-foo", "b", ["Bar"]),
         ("header.X-Two", "w", ["Words here"]),

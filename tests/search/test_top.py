@@ -94,7 +94,7 @@ def test_what_is_none() -> None:
     assert len({by.name for by in BY}) == len(BY)
 
 
-@pytest.fixture(scope="module", params=["mariadb", "postgres", "sqlite"])
+@pytest.fixture(scope="module", params=["mariadb", "postgres"])
 def store(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, servers: Servers
 ) -> Iterator[RemoteSearcher]:
