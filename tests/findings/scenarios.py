@@ -225,7 +225,7 @@ def session_not_refreshed() -> Rows:
 
 
 def post_dial_delay() -> Rows:
-    """The gateway needs 11 s to reach the other network."""
+    """The pbx needs 11 s to reach the other network."""
     talk = Talk("post-dial-delay").say(0, UP, "INVITE", sdp=OFFER).say(0.02, DOWN, "100 Trying")
     talk.say(0.03, ON, "INVITE", "2", sdp=OFFER).say(0.05, BACK, "100 Trying", "2")
     talk.say(11.4, BACK, "180 Ringing", "2", to_tag="b").say(11.41, DOWN, "180 Ringing", to_tag="b")

@@ -10,7 +10,8 @@ Legs belong together by
 - Session-ID (RFC 7989): one of its two UUIDs is equal, whichever side it stands for; the nil UUID means
   none; the older form (RFC 7329) has one UUID.
 
-Legs of legs count too. Only messages less than AROUND from those of the calls asked for are looked at. What
+Legs of legs count too. Only messages less than AROUND from those of the calls asked for are looked at, for
+Session-IDs less than OVERLAP: tables of other programs have no column for them and are read through. What
 CROWD calls or more share is a constant of some device and not followed, which a note says.
 """
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: An id that so many calls have in common tells nothing about one of them.
 CROWD: Final = 100
+#: Legs of one call are there at the same time; so much the clocks of agents may differ. Microseconds.
+OVERLAP: Final = 600 * 1_000_000
 #: Bounds on what is read: rounds of legs of legs, messages of all legs together, ids of each kind.
 _ROUNDS: Final = 4
 _MESSAGES: Final = 5000
@@ -117,6 +120,7 @@ class _Search:
         self.crowds: set[_Id] = set()
         self.sessions: dict[str, set[str]] = {}  # UUID -> headers that have it, as they were sent
         self.range: tuple[int | None, int | None] | None = None
+        self.span: tuple[int, int] | None = None  # first and last message of the calls asked for
 
     def round(self, frontier: list[str]) -> list[str]:
         """Find the legs next to these; return the new ones."""
@@ -141,11 +145,20 @@ class _Search:
         at = [t for t in table["ts"].cast("int64").to_pylist() if t is not None]
         if not at:
             return self.since, self.until
+        self.span = (min(at), max(at))
         low, high = min(at) - AROUND, max(at) + AROUND
         return (
             low if self.since is None else max(low, self.since),
             high if self.until is None else min(high, self.until),
         )
+
+    def _range(self, column: str) -> tuple[int | None, int | None]:
+        """Return when to look for values of a column."""
+        since, until = self.range or (None, None)
+        if column != "session_id" or self.span is None:
+            return since, until
+        low, high = self.span[0] - OVERLAP, self.span[1] + OVERLAP
+        return max(low, since or low), min(high, until or high)
 
     def _calls(self, wanted: Iterable[_Id]) -> list[str]:
         """Return Call-IDs that are not known yet and have one of these ids.
@@ -164,7 +177,7 @@ class _Search:
         terms: list[Node] = [Match(column, Equals(value)) for value in values]
         if not terms:
             return []
-        since, until = self.range or (None, None)
+        since, until = self._range(column)
         most = len(self.known) + CROWD
         calls = self.searcher.calls(any_of(*terms), since, until, limit=most, fields=["call_id"])
         return [call_id for call_id in calls.table["call_id"].to_pylist() if call_id]
@@ -172,7 +185,7 @@ class _Search:
     def _without_crowds(self, column: str, values: dict[str, _Id]) -> list[str]:
         """Leave out ids that many calls share, with a note."""
         kept = []
-        since, until = self.range or (None, None)
+        since, until = self._range(column)
         for value, each in values.items():
             calls = self.searcher.count(Match(column, Equals(value)), since, until)
             if calls < CROWD:
@@ -192,7 +205,7 @@ class _Search:
             if shared is None or call_id in self.known:
                 continue
             if len(self.found) >= self.limit:
-                self.notes.append(f"only the first {self.limit} other legs are told")
+                self.notes.append(f"there are more other legs than the {self.limit} that are told")
                 break
             self.known.add(call_id)
             self.found.append(Related(call_id, shared.why, owner[shared]))

@@ -72,9 +72,7 @@ def _unacknowledged(scene: Scene, call: Call, exchange: Exchange, answer: Arrow)
     scene.told.update(a.index for a in exchange.acks)
     detail = [f"{scene.way(answer)}, sent {plural(len(sent), 'time')}"]
     if first is None:
-        detail.append(
-            "Check that the answer reaches the caller, and its Contact and Record-Route: the ACK follows"
-        )
+        detail.append("Check that the answer reaches the caller, and where its Contact and Record-Route lead")
     else:
         detail.append(f"The ACK got as far as {scene.way(first)}; check where that host routes it")
     return Told(
