@@ -29,6 +29,7 @@ ROUTES: Final = (
     "numbers",
     "words",
     "export",
+    "live",
     "pages",
     "session",
     "tokens",

@@ -14,6 +14,7 @@ from hepcat.config.databases import LAKE, DatabaseSettings
 from hepcat.config.settings import Settings
 from hepcat.web.accounts import Accounts
 from hepcat.web.asking import ServerControl
+from hepcat.web.hub import Hub
 from hepcat.web.kept import Kept
 from hepcat.web.problems import Problem
 from hepcat.web.samples import Samples
@@ -93,6 +94,8 @@ class Site:
         self.searches = Searches(self.web)
         self.orders: Kept[Ordered] = Kept(lambda ordered: ordered.table.nbytes)
         self.exports = Seats("exports", _EXPORTS, _EXPORTS_A_USER)
+        self.live = Hub(self.web.query_seconds, self.web.live_clients)
+        self.watching = Seats("pages in live mode", self.web.live_clients, max(4, self.web.live_clients // 4))
         self.accounts = Accounts(self.settings)
         self.control = ServerControl(self.settings)
         self.samples = Samples(self.control)
@@ -104,6 +107,7 @@ class Site:
     def close(self) -> None:
         """Close what is open."""
         self.samples.stop()
+        self.live.close()
         self.searches.close()
         self.stores.close()
         self.accounts.close()
