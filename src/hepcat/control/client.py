@@ -23,6 +23,14 @@ RELOAD_SECONDS: Final = 60.0
 MOST: Final = 64 * 2**20
 
 
+class Refused(HepcatError):
+    """What a running hepcat answers where it does not carry a method out. code: of control/json_rpc.py."""
+
+    def __init__(self, message: str, hint: str, code: int) -> None:
+        super().__init__(message, hint)
+        self.code = code
+
+
 class Client:
     """One connection. A context manager."""
 
@@ -63,7 +71,7 @@ class Client:
         self._sock.close()
 
     def call(self, method: str, **params: Any) -> Any:
-        """Return the result of a method. Raises HepcatError."""
+        """Return the result of a method. Raises HepcatError: Refused where the other side says no."""
         self._number += 1
         request = {"jsonrpc": "2.0", "method": method, "params": params, "id": self._number}
         self._sock.settimeout(RELOAD_SECONDS if method == "reload" else ANSWER_SECONDS)
@@ -101,7 +109,8 @@ class Client:
         if isinstance(error, dict):
             data = error.get("data")
             hint = data.get("hint", "") if isinstance(data, dict) else ""
-            raise HepcatError(_safe(error.get("message")), _safe(hint))
+            code = error.get("code")
+            raise Refused(_safe(error.get("message")), _safe(hint), code if isinstance(code, int) else 0)
         if "result" not in answer:
             raise self._stranger()
         return answer["result"]
