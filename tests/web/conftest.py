@@ -28,5 +28,6 @@ def search_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def large_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Return the page on a lake of more than 100,000 calls."""
     folder = tmp_path_factory.mktemp("large")
-    with Site(made_lake(folder, 480_000, 100_000), folder) as started:
+    many = {"HEPCAT_WEB_PAGE_ROWS": "5000"}  # a page: the test is about the browser
+    with Site(made_lake(folder, 480_000, 100_000), folder, environment=many) as started:
         yield started

@@ -102,7 +102,7 @@ def test_dragging_zooms_and_back_leads_back(browser: Any, search_site: Site) -> 
     since, until = int(asked(page)["since"]), int(asked(page)["until"])
     whole = search_site.get("/api/histogram", buckets=20)
     length = whole["start"][-1] + whole["width"] - whole["start"][0]
-    assert abs((until - since) - length / 4) < length / 20
+    assert abs((until - since) - length / 4) < length / 8
     assert page.inner_text(".summary b") != before
     first = search_site.get("/api/calls", since=since, until=until, limit=1)["calls"][0]
     assert column(page, "call_id")[0] == first["call_id"]
@@ -211,7 +211,6 @@ def test_everything_by_keys(browser: Any, search_site: Site) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("/")
     page.keyboard.type("method:INVITE status:200")
-    page.keyboard.press("Escape")  # the completions
     page.keyboard.press("Enter")
     settled(page)
     page.keyboard.press("Escape")

@@ -70,6 +70,7 @@ export class Box {
   submit() {
     this.close();
     this.check.cancel();
+    this.ask.cancel();
     this.asking?.abort();
     if (this.value.trim()) remember(this.value.trim());
     this.search(this.value);

@@ -5,7 +5,11 @@
  * own font), so that nothing moves when rows arrive. tests/web/test_search_page.py compares the names with the server's.
  */
 import { duration, number } from "../format.js";
+import { safe } from "../safe.js";
 import { moment, stamp } from "../time.js";
+
+/** Characters of a value that are shown: a header may have 64 thousand. */
+const LONGEST = 300;
 
 /**
  * @typedef {object} Column
@@ -149,7 +153,7 @@ export function text(column, row) {
   if (column.kind === "time") return moment(value);
   if (column.kind === "seconds") return duration(value);
   if (column.kind === "number") return column.name.endsWith("port") || column.name === "status" ? String(value) : number(value);
-  return String(value);
+  return safe(String(value), LONGEST);
 }
 
 /** What a pointer resting on a cell is told: the whole value. */
@@ -157,5 +161,5 @@ export function hint(column, row) {
   const value = row[column.name];
   if (value === null || value === undefined) return "";
   if (column.kind === "time") return stamp(value, 6);
-  return column.kind === "seconds" ? `${value} s` : String(value);
+  return column.kind === "seconds" ? `${value} s` : safe(String(value), LONGEST);
 }

@@ -1,38 +1,40 @@
 /**
  * Live mode: rows on top as they happen.
  *
- * In: GET /api/live (server-sent events). Out: `arrived(rows)` at most twice a second, newest first, at most
- * BURST rows at a time (`dropped(n)` tells of those that were left out); `changed()` after rows that may still change were asked again:
- * a call is told of once, when its first message was seen. While `paused()` says so nothing arrives: up to HELD rows wait.
+ * In: GET /api/live (server-sent events; a call that goes on comes again). Out: `arrived(rows)` at most
+ * twice a second, newest first, at most BURST at a time; `changed()` after rows that are there became others;
+ * `waiting(n)`: rows that wait while `paused()` says that people read, at most HELD; `said(text)`: notes.
+ * Calls that were there before, and were not over, are asked for again now and then.
  */
 import { events, get } from "../api.js";
-import { written } from "./complete.js";
 import * as columnsOf from "./columns.js";
+import { written } from "./complete.js";
 
 const EVERY = 500;
 const BURST = 200;
 const HELD = 2000;
-const AGAIN_EVERY = 2000;
-/** Call-IDs in one query: it has a bound of length. */
+const AGAIN_EVERY = 5000;
+/** Call-IDs in one query, and its length: the server has a bound. */
 const MOST_IDS = 40;
-const LONGEST = 3500;
+const LONGEST = 3000;
 const OPEN = new Set(["in call", "ringing", "trying", "no reply"]);
 
 export class Live {
-  constructor({ view, names, rows, arrived, changed, paused, waiting, dropped, said }) {
-    Object.assign(this, { view, names, rows, arrived, changed, paused, waiting, dropped, said });
+  constructor({ view, names, since, rows, arrived, changed, paused, waiting, said }) {
+    Object.assign(this, { view, names, rows, arrived, changed, paused, waiting, said });
     this.held = [];
     this.lost = 0;
-    const take = (list) => this.take(list);
-    this.source = events("/api/live", { q: view.q, of: view.of, store: view.store, fields: columnsOf.fieldsFor(view.of, names) }, {
-      [view.of]: take,
-      note: (note) => said(typeof note === "string" ? note : (note.note ?? note.detail ?? "")),
+    this.control = new AbortController();
+    const wish = { q: view.q, of: view.of, store: view.store, since, fields: columnsOf.fieldsFor(view.of, names) };
+    this.source = events("/api/live", wish, {
+      [view.of]: (list) => this.take(list),
+      note: (note) => said(note.note ?? ""),
+      slow: (note) => said(note.note ?? ""),
       open: () => said(""),
       broken: (final) => said(final ? "Live results ended." : "The connection broke; trying again."),
     });
     this.flushing = setInterval(() => this.flush(), EVERY);
     this.asking = setInterval(() => this.again(), AGAIN_EVERY);
-    this.control = new AbortController();
   }
 
   stop() {
@@ -43,50 +45,54 @@ export class Live {
   }
 
   take(list) {
-    for (const row of list) this.held.push(row);
-    const over = this.held.length - HELD;
-    if (over > 0) {
-      this.held.splice(0, over);
-      this.lost += over;
+    const there = this.view.of === "calls" ? this.known() : new Map();
+    let changed = false;
+    for (const row of list) {
+      row.told = true;
+      const known = there.get(row.call_id);
+      if (known) changed = Boolean(Object.assign(known, row));
+      else this.held.push(row);
     }
+    const over = this.held.length - HELD;
+    if (over > 0) this.held.splice(0, over);
+    this.lost += Math.max(over, 0);
+    if (changed) this.changed();
+  }
+
+  /** Calls that are shown or wait, by Call-ID. */
+  known() {
+    const all = [...this.rows().slice(0, HELD), ...this.held];
+    return new Map(all.filter((row) => row.call_id).map((row) => [row.call_id, row]));
   }
 
   /** Hand over what waits, unless people read. */
   flush(force = false) {
-    if (this.lost) this.dropped(this.lost);
-    this.lost = 0;
     if (document.hidden) return;
     if (this.paused() && !force) return this.waiting(this.held.length);
     const fresh = this.held.splice(Math.max(0, this.held.length - (force ? HELD : BURST)));
-    if (this.held.length) this.dropped(this.held.length);
+    this.lost += this.held.length;
     this.held = [];
     this.waiting(0);
-    if (fresh.length) this.deliver(fresh.reverse());
+    if (this.lost) this.said(`More came than can be read: ${this.lost} are left out here. The search finds them.`);
+    this.lost = 0;
+    if (fresh.length) this.arrived(fresh.reverse());
   }
 
-  deliver(fresh) {
-    if (this.view.of === "messages") return this.arrived(fresh);
-    const there = new Map(this.rows().slice(0, HELD).map((row) => [row.call_id, row]));
-    for (const row of fresh) if (there.has(row.call_id)) Object.assign(there.get(row.call_id), row);
-    this.arrived(fresh.filter((row) => !there.has(row.call_id)));
-  }
-
-  /** Ask again for calls at the top that were not over yet. */
+  /** Ask again for calls at the top that the server does not tell of by itself. */
   async again() {
     if (this.view.of !== "calls" || document.hidden || this.busy) return;
-    const open = this.rows().slice(0, 200).filter((row) => OPEN.has(row.state) && row.call_id).slice(0, MOST_IDS);
+    const open = this.rows().slice(0, 200).filter((row) => !row.told && OPEN.has(row.state) && row.call_id);
     const ids = [];
     let size = 0;
-    for (const row of open) {
-      const text = written(row.call_id);
-      size += text.length * 1.2 + 1;
-      if (size < LONGEST) ids.push(text);
+    for (const row of open.slice(0, MOST_IDS)) {
+      size += row.call_id.length + 3;
+      if (size < LONGEST) ids.push(written(row.call_id));
     }
     if (!ids.length) return;
     this.busy = true;
     try {
-      const since = Math.min(...open.map((row) => row.start)) - 1;
-      const answer = await get("/api/calls", { q: `call_id:${ids.join(",")}`, since, limit: MOST_IDS, store: this.view.store, fields: columnsOf.fieldsFor("calls", this.names) }, { signal: this.control.signal });
+      const wish = { q: `call_id:${ids.join(",")}`, since: Math.min(...open.map((row) => row.start)), limit: MOST_IDS, store: this.view.store, fields: columnsOf.fieldsFor("calls", this.names) };
+      const answer = await get("/api/calls", wish, { signal: this.control.signal });
       const told = new Map(answer.calls.map((row) => [row.call_id, row]));
       for (const row of open) if (told.has(row.call_id)) Object.assign(row, told.get(row.call_id));
       if (!this.control.signal.aborted) this.changed();

@@ -198,12 +198,12 @@ function goLive() {
   live = new Live({
     view,
     names: names(),
+    since: mine.answer.until,
     rows: () => mine.list,
     arrived: (fresh) => arrived(mine, fresh),
     changed: () => table.draw(true),
     paused: () => grid.scrollTop > 1 || chosen.length > 0,
     waiting: (n) => ((newer.hidden = !n), fill(newer, icon("up"), `${number(n)} new`)),
-    dropped: (n) => notes([`More came than can be read: ${number(n)} were left out here. The search finds them.`]),
     said: (text) => notes(text ? [text] : []),
   });
 }

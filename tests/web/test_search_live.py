@@ -1,0 +1,85 @@
+"""Live mode of the search page: real HEP into a real server, and what people see of it."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.serve.peers import hep3, invite
+from tests.support import Server, wait_for
+from tests.web.search_pages import ROW, asked, column, done, settled
+from tests.web.support import open_page
+
+BUSY = (
+    "SIP/2.0 486 Busy Here\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{0}\r\n"
+    "From: <sip:alice@example.com>;tag=f{0}\r\nTo: <sip:bob@example.com>;tag=t{0}\r\nCall-ID: {0}\r\n"
+    "CSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("live"), page=True) as started:
+        yield started
+
+
+def send(server: Server, *payloads: bytes) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        for payload in payloads:
+            sock.sendto(hep3(payload), ("127.0.0.1", server.port))
+
+
+def live_page(browser: Any, server: Server, query: str = "") -> Any:
+    page = open_page(browser, f"http://127.0.0.1:{server.http}/?live=1{query}")
+    settled(page)
+    return page
+
+
+def test_calls_come_on_top_as_they_happen_and_change(browser: Any, server: Server) -> None:
+    send(server, invite("before"))
+    wait_for(lambda: server.count() >= 1, 20, "stored")
+    page = live_page(browser, server)
+    assert page.get_attribute("button.live", "aria-pressed") == "true"
+    send(server, invite("first"))
+    page.wait_for_selector(f"{ROW}:has-text('first')")
+    send(server, invite("second"))
+    page.wait_for_selector(f"{ROW}:has-text('second')")
+    assert column(page, "call_id") == ["second", "first", "before"]
+    assert "no reply" in column(page, "state")[1]
+    send(server, BUSY.format("first").encode())
+    page.wait_for_selector(f"{ROW}.o-client:has-text('first'):has-text('busy')")
+    send(server, BUSY.format("before").encode())
+    page.wait_for_selector(f"{ROW}:has-text('before'):has-text('busy')")
+    assert column(page, "call_id") == ["second", "first", "before"]
+    page.click("button.live")
+    settled(page)
+    assert "live" not in asked(page)
+    done(page)
+
+
+def test_what_one_reads_does_not_move(browser: Any, server: Server) -> None:
+    send(server, *(invite(f"old-{i:03}") for i in range(120)))
+    wait_for(lambda: server.count("call_id:old-*") == 120, 20, "stored")
+    page = live_page(browser, server, "&q=call_id:old-*,new-*")
+    page.evaluate("document.querySelector('.grid').scrollTop = 900")
+    page.wait_for_timeout(100)
+    before = column(page, "call_id")
+    top = page.evaluate("document.querySelector('.grid').scrollTop")
+    send(server, *(invite(f"new-{i}") for i in range(7)))
+    page.wait_for_selector(".newer:has-text('7 new')")
+    assert column(page, "call_id") == before
+    assert page.evaluate("document.querySelector('.grid').scrollTop") == top
+    page.click(".newer")
+    page.wait_for_selector(f"{ROW}:has-text('new-6')")
+    assert column(page, "call_id")[:7] == [f"new-{i}" for i in reversed(range(7))]
+    assert page.is_hidden(".newer")
+    done(page)
+
+
+def test_only_what_matches_comes(browser: Any, server: Server) -> None:
+    page = live_page(browser, server, "&q=status:486&of=messages")
+    send(server, invite("not-this"), BUSY.format("but-this").encode())
+    page.wait_for_selector(f"{ROW}:has-text('but-this')")
+    assert "not-this" not in column(page, "call_id")
+    done(page)
