@@ -45,35 +45,37 @@ def first_page_of_remote(
 ) -> Page:
     """Return the newest calls by their start."""
     span = times.widened(AROUND)
-    wanted, looked, enough = limit + 1, 0, _A_CALL * (limit + 1)
+    wanted = limit + 1
+    ends, looked, sure = _newest(searcher, node, times, span, wanted)
+    page = page_of(searcher, _ordered(ends, wanted, span), limit, None, names)
+    if sure:
+        return page
+    note = f"the newest of the calls with the newest {looked:,} matches: narrow the time or the query"
+    return Page(page.rows, page.next, (*page.notes, note))
+
+
+def _newest(
+    searcher: RemoteSearcher, node: Node, times: Times, span: Times, wanted: int
+) -> tuple[Ends, int, bool]:
+    """Return calls, the newest `wanted` of all among them; how many matches were looked at; is that sure?"""
     known: Ends = {}
     new: dict[str, None] = {}
-    begun: list[str] = []
-    low = LAST
-    whole = True
+    looked, enough, low = 0, _A_CALL * wanted, LAST
     for page in searcher.matches.newest(node, times, "sip", enough):
         looked += len(page)
-        if len(page):
-            low = min(low, pc.min(moments(page)).as_py())
+        low = min(low, pc.min(moments(page)).as_py() if len(page) else low)
         new |= dict.fromkeys(i for i in page["call_id"].to_pylist() if i is not None and i not in known)
         if looked < enough:
             continue
         known |= _ends(searcher, list(new), span)
-        new = {}
-        begun = [i for i, (start, _) in known.items() if start >= low]
-        whole = False
-        if len(begun) >= wanted or looked >= _AT_MOST:
-            break
-        enough, whole = looked * _GROWTH, True
-    if whole:
-        known |= _ends(searcher, list(new), span)
-    sure = whole or len(begun) >= wanted
-    ordered = _ordered({i: known[i] for i in begun} if sure and not whole else known, wanted, span)
-    if sure:
-        return page_of(searcher, ordered, limit, None, names)
-    note = f"the newest of the calls with the newest {looked:,} matches: narrow the time or the query"
-    found = page_of(searcher, ordered, limit, None, names)
-    return Page(found.rows, found.next, (*found.notes, note))
+        new.clear()
+        begun = {i: ends for i, ends in known.items() if ends[0] >= low}
+        if len(begun) >= wanted:
+            return begun, looked, True
+        if looked >= _AT_MOST:
+            return known, looked, False
+        enough = looked * _GROWTH
+    return known | _ends(searcher, list(new), span), looked, True
 
 
 def order_of_remote(
@@ -84,29 +86,26 @@ def order_of_remote(
     ids = searcher._call_ids(node, times)
     if column == "start":
         found = _ordered(_ends(searcher, ids, span), most + 1, span, descending).table
+    elif len(ids) <= MOST_READ:
+        found = _by_column(searcher, ids, span, column, descending)
     else:
-        if len(ids) > MOST_READ:
-            raise HepcatError(
-                f"store {searcher.remote.name} cannot put {len(ids):,} calls in order of {column}: "
-                f"more than {MOST_READ:,}",
-                "Narrow the time or the query, or let the newest come first.",
-            )
-        names = tuple(dict.fromkeys((column, "start", "end", "call_id")))
-        rows = searcher._rows_of(ids, span, names, column, descending)
-        value = rows[column]
-        if CALL_COLUMN[column].type == "timestamp":
-            value = _micros(value)
-        found = table_of(
-            pa.table(
-                {
-                    "call_id": rows["call_id"],
-                    "value": value,
-                    "start": _micros(rows["start"]),
-                    "end": _micros(rows["end"]),
-                }
-            )
+        raise HepcatError(
+            f"store {searcher.remote.name} cannot put {len(ids):,} calls in order of {column}: "
+            f"more than {MOST_READ:,}",
+            "Narrow the time or the query, or let the newest come first.",
         )
     return Ordered(column, descending, found.slice(0, most), len(found) > most, span)
+
+
+def _by_column(
+    searcher: RemoteSearcher, ids: Sequence[str], span: Times, column: str, descending: bool
+) -> pa.Table:
+    """Return these calls in order; all of their messages are read, some at a time."""
+    names = tuple(dict.fromkeys((column, "start", "end", "call_id")))
+    rows = searcher._rows_of(ids, span, names, column, descending)
+    value = _micros(rows[column]) if CALL_COLUMN[column].type == "timestamp" else rows[column]
+    start, end = _micros(rows["start"]), _micros(rows["end"])
+    return table_of(pa.table({"call_id": rows["call_id"], "value": value, "start": start, "end": end}))
 
 
 def _ends(searcher: RemoteSearcher, ids: Sequence[str], span: Times) -> Ends:
