@@ -122,6 +122,18 @@ def test_quotes_are_only_text(lake: Data) -> None:
     assert legs(lake, "quote'-1\"") == {("it's", ALEG, "quote'-1\"")}
 
 
+def test_hostile_ids(tmp_path: Path) -> None:
+    """Ids with NUL, quotes, octets that are not UTF-8, or of 10,000 letters are only looked up."""
+    odd = ["a\0b", "a' OR 1=1 --", "x" * 10_000, "\\u202e%_*?", "\ufffd", " ", ";remote="]
+    messages = [m for i, text in enumerate(odd) for m in leg(f"odd-{i}", f"X-CID: {text}", correlation=text)]
+    messages += leg("raw", "X-CID: \udcff\udcfe", f"Session-ID: {A};remote={'f' * 5000}")
+    with LakeWriter(tmp_path) as writer:
+        writer.append(batch_of(messages, False))
+    with hepcat.open(tmp_path) as data:
+        found = data.related(*[f"odd-{i}" for i in range(len(odd))], "raw", *odd)
+    assert {r.call_id for r in found} <= {f"odd-{i}" for i in range(len(odd))}
+
+
 def test_only_near_in_time(lake: Data) -> None:
     assert legs(lake, "far") == set()
     bounded = lake.related("aleg-a", until=NOON + 1)
