@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
 from hepcat.web.accounts import Accounts
+from hepcat.web.accounts.passwords import Hashing
 from tests.accounts.support import OTHER, PASSWORD, settings_in
 
 
@@ -16,3 +18,10 @@ def two_users(tmp_path_factory: pytest.TempPathFactory) -> Path:
     accounts.users.add("vic", OTHER, "viewer")
     accounts.close()  # the last to close it writes all of it into the one file
     return accounts.database.path
+
+
+@pytest.fixture
+def cheap_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that make many hashes; those over HTTP use argon2 with the parameters that people get."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(Hashing, "_argon2", lambda _: cheap)

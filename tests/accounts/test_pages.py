@@ -14,6 +14,7 @@ from tests.web.support import SCREENSHOTS, Site, chromium, open_page
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 pytest.importorskip("playwright")
+from playwright.sync_api import expect  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +58,12 @@ def test_logging_in_leads_back(browser: Any, site: Site) -> None:
     """Without a session a page leads to the login, and the login back to where one wanted to go."""
     page = open_page(browser, f"{site.url}/account?x=1#y")
     page.wait_for_url("**/login?next=*")
-    page.wait_for_function("document.activeElement.name === 'user'")
+    expect(page.get_by_label("User name")).to_be_focused()
     assert violations(page) == []
     log_in(page, "ada", "wrong password")
     page.get_by_text("The user name or the password is wrong.").wait_for()
     assert page.get_by_label("Password").input_value() == ""
-    assert page.evaluate("document.activeElement.name") == "password"
+    expect(page.get_by_label("Password")).to_be_focused()
     log_in(page, "ada", PASSWORD)
     page.wait_for_url(f"{site.url}/account?x=1#y")
     cookies = page.context.cookies()

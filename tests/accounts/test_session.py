@@ -323,7 +323,7 @@ def test_hostile_bodies(client: TestClient) -> None:
         b'{"user": "ada", "password": "secret", "role": "admin"}',
         b'{"user": "ada", "password": "' + b"secret" * 400 + b'"}',
         b"\xff\xfe",
-        b"[" * 100_000,
+        b"[" * 60_000,
     ):
         answer = client.post("/api/session", content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code in (400, 401, 422), body[:60]
