@@ -36,6 +36,11 @@ KINDS: Final[dict[str, str]] = {
     "origin": "The request was sent by a page of another site.",
     "host": "Without accounts only names of this machine are answered to.",
     "no-accounts": "There are no accounts, so only this machine may look: `hepcat user add`.",
+    "own-account": "That is one's own account, which has to stay.",
+    "password": "The password is wrong, or the user name.",
+    "weak-password": "The new password is too easily guessed.",
+    "attempts": "Too many wrong passwords; `Retry-After` says how many seconds to wait.",
+    "refused": "The server refused: its words are in `detail`.",
     "accounts": "The file of the accounts cannot be read; the server's log says why.",
     "fault": "A fault in hepcat; the server's log has it.",
 }
@@ -51,6 +56,8 @@ _ABOUT: Final = (
     "and lengths of time before now, such as `15m`. Errors are problem documents (RFC 9457). No parameter "
     "takes SQL."
 )
+#: Parameters that say what is asked for; the others come after them as they stand.
+_FIRST: Final = ("id", "by", "field", "q", "since", "until")
 #: Routes that answer whoever asks.
 _OPEN: Final = frozenset({"/healthz"})
 
@@ -92,8 +99,14 @@ def make(app: FastAPI) -> dict[str, Any]:
             answers = operation["responses"]
             answers["422"] = {"description": "A parameter has the wrong form.", **problem}
             answers["default"] = {"description": "Any other error: a problem document (RFC 9457).", **problem}
+            operation.get("parameters", []).sort(key=_place)
             if path not in _OPEN:
                 # Neither is needed on loopback while there are no accounts.
                 operation["security"] = [{"session": []}, {"token": []}, {}]
     made["x-problem-kinds"] = [{"kind": kind, "doc": doc} for kind, doc in KINDS.items()]
     return made
+
+
+def _place(parameter: dict[str, Any]) -> int:
+    name = parameter["name"]
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST)
