@@ -149,6 +149,14 @@ def test_where_a_private_address_is_worst() -> None:
     assert "SDP" not in " ".join(f.title for f in find(build(table(ice)))), "ICE finds its own way"
 
 
+def test_a_browser_names_its_addresses_by_ice() -> None:
+    ice = "a=ice-ufrag:abcd\r\n"
+    rows = scenarios.Talk("x").answered(scenarios.sdp("0.0.0.0", 9) + ice).bye().rows
+    assert find(build(table(rows))) == []
+    silent = find(build(table(scenarios.Talk("x").answered(scenarios.sdp("0.0.0.0", 9)).bye().rows)))
+    assert [f.title for f in silent] == ["Audio goes one way from the start: address 0.0.0.0"]
+
+
 def test_a_mismatch_shows_offer_and_answer() -> None:
     finding = only(scenarios.codec_mismatch, "codec_mismatch")
     assert (finding.severity, finding.title) == (ERROR, "No common codec (audio)")

@@ -8,7 +8,7 @@ from typing import Final
 
 from hepcat.search.findings.causes import sentences
 from hepcat.search.findings.finding import NOTE, WARNING, Severity, Told, rule
-from hepcat.search.findings.scene import Call, Scene
+from hepcat.search.findings.scene import Call, Scene, finds_its_way
 from hepcat.search.ladder import Arrow
 from hepcat.search.render.escape import safe_line
 
@@ -64,7 +64,7 @@ def ip_of(endpoint: str) -> str:
     link-local) in its SDP or Contact, or a loopback address that another host cannot mean. Warning
     where the sender's own address is public: a NAT is between, and media or later requests go nowhere
     unless a proxy mends it; a note where the sender's address is private (the NAT is still to come) and
-    for a REGISTER. SDP with ICE candidates does not count.""",
+    for a REGISTER. SDP with ICE does not count.""",
 )
 def private_address(scene: Scene, call: Call) -> Iterator[Told]:
     """Tell each address once, with the message where it is worst."""
@@ -97,7 +97,7 @@ def _severity(arrow: Arrow, src: str, dst: str, named: str) -> Severity | None:
 
 def _named(scene: Scene, arrow: Arrow) -> Iterator[tuple[str, str]]:
     """Yield (`SDP` or `Contact`, address) of what a message names."""
-    if arrow.sdp is not None and b"a=candidate:" not in arrow.payload:
+    if arrow.sdp is not None and not finds_its_way(arrow):
         for media in arrow.sdp.media[:_MOST_MEDIA]:
             if media.port and media.address:
                 yield "SDP", media.address

@@ -185,7 +185,7 @@ def no_credentials(scene: Scene, call: Call) -> Iterator[Told]:
             NOTE if request.method == "OPTIONS" else WARNING,
             f"No credentials: {result(challenge)} was not answered",
             sentences(
-                f"{scene.way(challenge)}, realm {quoted(realm, 60)}",
+                f"{scene.way(challenge)}, realm {quoted(realm, 60)}, and no further request was captured",
                 "Check that the client has an account for this realm and supports the algorithm asked for",
             ),
             [challenge, request],

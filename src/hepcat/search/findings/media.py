@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from hepcat.search.findings.causes import given_reasons, sentences
 from hepcat.search.findings.finding import ERROR, NOTE, WARNING, Told, rule
 from hepcat.search.findings.outcome import refused_offer, result
-from hepcat.search.findings.scene import Call, Exchange, Hop, Scene
+from hepcat.search.findings.scene import Call, Exchange, Hop, Scene, finds_its_way
 from hepcat.search.ladder import Arrow
 from hepcat.search.render.escape import safe_line
 from hepcat.search.sdp import Media
@@ -182,7 +182,7 @@ def one_way_media(scene: Scene, call: Call) -> Iterator[Told]:
             yield Told(NOTE, "The audio was refused", detail, [pair.answer, pair.offer])
             return
         for arrow, media in ((pair.answer, pair.answered), (pair.offer, pair.offered)):
-            if media.direction != "sendrecv" or media.address in _UNSPECIFIED:
+            if media.direction != "sendrecv" or _nowhere(arrow, media):
                 how = media.direction if media.direction != "sendrecv" else f"address {media.address}"
                 detail = sentences(
                     f"{scene.way(arrow)} is {how}",
@@ -191,6 +191,11 @@ def one_way_media(scene: Scene, call: Call) -> Iterator[Told]:
                 yield Told(NOTE, f"Audio goes one way from the start: {how}", detail, [arrow])
                 return
     yield from _held(scene, call)
+
+
+def _nowhere(arrow: Arrow, media: Media) -> bool:
+    """Say whether the address asks for silence, as holding was done before RFC 3264; with ICE it does not."""
+    return media.address in _UNSPECIFIED and not finds_its_way(arrow)
 
 
 def _held(scene: Scene, call: Call) -> Iterator[Told]:
@@ -205,7 +210,8 @@ def _held(scene: Scene, call: Call) -> Iterator[Told]:
         ):
             last[request.from_tag] = request
     for arrow in last.values():
-        if arrow.sdp is not None and arrow.sdp.hold:
+        live = [m for m in arrow.sdp.media if m.port] if arrow.sdp is not None else []
+        if live and all(m.direction in ("sendonly", "inactive") or _nowhere(arrow, m) for m in live):
             detail = sentences(f"{scene.way(arrow)}", "No later offer of that side takes it back")
             yield Told(NOTE, "Put on hold, and not taken back", detail, [arrow])
 

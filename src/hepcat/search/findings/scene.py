@@ -112,6 +112,11 @@ class Call:
         return self.leg.end
 
 
+def finds_its_way(arrow: Arrow) -> bool:
+    """Say whether the addresses in the SDP are no promise: ICE (RFC 8839) finds those that work."""
+    return b"\na=ice-ufrag:" in arrow.payload or b"\na=candidate:" in arrow.payload
+
+
 class Scene:
     """A ladder made ready for the rules; `told` are the messages that an earlier rule has explained."""
 
