@@ -165,13 +165,18 @@ def _facts(frame: Frame) -> str:
             f"WHERE {frame.times} AND ({frame.matching}) AND call_id IS NOT NULL)"
         )
     read = Times(frame.since - BEFORE, frame.until).sql()
+    # Of a call that began before, only when it began and was answered is wanted.
+    needed = (
+        f"{Times(frame.since - UNREGISTERED, None).sql()} OR "
+        "(method = 'INVITE' AND (status IS NULL OR status BETWEEN 200 AND 299))"
+    )
     return f"""seen AS (
     SELECT epoch_us(ts) AS us, epoch_us(ts) * 1024 + coalesce(status, 0) AS o, method, status,
         status IS NULL AS request, to_tag IS NULL AS outside,
         CASE WHEN method = 'REGISTER' THEN hash(call_id, cseq) ELSE hash(call_id) END AS key
     FROM sip
     WHERE {read} AND call_id IS NOT NULL AND method IN ('INVITE', 'BYE', 'CANCEL', 'REGISTER')
-        AND (status IS NULL OR status BETWEEN 180 AND 999){chosen}
+        AND (status IS NULL OR status BETWEEN 180 AND 999) AND ({needed}){chosen}
 ), facts AS MATERIALIZED (
     SELECT key,
         min(us) FILTER (request AND outside AND method = 'INVITE') AS invite_at,
