@@ -199,6 +199,15 @@ def test_no_start_where_others_reach_it_without_accounts(tmp_path: Path, address
     assert "in the clear" in check_may_listen(settings, address)[0]
 
 
+def test_the_page_alone_does_not_start_there_either(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    command = [*HEPCAT, "web", "--data", str(tmp_path / "data"), "--listen", "0.0.0.0:9080"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "there are no accounts" in done.stderr
+    assert "hepcat user add NAME --role admin" in done.stderr
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:9080", "[::1]:9080"])
 def test_on_loopback_it_starts(tmp_path: Path, address: str) -> None:
     assert check_may_listen(settings_in(tmp_path), address) == []

@@ -22,6 +22,7 @@ from hepcat.web.routes.oidc import own_path
 from tests.accounts.support import HERE, OWN_PAGE, accounts_of, page, settings_in, shown
 from tests.peers.install import NODE_MODULES, install_node_module
 from tests.support import free_port, program, wait_for
+from tests.web.support import Site, chromium, open_page
 
 SECRET = "the client's own secret"
 GROUPS = {"ada": ["sip-admins", "staff"], "vic": ["staff"], "eve": ["sales"]}
@@ -407,3 +408,35 @@ def test_headers_of_a_page_that_is_none(client: TestClient) -> None:
     answer = client.get("/auth/oidc/login", headers=OWN_PAGE)
     assert answer.headers["cache-control"] == "no-store"
     assert "form-action 'none'" in answer.headers["content-security-policy"]
+
+
+def test_in_a_browser(tmp_path: Path) -> None:
+    """The button, the provider's own pages, and back to where one wanted to go, logged in."""
+    settings = settings_in(tmp_path)
+    site = Site(settings.data, tmp_path, "--config", str(tmp_path / "hepcat.toml"))
+    redirect = {
+        "client_id": "hepcat",
+        "client_secret": SECRET,
+        "redirect_uris": [f"{site.url}/auth/oidc/callback"],
+    }
+    with provider(tmp_path, clients=[redirect]) as issuer:
+        settings_in(tmp_path, configuration(issuer))
+        with site, chromium() as browser:
+            page = open_page(browser, f"{site.url}/account?a=b")
+            button = page.get_by_role("link", name="Log in with Example Corp")
+            button.wait_for()
+            assert page.get_by_label("Password").is_hidden()
+            button.click()
+            page.fill("input[name=login]", "ada")
+            page.fill("input[name=password]", "any")
+            page.click("button[type=submit]")
+            page.get_by_role("button", name="Continue").click()
+            page.wait_for_url(f"{site.url}/account?a=b")
+            page.get_by_text("You came by single sign-on").wait_for()
+            assert page.locator("#who").inner_text().split()[:2] == ["ada", "administrator"]
+            page.get_by_role("button", name="Log out").click()
+            page.wait_for_url("**/login")
+            page.goto(f"{site.url}/login?problem=role")
+            page.get_by_text("you have no role here").wait_for()
+            page.goto(f"{site.url}/login?problem=constructor")
+            page.get_by_text("The login came to nothing.").wait_for()

@@ -1,12 +1,17 @@
 """Logging in and out over HTTP: cookies, fixation, CSRF, rate, who may when there are no accounts."""
 
+import asyncio
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from hepcat.web.problems import Problem
+from hepcat.web.routes.session import _Comparing
 from tests.accounts.support import (
     HERE,
     OTHER,
@@ -343,3 +348,34 @@ def test_accounts_that_cannot_be_read_let_nobody_in(client: TestClient) -> None:
     assert str(path) not in answer.text
     path.chmod(0o600)
     assert client.get("/api/calls").status_code == 200
+
+
+def test_many_logins_at_once_are_bounded() -> None:
+    """argon2 takes 64 MiB each: two at a time, some wait, the others are told to come back."""
+    running, most, refused, done = 0, 0, 0, 0
+    mutex = threading.Lock()
+
+    def compare() -> None:
+        nonlocal running, most
+        with mutex:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.005)
+        with mutex:
+            running -= 1
+
+    async def attempt(comparing: _Comparing) -> None:
+        nonlocal refused, done
+        try:
+            await comparing.run(compare)
+            done += 1
+        except Problem as problem:
+            refused += (problem.status, problem.headers["Retry-After"]) == (429, "2")
+
+    async def all_at_once() -> None:
+        comparing = _Comparing()
+        await asyncio.gather(*(attempt(comparing) for _ in range(100)))
+
+    asyncio.run(all_at_once())
+    assert most == 2
+    assert (done, refused) == (34, 66)

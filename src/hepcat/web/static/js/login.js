@@ -29,7 +29,7 @@ form.addEventListener("submit", (event) => {
   logIn();
 });
 shell("login").then((known) => (known ? offer(known) : tell("error", "The server cannot be asked just now.", "Reload the page to try again.")));
-if (given.has("problem")) tell("error", PROBLEMS[given.get("problem")] ?? "The login came to nothing.");
+if (given.has("problem")) tell("error", Object.hasOwn(PROBLEMS, given.get("problem")) ? PROBLEMS[given.get("problem")] : "The login came to nothing.");
 
 /** The path to return to if it is one of ours, else the search. */
 function ownPath(text) {
