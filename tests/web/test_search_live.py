@@ -62,8 +62,10 @@ def test_what_one_reads_does_not_move(browser: Any, server: Server) -> None:
     send(server, *(invite(f"old-{i:03}") for i in range(120)))
     wait_for(lambda: server.count("call_id:old-*") == 120, 20, "stored")
     page = live_page(browser, server, "&q=call_id:old-*,new-*")
-    page.evaluate("document.querySelector('.grid').scrollTop = 900")
-    page.wait_for_timeout(100)
+    page.wait_for_function(
+        "() => { const g = document.querySelector('.grid'); g.scrollTop = 900; return g.scrollHeight > 120 * 28; }"
+    )
+    page.wait_for_selector(".line[aria-rowindex='52']:not([hidden])")
     before = column(page, "call_id")
     top = page.evaluate("document.querySelector('.grid').scrollTop")
     send(server, *(invite(f"new-{i}") for i in range(7)))

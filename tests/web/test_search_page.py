@@ -66,7 +66,7 @@ def test_a_fault_is_marked_under_its_character(browser: Any, search_site: Site) 
     assert page.get_attribute("[name=q]", "aria-invalid") == "false"
     page.fill("[name=q]", "status:(")
     page.keyboard.press("Enter")
-    page.wait_for_selector(".instead:has-text('Try again')")
+    page.wait_for_selector(".instead:has-text('cannot be understood')")
     assert page.is_visible(".fault")
     assert [fault for fault in page.faults if "400" not in fault] == []
     page.context.close()

@@ -29,7 +29,7 @@ export function rangePicker({ range, change, known = () => null }) {
     if (bounds) choose(step(bounds, direction));
   }
   function boundsOf() {
-    const [own, told] = [resolve(current), known()];
+    const [own, told] = [current.since || current.until ? resolve(current) : {}, known()];
     const bounds = { since: own.since ?? told?.since, until: own.until ?? told?.until };
     return Number.isFinite(bounds.since) && Number.isFinite(bounds.until) ? bounds : null;
   }

@@ -70,11 +70,11 @@ export function stamp(us, digits = 3) {
   return us === null || us === undefined ? "" : `${day(us)} ${clock(us, digits)}`;
 }
 
-/** As short as it can be told: "13:46:45.912" today, "11-22 13:46:45.912" this year, else "2025-11-22 13:46:45". */
+/** As short as it can be told: "13:46:45.912" today, "11-22 13:46:45.912" this year, else with it. */
 export function moment(us, digits = 3, at = now()) {
   const [date, today] = [day(us), day(at)];
   if (date === today) return clock(us, digits);
-  return date.slice(0, 4) === today.slice(0, 4) ? `${date.slice(5)} ${clock(us, digits)}` : stamp(us, 0);
+  return date.slice(0, 4) === today.slice(0, 4) ? `${date.slice(5)} ${clock(us, digits)}` : stamp(us, digits);
 }
 
 /** The difference of two times: "+0.132", "+12.004", "+1:02.500", "+1:02:03". */

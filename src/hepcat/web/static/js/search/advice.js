@@ -53,8 +53,11 @@ function examples(go) {
   return h("div", { class: "examples" }, h("h3", {}, "Examples"), h("ul", {}, EXAMPLES.map(([query, words]) => h("li", {}, h("button", { type: "button", class: "plain", onclick: () => go({ q: query }) }, h("code", {}, query)), h("span", { class: "muted" }, words)))));
 }
 
-/** What went wrong, and a button to try again. */
-export function trouble(problem, again) {
+/** What went wrong; a query that cannot be understood is to be changed, all else may be tried again. */
+export function trouble(problem, again, go) {
+  if (problem.position !== null) {
+    return h("div", { class: "advice" }, h("h2", {}, "The query cannot be understood"), h("p", {}, problem.detail), problem.hint ? h("p", { class: "muted" }, problem.hint) : null, examples(go));
+  }
   const wait = problem.retryAfter ? ` Try again in ${problem.retryAfter} s.` : "";
   return h(
     "div",

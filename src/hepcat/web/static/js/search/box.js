@@ -51,7 +51,7 @@ export class Box {
     const fault = problem && problem.position !== null && problem.query === text ? offset(text, problem.position) : -1;
     const wrong = fault >= 0;
     this.input.setAttribute("aria-invalid", String(wrong));
-    this.said.textContent = wrong ? [problem.detail, problem.hint].filter(Boolean).join(". ") : "";
+    this.said.textContent = wrong ? sentences(problem.detail, problem.hint) : "";
     this.said.hidden = !wrong;
     const end = wrong ? Math.max(fault + 1, fault + (/^[^\s()",|:=<>]*/.exec(text.slice(fault))?.[0].length ?? 0)) : 0;
     fill(this.mirror, wrong ? [text.slice(0, fault), h("mark", {}, text.slice(fault, end) || "\u00a0"), text.slice(end)] : null);
@@ -188,6 +188,11 @@ export class Box {
 /** A position in characters (code points) as one in the units of JavaScript's text. */
 function offset(text, position) {
   return [...text].slice(0, position).join("").length;
+}
+
+/** Two sentences of which either may be missing. */
+function sentences(first, second) {
+  return second ? `${first}${/[.?!]$/.test(first) ? "" : "."} ${second}` : first;
 }
 
 /** What to offer where nothing is typed: recent queries, then examples. */

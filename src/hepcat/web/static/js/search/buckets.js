@@ -18,7 +18,7 @@ export const PARTS = [
 /** Counts as bars. @param {{since: number|null, until: number|null}} bounds of the picture; null: of the data */
 export function barsOf(answer, bounds, most) {
   const { start, width } = answer;
-  if (!start.length) return { from: bounds.since, to: bounds.until, width: 0, bars: [] };
+  if (!start?.length) return { from: bounds.since, to: bounds.until, width: 0, bars: [] };
   const from = bounds.since ?? start[0];
   const to = Math.max(bounds.until ?? start.at(-1) + width, from + 1);
   const together = Math.max(1, Math.ceil((to - from) / width / Math.max(most, 1)));

@@ -23,7 +23,7 @@ function column(name, width = 16, kind = "text", title = name.replaceAll("_", " 
 }
 
 const CALLS = [
-  column("start", 18, "time"),
+  column("start", 19, "time"),
   column("from", 23),
   column("to", 23),
   column("method", 10),
@@ -37,9 +37,9 @@ const CALLS = [
   column("source", 22),
   column("destination", 22),
   column("call_id", 34, "text", "Call-ID"),
-  column("end", 18, "time"),
+  column("end", 19, "time"),
   column("duration", 10, "seconds"),
-  column("answered", 18, "time"),
+  column("answered", 19, "time"),
   ...["from_user", "from_domain", "from_tag", "to_user", "to_domain", "to_tag"].map((name) => column(name)),
   column("ruri", 30, "text", "Request-URI"),
   ...["ruri_user", "ruri_domain", "pid_user", "auth_user"].map((name) => column(name)),
@@ -57,7 +57,7 @@ const CALLS = [
 ];
 
 const MESSAGES = [
-  column("ts", 18, "time", "time"),
+  column("ts", 19, "time", "time"),
   column("method", 10),
   column("status", 13, "outcome"),
   column("reason_phrase", 20, "text", "phrase"),
@@ -144,6 +144,12 @@ export function keep(of, names) {
   } catch {
     /* Storage may be forbidden: the URL has them. */
   }
+}
+
+/** A column's width in characters; times of another year than `row`'s, which is one of those shown, are longer. */
+export function width(column, row) {
+  if (column.kind !== "time" || !row) return column.width;
+  return Math.max(column.width, moment(row[column.name] ?? row.ts ?? row.start).length + 1);
 }
 
 /** A cell's text. @param {Column} column */

@@ -69,7 +69,7 @@ export class Histogram {
     const width = this.picture.clientWidth;
     if (!width) return;
     const data = this.answer ? barsOf(this.answer, this.bounds, Math.floor(width / NARROWEST)) : null;
-    this.data = data && data.bars.length ? data : null;
+    this.data = data && Number.isFinite(data.from) && Number.isFinite(data.to) ? data : null;
     this.cursor = Math.min(this.cursor, (this.data?.bars.length ?? 0) - 1);
     this.drawLegend(this.data ? totals(this.data.bars) : this.answer ? totals([]) : null);
     this.picture.setAttribute("viewBox", `0 0 ${width} ${HEIGHT + AXIS}`);
@@ -83,6 +83,7 @@ export class Histogram {
 
   drawBars(width) {
     const { bars } = this.data;
+    if (!bars.length) return null;
     const highest = Math.max(...bars.map((bar) => bar.total));
     const scale = (HEIGHT - 10) / highest;
     const rects = bars.flatMap((bar) => {
@@ -176,6 +177,7 @@ export class Histogram {
   }
 
   go(by, marking) {
+    if (!this.data.bars.length) return;
     const before = this.cursor < 0 ? (by < 0 ? this.data.bars.length : -1) : this.cursor;
     this.place(Math.max(0, Math.min(this.data.bars.length - 1, before + by)));
     if (!marking) this.mark = null;

@@ -28,7 +28,8 @@ let view = fromSearch(location.search);
 let rows = null;
 let live = null;
 let counting = null;
-let total = -1;
+let total = -1; // rows that one can scroll to; -1: not known
+let found = -1; // rows that match
 let begun = 0;
 let again = null;
 let chosen = [];
@@ -77,7 +78,7 @@ function go(changes, anew = false) {
 function run(started = null) {
   stop();
   begun = performance.now();
-  total = -1;
+  total = found = -1;
   showControls();
   grid.setAttribute("aria-busy", "true");
   const of = view.of;
@@ -112,6 +113,7 @@ function onLoaded(from, answer, first) {
   if (from !== rows) return;
   grid.removeAttribute("aria-busy");
   if (rows.done && !view.live) total = rows.list.length;
+  if (rows.done && total < MOST) found = total;
   if (first) {
     table.show({ of: view.of, columns: names(), rows: rows.list, sort: view.sort, total });
     instead.hidden = rows.list.length > 0 || view.live;
@@ -131,7 +133,7 @@ function onFailed(problem) {
   if (rows.list.length) return notes([problem.message]);
   table.show({ of: view.of, columns: names(), rows: [], sort: view.sort, total: 0 });
   instead.hidden = false;
-  fill(instead, trouble(problem, () => go({}, true)));
+  fill(instead, trouble(problem, () => go({}, true), go));
   fill($(".summary"));
   histogram.fail("");
 }
@@ -160,7 +162,9 @@ async function countBars(quiet = false) {
     // Where the range is open at both ends, the picture is as wide as what was found.
     const known = { since: answer.since, until: view.since || view.until ? answer.until : null };
     histogram.show(answer, known, of);
-    if (!view.live && !rows?.done) total = Math.min(answer.total.reduce((sum, n) => sum + n, 0), MOST);
+    const sum = answer.total.reduce((all, n) => all + n, 0);
+    if (!view.live && !rows?.done) total = Math.min(sum, MOST);
+    if (!rows?.done || sum > MOST) found = sum;
     if (rows?.answer) table.count(total);
     summary();
   } catch (problem) {
@@ -180,9 +184,8 @@ function summary() {
   if (!rows?.answer) return;
   const shown = rows.list.length;
   const noun = view.of === "calls" ? "call" : "message";
-  const all = Math.max(total, shown);
-  const cut = shown >= MOST ? `, the first ${number(MOST)} are shown` : "";
-  const text = rows.done || total >= 0 ? count(all, noun) : `${count(shown, noun)} so far`;
+  const cut = found > MOST ? `, the first ${number(MOST)} are listed` : "";
+  const text = found >= 0 ? count(Math.max(found, shown), noun) : `${count(shown, noun)} so far`;
   fill($(".summary"), h("b", {}, text), view.live ? ", live" : cut, view.live ? null : h("span", { class: "took" }, ` in ${(begun / 1000).toFixed(2)} s`));
 }
 
@@ -332,7 +335,7 @@ keys("Table", [
 function main() {
   shell("search");
   $(".bar .tools").append(
-    h("button", { type: "button", class: "square", title: "Three times the range (z)", "aria-label": "Zoom out: three times the range", onclick: zoomOut }, icon("minus")),
+    h("button", { type: "button", title: "Three times the range (z)", "aria-label": "Zoom out: three times the range", onclick: zoomOut }, icon("minus"), h("span", { class: "word" }, "Zoom out")),
     h("button", { type: "button", title: "Columns (c)", "aria-label": "Columns", onclick: pickColumns }, icon("columns"), h("span", { class: "word" }, "Columns")),
     menuButton("Export", "export", () => exportLinks(view, chosen)),
   );

@@ -36,12 +36,13 @@ export class Table {
     new ResizeObserver(() => this.resize()).observe(node);
   }
 
-  /** Show rows; `keep`: those that one reads stay where they are. */
-  show({ of, columns, rows, sort, total }, keep = false) {
-    const anew = of !== this.of || columns.join() !== this.columns.map((column) => column.name).join() || sort !== this.sort;
+  /** Show other rows, from the top. */
+  show({ of, columns, rows, sort, total }) {
     Object.assign(this, { of, rows, sort, columns: columns.map((name) => columnsOf.find(of, name)) });
-    if (anew || !this.head.firstChild) this.drawHead();
-    if (!keep) this.restart();
+    const look = [of, sort, ...columns, rows.length && columnsOf.width(columnsOf.find(of, columnsOf.timeOf(of)), rows[0])].join();
+    if (look !== this.look) this.drawHead();
+    this.look = look;
+    this.restart();
     this.count(total);
   }
 
@@ -73,7 +74,7 @@ export class Table {
   }
 
   drawHead() {
-    const widths = this.columns.map((column) => `${column.width}ch`);
+    const widths = this.columns.map((column) => `${columnsOf.width(column, this.rows[0])}ch`);
     this.node.style.setProperty("--widths", `2.25rem ${widths.join(" ")}`);
     this.node.setAttribute("aria-colcount", String(this.columns.length + 1));
     this.node.dataset.of = this.of;
