@@ -411,6 +411,30 @@ def test_a_file_that_was_replaced_is_seen(accounts: Accounts, tmp_path: Path) ->
     assert [user.name for user in accounts.users.list()] == ["vic"]
 
 
+def test_a_disk_that_takes_no_more(accounts: Accounts, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is logged in can look; nothing is made or changed."""
+    accounts.users.add("ada", PASSWORD, "admin")
+    session = session_of(accounts, "ada")
+    secret, _ = accounts.tokens.add("ada", "t", 1)
+    clock.pass_(3600)
+    connect = accounts.database._connect
+
+    def full() -> sqlite3.Connection:
+        connection = connect()
+        connection.execute("PRAGMA max_page_count = 1")  # the database is that large already
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    accounts.close()
+    monkeypatch.setattr(accounts.database, "_connect", full)
+    assert accounts.sessions.find(session)
+    assert accounts.tokens.find(secret)
+    with pytest.raises(AccountsUnavailable):
+        accounts.users.set_role("ada", "viewer")
+    clock.pass_(5 * 3600)
+    assert accounts.sessions.find(session) is None
+
+
 class TestThrottle:
     """Names, addresses, waits."""
 

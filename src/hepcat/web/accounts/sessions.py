@@ -6,6 +6,7 @@ is logged out, and when the user is removed, disabled or gets a new password. It
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -13,7 +14,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Final
 
-from hepcat.web.accounts.store import Database
+from hepcat.web.accounts.store import AccountsUnavailable, Database
 from hepcat.web.accounts.users import Clock, Role, User
 
 #: Sessions of a user at once; the oldest makes room.
@@ -80,10 +81,12 @@ class Sessions:
             return None
         name, role, foreign, created, used, expires = row
         if now >= min(expires, used + self._idle) or now < created - SKEW_SECONDS:
-            self.end(key)
+            with contextlib.suppress(AccountsUnavailable):
+                self.end(key)
             return None
         if abs(now - used) > min(NOTE_SECONDS, self._idle / 4):
-            with self._database.write() as connection:
+            # A full disk is when people have to look: the session then ends as if it had not been used.
+            with contextlib.suppress(AccountsUnavailable), self._database.write() as connection:
                 connection.execute("UPDATE sessions SET used = ? WHERE id = ?", (now, key))
         return Session(name, role, bool(foreign), csrf_of(session_id), key)
 

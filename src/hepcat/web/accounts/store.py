@@ -95,19 +95,20 @@ class Database:
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         with self._told():
-            connection = self._take()
+            connection, file = self._take()
             try:
                 yield connection
             except BaseException:
                 connection.close()
                 raise
             with self._mutex:
-                if len(self._idle) < KEPT:
+                if file == self._file and len(self._idle) < KEPT:
                     self._idle.append(connection)
                     return
             connection.close()
 
-    def _take(self) -> sqlite3.Connection:
+    def _take(self) -> tuple[sqlite3.Connection, tuple[int, int] | None]:
+        """Return a connection, and which file it leads to."""
         identity = self._identity()
         with self._mutex:
             if (
@@ -115,12 +116,12 @@ class Database:
             ):  # another file has its place: connections to the old one would not see it
                 stale, self._idle, self._file = self._idle, [], identity
             elif self._idle:
-                return self._idle.pop()
+                return self._idle.pop(), identity
             else:
                 stale = []
         for connection in stale:
             connection.close()
-        return self._connect()
+        return self._connect(), identity
 
     def _connect(self) -> sqlite3.Connection:
         self._guarded()

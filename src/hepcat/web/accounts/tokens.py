@@ -5,13 +5,14 @@ SHA-256 is kept. Each token ends by itself; its role is at most that of its owne
 HepcatError for no such user or token, a wrong role, name or number of days, too many tokens.
 """
 
+import contextlib
 import hashlib
 import secrets
 from dataclasses import dataclass
 from typing import Final
 
 from hepcat.errors import HepcatError
-from hepcat.web.accounts.store import Database
+from hepcat.web.accounts.store import AccountsUnavailable, Database
 from hepcat.web.accounts.users import Clock, Role, checked_role, least_role
 
 #: So that programs which look for leaked secrets, and people, know what it is.
@@ -127,7 +128,8 @@ class Tokens:
             return None
         token = _token(row)
         if token.used is None or abs(now - token.used) > NOTE_SECONDS:
-            with self._database.write() as connection:
+            # A full disk is when people have to look; `used` is for them to read, nothing depends on it.
+            with contextlib.suppress(AccountsUnavailable), self._database.write() as connection:
                 connection.execute("UPDATE tokens SET used = ? WHERE id = ?", (now, token.id))
         return token
 
