@@ -27,6 +27,7 @@ ROUTES: Final = (
     "calls",
     "messages",
     "numbers",
+    "figures",
     "words",
     "export",
     "live",

@@ -93,6 +93,7 @@ class Site:
         self.stores = Stores(options)
         self.searches = Searches(self.web)
         self.orders: Kept[Ordered] = Kept(lambda ordered: ordered.table.nbytes)
+        self.figures: Kept[bytes] = Kept(len, octets=32 << 20, seconds=15.0)
         self.exports = Seats("exports", _EXPORTS, _EXPORTS_A_USER)
         self.live = Hub(self.web.query_seconds, self.web.live_clients)
         self.watching = Seats("pages in live mode", self.web.live_clients, max(4, self.web.live_clients // 4))
