@@ -36,7 +36,7 @@ KINDS: Final[dict[str, str]] = {
     "origin": "The request was sent by a page of another site.",
     "host": "Without accounts only names of this machine are answered to.",
     "no-accounts": "There are no accounts, so only this machine may look: `hepcat user add`.",
-    "own-account": "That is one's own account, which has to stay.",
+    "own-account": "Only who has an account here, and logged in with its password, may do this.",
     "password": "The password is wrong, or the user name.",
     "weak-password": "The new password is too easily guessed.",
     "attempts": "Too many wrong passwords; `Retry-After` says how many seconds to wait.",
