@@ -4,7 +4,7 @@ import functools
 import tempfile
 from pathlib import Path
 
-from hepcat.bench.lines.searching import Growing
+from hepcat.bench.growing import Growing
 
 #: Time of the first message.
 FIRST = 1_750_000_000_000_000

@@ -59,6 +59,7 @@ LINES: Final[tuple[str, ...]] = (
     "ingest",
     "importing",
     "searching",
+    "web",
     "agent",
     "mirror",
     "databases",

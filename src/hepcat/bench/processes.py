@@ -108,10 +108,26 @@ def family_cpu(pid: int) -> float:
     return total
 
 
+def own_cpu(pid: int) -> float:
+    """Return the CPU seconds of a process itself, its children left out (proc(5), stat, fields 14 and 15)."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:13])) / _TICKS
+    return 0.0
+
+
+def young_cpu(pid: int) -> float:
+    """Return the CPU seconds of all processes that descend from one, as far as they still run."""
+    return sum(own_cpu(child) + young_cpu(child) for child in _children(pid))
+
+
 def _children(pid: int) -> list[int]:
     """The processes that a process has started, and that go on."""
-    listed = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
-    return [int(child) for children in listed for child in children]
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # that thread has ended
+            found += map(int, path.read_text().split())
+    return found
 
 
 @dataclass(slots=True)

@@ -161,6 +161,22 @@ def query(
     typer.echo(json.dumps(time_query(data, kind, value, since, until)))
 
 
+@app.command("people", hidden=True)
+def people(
+    url: Annotated[str, typer.Option("--url", help="The page's address.")],
+    who: Annotated[Path, typer.Option("--who", help="JSON: names and passwords of the people.")],
+    seconds: Annotated[float, typer.Option("--seconds", help="How long they search.")] = 60,
+    think: Annotated[float, typer.Option("--think", help="Seconds between searches, at least.")] = 1,
+    think_most: Annotated[float, typer.Option("--think-most", help="And at most.")] = 5,
+    fields: Annotated[str, typer.Option("--fields", help="Columns that they ask for.")] = "",
+) -> None:
+    """Let many people search on the page at once."""
+    from hepcat.bench.people import let_people_search
+
+    told = let_people_search(url, json.loads(who.read_text()), seconds, (think, think_most), fields)
+    typer.echo(json.dumps(told.as_dict()))
+
+
 @app.command("self")
 def measure_self(
     quick: Annotated[
