@@ -76,6 +76,14 @@ def test_logging_in_leads_back(browser: Any, site: Site) -> None:
     assert not [fault for fault in page.faults if "401" not in fault]
 
 
+def test_a_hash_of_yesterday_is_made_anew_at_login(browser: Any, site: Site, accounts: Accounts) -> None:
+    log_in(page := open_page(browser, f"{site.url}/login"), "ada", PASSWORD)
+    page.wait_for_url(f"{site.url}/")
+    user = accounts.users.find("ada")
+    assert user is not None
+    assert "$m=65536,t=3,p=4$" in user.hash
+
+
 @pytest.mark.parametrize(
     "where", ["//evil.example/x", "https://evil.example/x", "javascript:alert(1)", "/\\evil.example"]
 )

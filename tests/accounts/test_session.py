@@ -24,6 +24,8 @@ from tests.accounts.support import (
     shown,
 )
 
+pytestmark = pytest.mark.usefixtures("cheap_hashing")
+
 
 @pytest.fixture
 def client(tmp_path: Path, two_users: Path) -> Iterator[TestClient]:
