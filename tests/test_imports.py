@@ -30,7 +30,9 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 MODULES = sorted(SRC.rglob("*.py"))
 
 #: What the agent's rooms may never lead to, on import.
-HEAVY = ("pyarrow", "duckdb", "sqlglot", "lark", "fastapi", "uvicorn", "sqlalchemy")
+HEAVY = (
+    "pyarrow", "duckdb", "sqlglot", "lark", "fastapi", "uvicorn", "sqlalchemy", "argon2", "authlib", "httpx",
+)  # fmt: skip
 LIGHT_MODULES = (
     "hepcat",
     "hepcat.cli.main",
