@@ -26,8 +26,8 @@ def search_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def large_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Return the page on a lake of more than 100,000 calls."""
+    """Return the page on a lake of more than 100,000 messages."""
     folder = tmp_path_factory.mktemp("large")
     many = {"HEPCAT_WEB_PAGE_ROWS": "5000"}  # a page: the test is about the browser
-    with Site(made_lake(folder, 480_000, 100_000), folder, environment=many) as started:
+    with Site(made_lake(folder, 101_000, 20_000), folder, environment=many) as started:
         yield started

@@ -29,9 +29,12 @@ def search_page(browser: Any, site: Site, query: str = "since=", **options: Any)
 
 
 def settled(page: Any) -> None:
+    page.wait_for_selector(".histogram .picture")  # the page is built, and has asked
     page.wait_for_selector(".grid:not([aria-busy=true])")
     page.wait_for_selector(".histogram:not(.waiting)")
-    page.wait_for_function("document.querySelector('.summary').textContent !== ''")
+    page.wait_for_function(
+        "document.querySelector('.summary').textContent || !document.querySelector('.instead').hidden"
+    )
 
 
 def asked(page: Any) -> dict[str, str]:

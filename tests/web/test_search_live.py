@@ -63,7 +63,11 @@ def test_what_one_reads_does_not_move(browser: Any, server: Server) -> None:
     wait_for(lambda: server.count("call_id:old-*") == 120, 20, "stored")
     page = live_page(browser, server, "&q=call_id:old-*,new-*")
     page.wait_for_function(
-        "() => { const g = document.querySelector('.grid'); g.scrollTop = 900; return g.scrollHeight > 120 * 28; }"
+        """() => {
+            const grid = document.querySelector('.grid');
+            grid.scrollTop = 900;
+            return grid.scrollHeight > 120 * 28;
+        }"""
     )
     page.wait_for_selector(".line[aria-rowindex='52']:not([hidden])")
     before = column(page, "call_id")

@@ -13,26 +13,22 @@ from tests.web.search_pages import done, module, search_page
 from tests.web.support import Site
 
 
-def test_the_columns_are_those_of_the_server(browser: Any, search_site: Site) -> None:
-    page = search_page(browser, search_site)
+def test_the_columns_are_those_of_the_server(modules: Any) -> None:
     for of, names in (
         ("calls", {column.name for column in CALL_COLUMNS}),
         ("messages", {column.name for column in columns_of("sip")} - {"payload", "extra"}),
     ):
-        assert set(module(page, "search/columns", f"m.all('{of}').map((one) => one.name)")) == names
-    done(page)
+        assert set(module(modules, "search/columns", f"m.all('{of}').map((one) => one.name)")) == names
 
 
-def test_examples_are_queries(browser: Any, search_site: Site) -> None:
-    page = search_page(browser, search_site)
-    examples = module(page, "search/advice", "m.EXAMPLES.map((example) => example[0])")
+def test_examples_are_queries(modules: Any, search_site: Site) -> None:
+    examples = module(modules, "search/advice", "m.EXAMPLES.map((example) => example[0])")
     assert len(examples) >= 5
     for query in examples:
         parse_query(query)
         assert "calls" in search_site.get("/api/calls", q=query), query
-    for query in module(page, "search/buckets", "m.PARTS.map((part) => part.query)"):
+    for query in module(modules, "search/buckets", "m.PARTS.map((part) => part.query)"):
         parse_query(query)
-    done(page)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +50,7 @@ def test_examples_are_queries(browser: Any, search_site: Site) -> None:
     ],
 )
 def test_completion_knows_where_the_caret_is(
-    browser: Any, modules: Any, text: str, kind: str, typed: str, field: str | None
+    modules: Any, text: str, kind: str, typed: str, field: str | None
 ) -> None:
     found = module(modules, "search/complete", f"m.contextAt({json.dumps(text)}, {len(text)})")
     assert (found["kind"], found["typed"], found.get("field")) == (kind, typed, field)

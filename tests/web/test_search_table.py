@@ -9,7 +9,7 @@ from tests.web.support import Site
 
 
 def test_100_000_rows_scroll_in_a_constant_number_of_elements(browser: Any, large_site: Site) -> None:
-    page = search_page(browser, large_site, "since=&columns=start,from,call_id")
+    page = search_page(browser, large_site, "since=&of=messages&columns=ts,method,call_id")
     elements = page.locator(".grid .line").count()
     assert elements < 60
     assert page.get_attribute(".grid", "aria-rowcount") == "100001"
@@ -32,9 +32,10 @@ def test_100_000_rows_scroll_in_a_constant_number_of_elements(browser: Any, larg
     middle = 50_000 * 28
     page.evaluate(f"document.querySelector('.grid').scrollTop = {middle}")
     page.wait_for_selector(".line[aria-rowindex='50002']")
-    starts = column(page, "start")
-    assert starts == sorted(starts, reverse=True)
-    assert len(set(column(page, "call_id"))) == len(starts)
+    times = column(page, "ts")
+    assert times == sorted(times, reverse=True)
+    assert len(times) > 20
+    assert all(column(page, "call_id"))
     done(page)
 
 

@@ -64,7 +64,7 @@ export class Rows {
     this.answer ??= answer;
     this.pages += 1;
     this.next = answer.next ?? null;
-    for (const row of answer[this.of]) this.list.push(row);
+    for (const row of answer[this.of].slice(0, MOST - this.list.length)) this.list.push(row);
     this.done = !this.next || this.list.length >= MOST;
     this.loaded(answer, first);
   }
