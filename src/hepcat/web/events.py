@@ -7,7 +7,7 @@ why.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from hepcat.web.rows import encode
@@ -48,9 +48,13 @@ class Listener:
             self._octets = 0
         self._come.set()
 
-    async def stream(self, still_there: Callable[[], Awaitable[bool]]) -> AsyncGenerator[bytes]:
-        """Yield what comes. still_there: asked now and then whether the client may still listen."""
+    async def stream(
+        self, still_there: Callable[[], Awaitable[bool]], missed: Sequence[bytes] = ()
+    ) -> AsyncGenerator[bytes]:
+        """Yield what was missed, then what comes. still_there: asked now and then: may it still listen?"""
         yield _RETRY
+        for octets in missed:
+            yield octets
         while True:
             try:
                 async with asyncio.timeout(KEEP_ALIVE):

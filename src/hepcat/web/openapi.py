@@ -6,14 +6,16 @@ Added are the ways to be known (session cookie, bearer token), problem documents
 errors, and the kinds of problems with what to do about each (`x-problem-kinds`, shown by /api/docs).
 """
 
+import re
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
+from hepcat.search.render.escape import safe_line
 from hepcat.web.auth import cookie_name
 from hepcat.web.models import ProblemModel
-from hepcat.web.problems import MEDIA_TYPE
+from hepcat.web.problems import MEDIA_TYPE, problem_response
 from hepcat.web.site import Site
 
 #: Every `type` of a problem is /api/docs#problem-KIND; about:blank says no more than its status.
@@ -70,7 +72,29 @@ def install(app: FastAPI) -> None:
             app.openapi_schema = make(app)
         return app.openapi_schema
 
+    async def wrong_method(request: Request, error: Exception) -> Response:
+        return problem_response(
+            405,
+            f"{request.method} is not a method of {safe_line(request.url.path, 200)}",
+            headers={"Allow": ", ".join(_methods(document(), request.url.path)) or _allow(error)},
+        )
+
     app.openapi = document  # type: ignore[method-assign]
+    app.add_exception_handler(405, wrong_method)
+
+
+def _methods(document: dict[str, Any], path: str) -> list[str]:
+    """Return the methods of all routes of a path: each route by itself knows only its own."""
+    found: set[str] = set()
+    for template, methods in document["paths"].items():
+        if re.fullmatch("[^/]+".join(map(re.escape, re.split(r"\{[^}]*\}", template))), path):
+            found.update(method.upper() for method in methods)
+    return sorted(found)
+
+
+def _allow(error: Exception) -> str:
+    headers = getattr(error, "headers", None) or {}
+    return str(headers.get("Allow", ""))
 
 
 def make(app: FastAPI) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import Depends, Query
+from pydantic import Field
 
 from hepcat.search.render.escape import safe_line
 from hepcat.search.times import moment_of, parse_time
@@ -29,8 +30,10 @@ QueryText = Annotated[
 StoreName = Annotated[
     str | None, Query(alias="store", max_length=128, description="Name of a store; default the first.")
 ]
+CallId = Annotated[str, Field(min_length=1, max_length=MAX_CALL_ID)]
 CallIds = Annotated[
-    list[str], Query(alias="id", min_length=1, max_length=20, description="Call-ID; repeatable, at most 20.")
+    list[CallId],
+    Query(alias="id", min_length=1, max_length=20, description="Call-ID; repeatable, at most 20."),
 ]
 Limit = Annotated[
     int,

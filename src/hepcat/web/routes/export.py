@@ -22,7 +22,7 @@ from hepcat.search.cancel import Cancel
 from hepcat.search.times import moment_of
 from hepcat.web.auth import Principal, Viewer
 from hepcat.web.models import answers
-from hepcat.web.parameters import MAX_CALL_ID, QueryText, Range, StoreName, TimeRange
+from hepcat.web.parameters import CallId, QueryText, Range, StoreName, TimeRange
 from hepcat.web.problems import Problem
 from hepcat.web.site import Site, TheSite
 from hepcat.web.streams import Streamed
@@ -56,7 +56,7 @@ Of = Annotated[
     Query(description="calls: all messages of the calls that match; messages: those that match alone."),
 ]
 Ids = Annotated[
-    list[Annotated[str, Query(min_length=1, max_length=MAX_CALL_ID)]],
+    list[CallId],
     Query(alias="id", max_length=200, description="Call-ID, in place of a query; repeatable."),
 ]
 

@@ -128,7 +128,5 @@ async def _stream(
         except Problem:
             return False
 
-    for one in missed:
-        yield one
-    async for octets in listener.stream(still_there):
+    async for octets in listener.stream(still_there, missed):
         yield octets
