@@ -2,12 +2,13 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.serve.peers import hep3, invite
-from tests.support import Server, wait_for
+from tests.support import Server, hepcat, wait_for
 from tests.web.search_pages import ROW, asked, column, done, settled
 from tests.web.support import open_page
 
@@ -89,3 +90,25 @@ def test_only_what_matches_comes(browser: Any, server: Server) -> None:
     page.wait_for_selector(f"{ROW}:has-text('but-this')")
     assert "not-this" not in column(page, "call_id")
     done(page)
+
+
+def test_a_store_is_chosen_where_there_are_several(browser: Any, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/other.db"
+    assert hepcat("db", "create", url).returncode == 0
+    config = tmp_path / "hepcat.toml"
+    config.write_text(f'stores = ["lake", "other"]\n[[databases]]\nname = "other"\nurl = "{url}"\n')
+    with Server(tmp_path, "--config", str(config), page=True) as server:
+        page = live_page(browser, server)
+        send(server, invite("both"))
+        page.wait_for_selector(f"{ROW}:has-text('both')")
+        page.goto(f"http://127.0.0.1:{server.http}/")
+        settled(page)
+        page.select_option("[aria-label=Store]", "other")
+        settled(page)
+        assert asked(page) == {"store": "other"}
+        assert page.locator("[aria-label=Store]").input_value() == "other"
+        page.wait_for_selector(f"{ROW}:has-text('both')")
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/call?**store=other**")
+        page.context.close()

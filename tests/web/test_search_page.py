@@ -229,7 +229,8 @@ def test_everything_by_keys(browser: Any, search_site: Site) -> None:
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])
 def test_looks(browser: Any, search_site: Site, dark: bool, phone: bool) -> None:
-    page = search_page(browser, search_site, "since=&q=method:INVITE,REGISTER", dark=dark, phone=phone)
+    query = "q=method:INVITE,REGISTER&since=1750000000000000&until=1750000001500000"
+    page = search_page(browser, search_site, query, dark=dark, phone=phone)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     assert (background == "rgb(17, 21, 27)") == dark

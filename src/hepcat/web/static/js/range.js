@@ -41,6 +41,7 @@ export function rangePicker({ range, change, known = () => null }) {
   function show(next) {
     current = next;
     fill(words, label(next));
+    open.title = `${label(next)} (${zoneName()})`;
   }
   function unfold(wanted) {
     if (wanted === !panel.hidden) return;

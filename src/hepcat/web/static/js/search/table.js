@@ -31,6 +31,7 @@ export class Table {
     this.columns = [];
     fill(node, h("div", { role: "rowgroup", class: "heads" }, this.head), this.body);
     node.addEventListener("scroll", () => this.onScroll(), { passive: true });
+    node.addEventListener("focus", () => node.matches(":focus-visible") && this.active < 0 && this.activate(0));
     this.body.addEventListener("click", (event) => this.onClick(event));
     this.body.addEventListener("mousedown", (event) => event.shiftKey && event.preventDefault());
     new ResizeObserver(() => this.resize()).observe(node);
