@@ -82,12 +82,9 @@ def _search_rows(context: Context, chromium: Chromium, url: str, lake: Growing) 
         page.context.close()
     context.say(f"  the last hour, from navigation: {_list(opened)}")
     page, _ = chromium.first(f"{url}/?{urlencode(hour)}")
-    cells = page.evaluate(
-        "() => [...document.querySelectorAll('.grid .body [role=row]')].map((row) => "
-        "[...row.querySelectorAll('.c-from_user, .c-to_user')].map((cell) => cell.textContent))"
-    )
-    senders = [words[0] for words in cells if words and words[0]]
-    queries = ["method:INVITE", *(f"from_user:{name}" for name in dict.fromkeys(senders))]
+    cells = page.locator(".grid .body .c-from").all_inner_texts()
+    users = dict.fromkeys(cell.partition("@")[0].strip() for cell in cells)
+    queries = ["method:INVITE", "status:5xx", *(f"from_user:{name}" for name in users if name)]
     typed = [chromium.search(page, query) for query in queries[:_REPEATED]]
     page.context.close()
     context.say(f"  a query, from Enter: {_list(typed)}")
