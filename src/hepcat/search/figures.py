@@ -120,13 +120,23 @@ def _of_lake(searcher: Searcher, node: Node, times: Times, buckets: int) -> Figu
 
 
 def _frame(
-    searcher: Searcher, con: duckdb.DuckDBPyConnection, times: Times, buckets: int, matching: str | None
+    searcher: Searcher,
+    con: duckdb.DuckDBPyConnection,
+    times: Times,
+    buckets: int,
+    matching: str | None,
+    others: Sequence[int] = (),
 ) -> Frame:
-    """Return the frame: buckets of a round width, beginning at multiples of it."""
+    """Return the frame: buckets of a round width, beginning at multiples of it.
+
+    others: times of messages of the range that the connection does not have.
+    """
     known = Times(
         BEFORE if times.since is None else times.since, CLAMP if times.until is None else times.until
     )
     low, high, _ = searcher._extent(con, known, "sip")
+    low = min((at for at in (low, *others) if at is not None), default=None)
+    high = max((at for at in (high, *others) if at is not None), default=None)
     since = times.since if times.since is not None else BEFORE if low is None else low
     until = times.until if times.until is not None else since if high is None else high + 1
     width = width_for(until - since, buckets)
@@ -270,15 +280,21 @@ def _of_remote(searcher: RemoteSearcher, node: Node, times: Times, buckets: int)
         )
         times = Times(max(oldest, times.since or oldest), times.until)
     calls = matches
+    others: list[int] = []
     if node != EVERYTHING:
         ids = pc.unique(matches["call_id"].drop_null())
         if len(ids) > _MOST_CALLS:
             ids = ids.slice(0, _MOST_CALLS)
             notes.append(f"Figures of calls are of the newest {_MOST_CALLS:,} calls that match.")
         calls = searcher.messages_of(ids.to_pylist(), before.since, before.until, _COLUMNS, MOST)
+        # What still waits for an answer is told by all messages, not by those that match.
+        newest = searcher.messages("", times.since, times.until, 1, fields=_COLUMNS[:1]).table
+        others = moments(newest).to_pylist()
+        if times.since is None and len(calls):
+            others.append(moments(calls)[0].as_py())
     of_messages, of_calls = (Searcher(Memory({"sip": table})) for table in (matches, calls))
     with of_messages._snapshot(Times()) as con:
-        frame = _frame(of_messages, con, times, buckets, None)
+        frame = _frame(of_messages, con, times, buckets, None, others)
         result = _empty(frame)
         result.notes = notes
         if not result.start:

@@ -71,7 +71,7 @@ look();
 
 function build() {
   const form = h("form", { class: "only", role: "search", onsubmit: (event) => (event.preventDefault(), go({ ...view, q: input.value.trim() })) }, h("div", { class: "box" }, input, fault), h("button", { type: "submit" }, icon("filter"), "Filter"));
-  const help = h("button", { class: "plain", type: "button", onclick: explain }, icon("info"), "What the figures mean");
+  const help = h("button", { class: "plain", type: "button", onclick: explain }, icon("info"), h("span", { class: "word" }, "What the figures mean"));
   fill(
     main,
     h("div", { class: "title row" }, h("h1", {}, "Dashboard"), updated, help),

@@ -23,9 +23,9 @@ export const TILES = [
 export const CHARTS = [
   {
     name: "calls", title: "Calls a second", kind: "lines", format: rate, query: "method:INVITE",
-    of: ({ series, seconds }) => [
-      { key: "attempts", word: "attempts", values: series.calls_a_second },
-      { key: "answered", word: "answered", values: series.answered.map((n, i) => (seconds[i] ? n / seconds[i] : null)) },
+    of: (answer) => [
+      { key: "attempts", word: "attempts", values: whole(answer, answer.series.calls_a_second) },
+      { key: "answered", word: "answered", values: whole(answer, answer.series.answered.map((n, i) => n / answer.seconds[i])) },
     ],
   },
   {
@@ -97,6 +97,11 @@ function difference(spec, value, was) {
   return { more: `${words}${good === null ? "" : good ? ", better" : ", worse"}`, kind: good === null ? "" : good ? "o-success" : "o-client" };
 }
 
+/** Values of buckets of which enough lies in the range: a second of a minute says little. */
+export function whole(answer, values) {
+  return values.map((value, i) => (answer.seconds[i] * SECOND < answer.width / 4 ? null : value));
+}
+
 function methods(answer) {
   const sums = Object.entries(answer.methods).map(([word, values]) => ({ word, values, sum: total(values) })).sort((a, b) => b.sum - a.sum);
   const own = sums.slice(0, METHODS).map(({ word, values }, i) => ({ key: `c${i}`, word, values }));
@@ -124,7 +129,8 @@ export function drops(samples) {
   const sums = {};
   for (const { counts } of steps) for (const [reason, n] of Object.entries(counts)) sums[reason] = (sums[reason] ?? 0) + n;
   const order = Object.keys(sums).filter((reason) => sums[reason]).sort((a, b) => sums[b] - sums[a]);
-  const until = samples.at(-1)?.at ?? 0;
+  if (!samples.length) return { since: 0, until: 0, start: [], width: 1, series: [], sum: 0 };
+  const until = samples.at(-1).at;
   const since = until - 20 * MINUTE;
   const width = 20 * SECOND;
   const start = Array.from({ length: 60 }, (_, i) => since + i * width);

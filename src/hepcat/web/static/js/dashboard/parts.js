@@ -12,7 +12,7 @@ import { written } from "../search/complete.js";
 import { SILENT_SECONDS, ago } from "../status/model.js";
 import { put, table } from "../status/tables.js";
 import { sparkline } from "./charts.js";
-import { rate, tile } from "./model.js";
+import { rate, tile, whole } from "./model.js";
 
 /** A tile: a figure large, how it went, and the difference to the range before. */
 export function makeTile(spec) {
@@ -26,7 +26,7 @@ export function makeTile(spec) {
     put(more, said.more);
     more.className = `more small ${said.kind || "muted"}`;
     more.title = before && said.more ? "against the range of the same length before" : "";
-    if (figures) spark.show(figures.series[spec.name] ?? [], spec.points && spec.better === "up" ? 1 : null);
+    if (figures) spark.show(whole(figures, figures.series[spec.name] ?? []), spec.points && spec.better === "up" ? 1 : null);
   };
   return { node, show };
 }
