@@ -1,10 +1,15 @@
-"""One server of each kind of database for all tests, started when the first test asks for it."""
+"""For all tests: one server of each kind of database, started when the first asks for it; no timed examples."""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import Servers, open_servers
+
+# A machine that has other work to do makes no example wrong.
+settings.register_profile("hepcat", deadline=None)
+settings.load_profile("hepcat")
 
 
 @pytest.fixture(scope="session")
