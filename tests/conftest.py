@@ -1,4 +1,4 @@
-"""For all tests: one server of each kind of database, started when the first asks for it; no timed examples."""
+"""For all tests: one server of each kind of database, started when first asked for; no timed examples."""
 
 from collections.abc import Iterator
 
