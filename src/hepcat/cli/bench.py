@@ -37,10 +37,14 @@ def hep(
     hep_version: Annotated[int, typer.Option("--hep-version", min=1, max=3, help="1, 2 or 3.")] = 3,
     key: Annotated[str, typer.Option("--key", metavar="TEXT", help="Authentication key (HEP 3).")] = "",
     node_id: Annotated[int, typer.Option("--node-id", min=0, max=2**32 - 1, help="Capture agent id.")] = 2001,
-    seed: SeedOption = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="The same seed sends the same messages. Default: others each time."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Send realistic SIP dialogs as HEP: calls that succeed, fail, are cancelled; registrations; options."""
+    import secrets
     import signal
 
     from hepcat.bench import generator
@@ -48,6 +52,8 @@ def hep(
 
     wrap: Wrap = "hep1" if hep_version == 1 else "hep2" if hep_version == 2 else "hep3"
     generator.parse_target(to, hep_version)
+    if seed is None:
+        seed = secrets.randbelow(2**31)  # or a second run would add messages to the calls of the first
     traffic = Traffic(seed=seed, calls=calls, wrap=wrap, key=key, node_id=node_id)
     stopping = False
 
