@@ -45,7 +45,7 @@ def test_pages_hold_each_call_once_and_in_order(browser: Any, search_site: Site)
     total = int(page.inner_text(".summary b").split()[0].replace(",", ""))
     seen: dict[str, None] = {}
     page.wait_for_function(
-        """async (total) => {
+        """(total) => {
             const grid = document.querySelector('.grid');
             grid.scrollTop = grid.scrollHeight;
             return grid.scrollHeight >= total * 28;

@@ -11,10 +11,11 @@ import { icon } from "../icons.js";
 import { keys } from "../keys.js";
 import { rangePicker } from "../range.js";
 import { shell } from "../shell.js";
-import { absolute, onZone, resolve, step, zone } from "../time.js";
+import { absolute, onZone, resolve, step } from "../time.js";
 import { nothing, trouble } from "./advice.js";
 import { Box } from "./box.js";
 import * as columnsOf from "./columns.js";
+import { early, first, paramsOf } from "./early.js";
 import { Histogram } from "./histogram.js";
 import { Live } from "./live.js";
 import { MOST, Rows } from "./rows.js";
@@ -24,7 +25,7 @@ import { TOGETHER, chooseColumns, exportLinks, menuButton } from "./tools.js";
 
 const BARS_EVERY = 10_000;
 
-let view = fromSearch(location.search);
+let view = first;
 let rows = null;
 let live = null;
 let counting = null;
@@ -40,10 +41,6 @@ const instead = $(".instead");
 const liveButton = $(".live");
 const newer = $(".newer");
 
-// Before anything is built: the sooner the rows are asked for, the sooner they are here.
-const early = new Rows({ of: view.of, params: paramsOf(view), loaded: () => null, failed: () => null });
-early.more();
-
 const table = new Table(grid, { open, sort, near: () => rows?.more(), chose, scrolled: (top) => top && live?.flush(), link: linkTo });
 const histogram = new Histogram($(".histogram"), { zoom: (since, until) => go({ ...absolute(since, until), live: false }), narrow });
 const box = new Box($(".ask"), {
@@ -53,11 +50,6 @@ const box = new Box($(".ask"), {
 });
 const picker = rangePicker({ range: view, change: (range) => go({ ...range, live: view.live && !range.until }), known: bounds });
 $(".when").append(picker.node);
-
-function paramsOf(of) {
-  const names = of.columns ?? columnsOf.kept(of.of);
-  return { ...asked(of), sort: of.sort, fields: columnsOf.fieldsFor(of.of, names) };
-}
 
 function names() {
   return view.columns ?? columnsOf.kept(view.of);
@@ -77,7 +69,7 @@ function go(changes, anew = false) {
 /** Search for what the view says. */
 function run(started = null) {
   stop();
-  begun = performance.now();
+  begun = started ? 0 : performance.now();
   total = found = -1;
   showControls();
   grid.setAttribute("aria-busy", "true");
@@ -85,7 +77,8 @@ function run(started = null) {
   rows = started ?? new Rows({ of, params: paramsOf(view) });
   rows.loaded = (answer, first) => onLoaded(rows, answer, first);
   rows.failed = onFailed;
-  if (!started) rows.more();
+  if (started) rows.resume();
+  else rows.more();
   countBars();
   if (view.live) again = setInterval(() => !document.hidden && countBars(true), BARS_EVERY);
 }
@@ -298,6 +291,11 @@ async function findStores() {
 }
 
 const inGrid = () => document.activeElement === grid;
+const walk = (by) => {
+  const begun = table.active >= 0;
+  table.focus();
+  if (begun) table.move(by);
+};
 const extend = (by) => {
   if (table.active < 0) return table.move(by);
   const from = table.active;
@@ -320,8 +318,8 @@ keys("Search", [
 keys("Table", [
   { keys: ["ArrowDown"], when: inGrid, run: () => table.move(1) },
   { keys: ["ArrowUp"], when: inGrid, run: () => table.move(-1) },
-  { keys: ["j"], words: "next row (or ↓)", run: () => (table.node.focus({ preventScroll: true }), table.move(1)) },
-  { keys: ["k"], words: "row before (or ↑)", run: () => (table.node.focus({ preventScroll: true }), table.move(-1)) },
+  { keys: ["j"], words: "next row (or ↓)", run: () => walk(1) },
+  { keys: ["k"], words: "row before (or ↑)", run: () => walk(-1) },
   { keys: ["PageDown"], words: "a screen on", when: inGrid, run: () => table.move(table.page) },
   { keys: ["PageUp"], words: "a screen back", when: inGrid, run: () => table.move(-table.page) },
   { keys: ["Home"], words: "first row", when: inGrid, run: () => table.activate(0) },

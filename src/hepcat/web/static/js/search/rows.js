@@ -3,8 +3,8 @@
  *
  * In: `new Rows({of, params, loaded, failed})`; `more()` asks for the next page where there is one and none
  * is under way. Out: `list`, `done`, `answer` (the first page's since, until, notes). A search that
- * is replaced is stopped by `stop()`; its answers are not told any more. `loaded(rows, first)` and
- * `failed(problem)` are called back.
+ * is replaced is stopped by `stop()`; its answers are not told any more. `loaded(answer, first)` and
+ * `failed(problem)` are called back; where they are set later, `resume()` tells what came meanwhile.
  */
 import { get } from "../api.js";
 
@@ -14,7 +14,7 @@ const PAGES = [60, 240, 1000, 1000, 5000];
 export const MOST = 100_000;
 
 export class Rows {
-  constructor({ of, params, loaded, failed }) {
+  constructor({ of, params, loaded = null, failed = null }) {
     Object.assign(this, { of, params, loaded, failed });
     this.list = [];
     this.done = false;
@@ -31,12 +31,19 @@ export class Rows {
     this.busy = true;
     try {
       const answer = await get(`/api/${this.of}`, this.parameters(), { signal: this.control.signal });
-      if (!this.control.signal.aborted) this.take(answer);
+      this.tell(() => this.take(answer));
     } catch (problem) {
-      if (problem.name !== "AbortError" && !this.control.signal.aborted) this.failed(problem);
+      if (problem.name !== "AbortError") this.tell(() => this.failed(problem));
     } finally {
       this.busy = false;
     }
+  }
+
+  /** Tell what came before anybody listened. */
+  resume() {
+    const news = this.news;
+    this.news = null;
+    news?.();
   }
 
   /** Stop asking. */
@@ -50,6 +57,12 @@ export class Rows {
     if (this.list.length <= most) return;
     this.list.length = most;
     this.done = true;
+  }
+
+  tell(news) {
+    if (this.control.signal.aborted) return;
+    if (this.loaded) news();
+    else this.news = news;
   }
 
   parameters() {
