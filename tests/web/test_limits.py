@@ -441,3 +441,14 @@ def test_a_search_that_takes_too_long_is_a_problem(tmp_path: Any) -> None:
         for path in ("calls", "messages", "histogram", "top", "export"):
             answer = site.get(f"/api/{path}", q="~a.*b~", by="method")
             assert (answer["status"], answer["type"]) == (504, "/api/docs#problem-timeout"), path
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:secret@127.0.0.1:9/x", "clickhouse://u:secret@127.0.0.1:9/x"]
+)
+def test_a_store_that_is_away_is_a_problem(tmp_path: Any, url: str) -> None:
+    with Site(tmp_path / "data", tmp_path, f"--store={url}") as site:
+        for path in ("calls", "live", "export"):
+            answer = site.get(f"/api/{path}")
+            assert (answer["status"], answer["type"]) == (502, "/api/docs#problem-store-away"), path
+            assert "secret" not in str(answer)

@@ -23,6 +23,7 @@ from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
 from hepcat.search import cancel
 from hepcat.search.clickhouse_dialect import ClickHouseDialect, sql_text
+from hepcat.search.errors import StoreAway
 from hepcat.search.remote_dialect import RemoteDialect
 from hepcat.stores.clickhouse import client as ch
 from hepcat.stores.clickhouse.address import Address, Host, parse_address
@@ -230,7 +231,7 @@ class ClickHouseRemote:
             except HepcatError:
                 connection.close()
                 raise
-        raise HepcatError(f"store {self.name}: {'; '.join(reasons)}", "Start it, or correct the URL.")
+        raise StoreAway(f"store {self.name}: {'; '.join(reasons)}", "Start it, or correct the URL.")
 
     def _tables_there(self) -> frozenset[str]:
         if self._there is None:
@@ -277,8 +278,8 @@ class ClickHouseRemote:
             if silent:  # it takes connections, so servers wait for it in vain
                 names = " and ".join(map(str, silent))
                 hint = "Stop what hangs there: searches go on without a shard that is down."
-                return HepcatError(f"store {self.name}: {names} does not answer, and the search waited", hint)
-            return HepcatError(f"store {self.name}: {error}", "Ask again; another host is asked then.")
+                return StoreAway(f"store {self.name}: {names} does not answer, and the search waited", hint)
+            return StoreAway(f"store {self.name}: {error}", "Ask again; another host is asked then.")
         if not isinstance(error, ch.Refused):
             return error
         hint = ""

@@ -12,6 +12,14 @@ from hepcat.errors import HepcatError
 SHOWN: Final = 72
 
 
+class StoreAway(HepcatError):
+    """The store does not answer just now; asking again may help."""
+
+
+class NoTail(HepcatError):
+    """What arrives in the store cannot be followed."""
+
+
 class QueryError(HepcatError):
     """The query cannot be understood. `query`, `position` (0-based, in characters), `reason`."""
 

@@ -139,7 +139,7 @@ def told(store: str, seconds: float) -> Iterator[None]:
         said = str(getattr(error, "orig", error)).lower()
         if not any(words in said for words in _OVER):
             raise
-        raise HepcatError(
+        raise cancel.SearchTimeout(
             f"store {store}: the search took longer than {seconds:g} seconds and was stopped",
             "Narrow the time (--last, --since) or the query, or set query_seconds higher.",
         ) from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hepcat.config.databases import LAKE, DatabaseSettings, kind_of
 from hepcat.errors import HepcatError
+from hepcat.search.errors import NoTail
 from hepcat.search.memory import Local
 from hepcat.search.searcher import Searcher
 
@@ -72,7 +73,7 @@ def open_store(settings: DatabaseSettings) -> OpenStore:
 
 
 def _no_tail(name: str) -> Any:
-    raise HepcatError(
+    raise NoTail(
         f"store {name} cannot be followed",
         "--follow shows what arrives in the lake, in a database of SQL, or in ClickHouse.",
     )

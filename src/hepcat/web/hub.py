@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hepcat.errors import HepcatError
+from hepcat.search.errors import NoTail
 from hepcat.web.channel import Channel, Wish
 from hepcat.web.events import Listener
 from hepcat.web.follower import Follower
@@ -66,7 +66,7 @@ def _tail_of(data: "Data") -> "Callable[[], object]":
     """Return what opens the tail; open it once, so that who asks learns at once that it cannot be."""
     try:
         first = data.tail()
-    except HepcatError as error:
+    except NoTail as error:
         raise Problem(501, str(error), error.hint, kind="no-tail") from None
     kept = [first]
     return lambda: kept.pop() if kept else data.tail()

@@ -157,11 +157,12 @@ _WHY: Final = {
     422: "A parameter has the wrong form.",
     429: "Too much at once; Retry-After says when to try again.",
     501: "The store cannot do this.",
+    502: "The store does not answer.",
     503: "Not available just now.",
     504: "The search took longer than it may.",
 }
 #: What any route that searches may answer.
-SEARCH_PROBLEMS: Final = (400, 401, 403, 404, 421, 422, 429, 503, 504)
+SEARCH_PROBLEMS: Final = (400, 401, 403, 404, 421, 422, 429, 502, 503, 504)
 
 
 def answers(model: Any = None, *statuses: int, **file: Any) -> dict[int | str, dict[str, Any]]:

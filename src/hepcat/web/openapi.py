@@ -29,6 +29,7 @@ KINDS: Final[dict[str, str]] = {
     "cancelled": "The search was stopped: its client went away, or the server is stopping.",
     "no-call": "Nothing is known of this Call-ID; `similar` has some that come close.",
     "no-store": "There is no store of that name; GET /api/stores lists them.",
+    "store-away": "The store does not answer just now; `detail` has its words.",
     "no-tail": "What arrives in this store cannot be followed.",
     "no-server": "No server runs on this lake, so there is nobody to ask or to switch.",
     "login": "Nobody is logged in. POST /api/session, or send a token: `Authorization: Bearer hepcat_...`",

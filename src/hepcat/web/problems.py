@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from hepcat.errors import HepcatError
-from hepcat.search.errors import QueryError
+from hepcat.search.errors import QueryError, StoreAway
 from hepcat.search.render.escape import safe_line
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -104,6 +104,7 @@ def install(app: FastAPI) -> None:
 def of_error(error: HepcatError) -> JSONResponse:
     """Return the document of an error for people."""
     from hepcat.search.cancel import SearchCancelled, SearchTimeout
+    from hepcat.stores.store import StoreUnavailable
 
     if isinstance(error, Problem):
         return problem_response(
@@ -117,6 +118,8 @@ def of_error(error: HepcatError) -> JSONResponse:
         return problem_response(504, str(error), error.hint, kind="timeout")
     if isinstance(error, SearchCancelled):
         return problem_response(503, str(error), error.hint, kind="cancelled")
+    if isinstance(error, StoreAway | StoreUnavailable):
+        return problem_response(502, str(error), error.hint, kind="store-away")
     return problem_response(400, str(error), error.hint)
 
 

@@ -52,6 +52,7 @@ class Stores:
             self._databases[options.store.name] = options.store
         self.first = options.store.name if options.store is not None else options.settings.stores[0]
         self._open: dict[str, Data] = {}
+        self._opening: dict[str, threading.Lock] = {}
         self._mutex = threading.Lock()
 
     @property
@@ -69,10 +70,13 @@ class Stores:
         if wanted not in self.names:
             hint = f"There are: {', '.join(self.names)}."
             raise Problem(404, f'there is no store "{wanted}"', hint, kind="no-store", parameter="store")
+        # A database that is away takes its time to say so: nobody else waits for that.
         with self._mutex:
+            opening = self._opening.setdefault(wanted, threading.Lock())
+        with opening:
             if wanted not in self._open:
                 database = self._databases.get(wanted) if wanted != LAKE else None
-                self._open[wanted] = Data(self._settings.data, self._settings.lake, database)
+                self._open[wanted] = Data(self._settings.data, self._settings.lake, database, remember=True)
             return self._open[wanted]
 
     def close(self) -> None:
