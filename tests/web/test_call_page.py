@@ -238,13 +238,19 @@ def saved(page: Any, words: str) -> bytes:
 
 
 def test_pictures_are_saved(call: Any) -> None:
-    page = call("held-call", nomethod="BYE")
+    page = call("held-call", nomethod="BYE", m=1)
     svg = saved(page, "Picture, SVG").decode()
     root = ElementTree.fromstring(svg)
     texts = [element.text for element in root.iter() if element.tag.endswith("text")]
     assert "re-INVITE (SDP)" in texts
     assert "BYE" not in texts
     assert "2 messages hidden" in texts
+    loop, straight = (
+        next(one for one in root.iter() if one.text == text) for text in ("OPTIONS", "100 Trying")
+    )
+    assert (loop.get("text-anchor"), straight.get("text-anchor")) == ("start", "middle")
+    grounds = {one.get("stroke") for one in root.iter() if one.text and "INVITE" in one.text}
+    assert grounds == {"rgb(255, 255, 255)"}  # also that of the current message
     assert "var(" not in svg
     assert "class=" not in svg
     assert texts.count("203.0.113.7:5060") == 1

@@ -211,13 +211,11 @@ def _call_ids(lake: "Data", query: str, span: tuple[int | None, int | None], lim
 
 def _similar(lake: "Data", call_id: str, span: tuple[int | None, int | None]) -> str:
     """Return a hint: Call-IDs that begin as the unknown one does, if there are any."""
-    match = _PLAIN.match(call_id)
-    start = match[0] if match is not None else ""
-    for length in (len(start), len(start) // 2):
-        if length >= 4:
-            known = _call_ids(lake, f"call_id:{start[:length]}*", span, 3)
-            if known:
-                return "Similar: " + ", ".join(_shown(name) for name in known)
+    from hepcat.search.similar import similar
+
+    known = similar(lake.searcher, call_id, *span)
+    if known:
+        return "Similar: " + ", ".join(_shown(name) for name in known)
     return "`hepcat search` lists calls; Call-IDs are told apart by case."
 
 

@@ -18,7 +18,7 @@
 import { labelOf, mediaOf, notesOf } from "./model.js";
 import { safe } from "../safe.js";
 
-export const ROW = 42;
+export const ROW = 44;
 export const LINE = 25; // of the arrow, from the top of its row
 export const SUB = 15; // height of a line under an arrow
 export const LOOP = 34;

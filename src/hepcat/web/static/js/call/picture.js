@@ -29,11 +29,16 @@ export function pictureOf(head, body, caption) {
   const style = getComputedStyle(document.body);
   const color = getComputedStyle(document.documentElement).getPropertyValue("--page");
   const ground = resolved(color) || style.backgroundColor;
+  // The current message looks different only on the page, and would lend its look to others of its class.
+  const current = body.querySelector('[aria-selected="true"]');
+  current?.setAttribute("aria-selected", "false");
+  const [hosts, messages] = [copies(head), copies(body)];
+  current?.setAttribute("aria-selected", "true");
   const out = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": style.fontFamily },
     svg("rect", { width, height, fill: ground }),
     lines.map((line, i) => svg("text", { x: 16, y: 24 + i * 18, "font-size": i ? 12 : 14, "font-weight": i ? 400 : 600, fill: style.color }, line)),
-    svg("g", { transform: `translate(0 ${top})` }, copies(head)),
-    svg("g", { transform: `translate(0 ${top + headHeight})` }, copies(body)));
+    svg("g", { transform: `translate(0 ${top})` }, hosts),
+    svg("g", { transform: `translate(0 ${top + headHeight})` }, messages));
   out.setAttribute("xmlns", NS);
   return { text: new XMLSerializer().serializeToString(out), width, height };
 }
@@ -56,7 +61,7 @@ function copies(root) {
     // Neither what only answers to the pointer, nor the ground of numbers and times that were scrolled along.
     if (from.classList.contains("hit") || from.matches(".gutter > rect")) return null;
     const to = document.createElementNS(NS, from.localName);
-    const key = `${above}>${from.localName}.${from.getAttribute("class") ?? ""}`;
+    const key = `${above}>${from.localName}.${from.getAttribute("class") ?? ""}.${from.getAttribute("text-anchor") ?? ""}`;
     if (!known.has(key)) known.set(key, looks(from));
     for (const name of ["x", "y", "x1", "y1", "x2", "y2", "d", "width", "height", "rx"]) {
       if (from.hasAttribute(name)) to.setAttribute(name, from.getAttribute(name) ?? "");
