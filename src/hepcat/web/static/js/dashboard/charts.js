@@ -165,9 +165,11 @@ export class Chart {
   onKey(event) {
     if (!this.data?.start.length || event.altKey) return;
     const last = this.data.start.length - 1;
-    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowDown: -1, ArrowUp: 1, PageDown: -10, PageUp: 10, Home: -last, End: last };
-    if (event.key in steps) {
-      const before = this.cursor < 0 ? (steps[event.key] < 0 && event.key !== "Home" ? last + 1 : event.key === "Home" ? 0 : -1) : this.cursor;
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowDown: -1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
+    const ends = { Home: 0, End: last };
+    if (event.key in ends) this.place(ends[event.key]);
+    else if (event.key in steps) {
+      const before = this.cursor < 0 ? (steps[event.key] < 0 ? last + 1 : -1) : this.cursor;
       this.place(Math.max(0, Math.min(last, before + steps[event.key])));
     } else if (event.key === "Enter") this.choose(this.cursor, event.ctrlKey || event.metaKey);
     else if (event.key === "Escape" && this.cursor >= 0) this.place(-1);

@@ -133,18 +133,19 @@ async function lookAtCalls(signal) {
     showCalls();
   }
   if (at - listsAt > SLOW) {
-    await Promise.all(lists.map(({ spec, list }) => lookAtList(spec, list, asked, signal)));
-    listsAt = at;
+    const some = await Promise.all(lists.map(({ spec, list }) => lookAtList(spec, list, asked, signal)));
+    listsAt = some.some(Boolean) ? at : -Infinity;
   }
 }
 
-/** A store that cannot count a list says why; the rest of the page does not suffer. */
+/** A store that cannot count a list says why; the rest of the page does not suffer. @returns whether it has rows */
 async function lookAtList(spec, list, asked, signal) {
   try {
-    list.show(await get("/api/top", { ...asked, by: spec.by, since: figures.since, until: figures.until, limit: LIST_ROWS }, { signal }));
+    return list.show(await get("/api/top", { ...asked, by: spec.by, since: figures.since, until: figures.until, limit: LIST_ROWS }, { signal }));
   } catch (problem) {
     if (problem.name === "AbortError" || problem.status === 0) throw problem;
     list.fail(problem.detail);
+    return true;
   }
 }
 

@@ -19,7 +19,7 @@ export function makeTile(spec) {
   const value = h("p", { class: "value number" }, "–");
   const more = h("p", { class: "more small" });
   const spark = sparkline();
-  const node = h("section", { class: `panel tile t-${spec.name}`, "aria-labelledby": `tile-${spec.name}` }, h("h2", { id: `tile-${spec.name}` }, spec.title), value, more, spark.node);
+  const node = h("div", { class: `panel tile t-${spec.name}` }, h("h2", {}, spec.title), value, more, spark.node);
   const show = (figures, before) => {
     const said = tile(spec, figures?.totals, before?.totals);
     put(value, said.value);
@@ -55,6 +55,7 @@ export function makeList(spec, href) {
     sum = answer.total;
     rows.show(answer.rows.map(({ value, count }) => ({ key: String(value), value: String(value), count })));
     put(more, answer.other ? `others: ${number(answer.other)}` : "");
+    return answer.rows.length > 0;
   };
   const fail = (text) => {
     rows.show([]);
