@@ -14,7 +14,9 @@ ROW = ".grid .line:not([hidden])"
 def made_lake(folder: Path, packets: int, calls: int) -> Path:
     """Make a lake of made-up dialogs, the same each time, in June 2025."""
     capture = folder / "made.pcap"
-    done = hepcat("bench", "pcap", "--out", str(capture), f"--packets={packets}", f"--calls={calls}")
+    done = hepcat(
+        "bench", "pcap", "--seed=1", "--out", str(capture), f"--packets={packets}", f"--calls={calls}"
+    )
     assert done.returncode == 0, done.stderr
     import_lake(folder / "data", [capture])
     capture.unlink()
