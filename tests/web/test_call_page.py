@@ -371,9 +371,8 @@ def test_everybody_can_use_it(call: Any, dark: bool) -> None:
 
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])
 def test_screenshots(call: Any, look: str) -> None:
-    page = call(
-        "held-call", dark=look == "dark", phone=look == "phone", m=12, open=0 if look == "phone" else 1
-    )
+    view = {} if look == "phone" else {"m": 1, "open": 1, "tab": "sdp"}
+    page = call("held-call", dark=look == "dark", phone=look == "phone", **view)
     assert page.locator("svg.messages [role=option]").count() == 16
     if SCREENSHOTS:
         page.screenshot(path=str(ROOT / "docs" / "images" / f"call-{look}.png"))
