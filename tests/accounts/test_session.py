@@ -229,7 +229,25 @@ def test_strangers_in_open_mode(tmp_path: Path, peer: str) -> None:
         assert client.post("/api/capture", json={"mode": "off"}).status_code == 403
 
 
-@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_a_page_with_a_public_address_is_never_open(tmp_path: Path) -> None:
+    """Also where the last account is removed, and whatever a proxy leaves out."""
+    with page(settings_in(tmp_path, '[web]\npublic_url = "https://sip.example.org"\n')) as client:
+        assert client.get("/api/calls").status_code == 403
+    with page(settings_in(tmp_path, '[web]\npublic_url = "http://localhost:9080"\n')) as client:
+        assert client.get("/api/session").status_code == 200
+
+
+def test_whom_a_provider_vouched_for_once(tmp_path: Path, two_users: Path) -> None:
+    """Their sessions end with the provider's being configured."""
+    settings = settings_in(tmp_path)
+    shutil.copy(two_users, settings.data / "accounts.db")
+    with page(settings) as client:
+        accounts = accounts_of(client)
+        client.cookies.set("hepcat", accounts.sessions.begin_foreign("ada", "admin"))
+        assert client.get("/api/stores").status_code == 401
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Forwarded-Proto", "Forwarded", "X-Real-IP", "Via"])
 def test_a_proxy_is_nobody_of_this_machine(empty: TestClient, name: str) -> None:
     assert empty.get("/api/calls", headers={name: "127.0.0.1"}).status_code == 403
 

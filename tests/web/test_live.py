@@ -284,6 +284,27 @@ def test_who_is_logged_out_hears_no_more(monkeypatch: pytest.MonkeyPatch) -> Non
     asyncio.run(test())
 
 
+def test_who_is_logged_out_hears_no_more_though_there_is_never_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hepcat.web.events.KEEP_ALIVE", 0.2)
+
+    async def gone() -> bool:
+        return False
+
+    async def test() -> None:
+        listener, told = Listener(), b""
+        listener.offer(b"row")
+        async for octets in listener.stream(gone):
+            told += octets
+            listener.offer(b"row")
+            await asyncio.sleep(0.01)
+        assert told.count(b"row") > 1
+        assert b"log in again" in told
+
+    asyncio.run(asyncio.wait_for(test(), 10))
+
+
 async def _there() -> bool:
     return True
 

@@ -32,7 +32,7 @@ from hepcat.web.site import Site
 #: RFC 9110 section 9.2.1: what changes nothing.
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: What a proxy adds; who comes through one may be anywhere.
-_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+_FORWARDED: Final = ("forwarded", "x-forwarded-", "x-real-ip", "via")
 #: Looking a session up takes a thread for some 0.1 ms, longer where the disk is slow.
 _LOOKUPS: Final = 16
 
@@ -70,6 +70,8 @@ async def principal_of(request: Request) -> Principal | None:
     session = None
     if cookie:
         session = await in_thread(accounts.sessions.find, cookie)
+    if session is not None and session.foreign and site.web.oidc is None:
+        session = None  # whom a provider vouched for that is none any more
     if session is not None:
         if request.method not in SAFE:
             check_same_origin(request, required=True)
@@ -182,8 +184,10 @@ def peer_of(request: Request) -> str:
 
 def _check_open(request: Request) -> None:
     """Raise Problem unless the request comes from a person or program of this machine."""
+    site: Site = request.app.state.site
     peer = request.client.host if request.client else ""
-    if not is_loopback_address(peer) or any(name in request.headers for name in _FORWARDED):
+    forwarded = any(name.startswith(_FORWARDED) for name in request.headers)
+    if forwarded or not is_loopback_address(peer) or _is_public(site.web):
         raise Problem(
             403,
             "there are no accounts yet, so only this machine may look",
@@ -205,6 +209,12 @@ def _check_open(request: Request) -> None:
         and request.headers.get("sec-fetch-mode") != "navigate"
     ):
         check_same_origin(request)  # an answer that page could not read; but a search costs
+
+
+def _is_public(web: WebSettings) -> bool:
+    """Whether browsers elsewhere have an address for the page. It does not start so without accounts, but the
+    last one may have been removed since."""
+    return web.public_url is not None and not is_local_name(urlsplit(web.public_url).hostname or "")
 
 
 def _check_csrf(request: Request, session: Session) -> None:

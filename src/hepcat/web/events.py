@@ -6,6 +6,7 @@ why.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -55,14 +56,20 @@ class Listener:
         yield _RETRY
         for octets in missed:
             yield octets
+        looked = time.monotonic()
         while True:
+            silent = False
             try:
                 async with asyncio.timeout(KEEP_ALIVE):
                     await self._come.wait()
             except TimeoutError:
+                silent = True
+            if silent or time.monotonic() - looked >= KEEP_ALIVE:  # also where there is never silence
+                looked = time.monotonic()
                 if not await still_there():
                     yield event("note", {"note": "The session has ended: log in again."})
                     return
+            if silent:
                 yield b": still here\n\n"
                 continue
             self._come.clear()

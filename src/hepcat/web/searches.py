@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from hepcat.config.web import WebSettings
@@ -227,6 +228,7 @@ def _forget(running: "asyncio.Future[T]") -> None:
 
 async def _watch(request: Request, client: _Client) -> None:
     """Tell once the client has gone away."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    with contextlib.suppress(HTTPException):  # it sends more than a request may bring
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
     client.leave("the client went away")

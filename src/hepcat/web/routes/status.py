@@ -112,7 +112,7 @@ async def metrics(request: Request, site: TheSite) -> PlainTextResponse:
     """Return the server's metrics in Prometheus's text format; without an account where `open_metrics`."""
     if not site.web.open_metrics:
         await viewer_of(request)
-    text = await run_in_threadpool(site.control.call, "metrics")
+    text = await run_in_threadpool(site.control.recent, "metrics")
     return PlainTextResponse(text, media_type=_METRICS_TYPE)
 
 
@@ -122,11 +122,11 @@ async def metrics(request: Request, site: TheSite) -> PlainTextResponse:
 async def healthz(request: Request, site: TheSite) -> PlainTextResponse:
     """Answer 200 while records are stored, else 503; on a lake without a server 200."""
     try:
-        server = await run_in_threadpool(site.control.call, "status")
+        server = await run_in_threadpool(site.control.recent, "status")
     except Problem as problem:
         if problem.kind == "no-server" and not site.options.expects_server:
             return PlainTextResponse("ok: a lake without a server\n")
-        return PlainTextResponse(f"the server does not answer: {problem}\n", 503)
+        return PlainTextResponse("the server does not answer\n", 503)
     well = bool(server["storing"])
     return PlainTextResponse("ok\n" if well else "cannot store\n", 200 if well else 503)
 
