@@ -68,8 +68,12 @@ class Data:
         path: str | os.PathLike[str] = "data",
         settings: "LakeSettings | None" = None,
         store: "DatabaseSettings | None" = None,
+        remember: bool = False,
     ) -> None:
-        """Open a lake's folder, or `store`; raises HepcatError where there is none."""
+        """Open a lake's folder, or `store`; raises HepcatError where there is none.
+
+        remember: keep in memory when the calls of a lake began; for who searches again and again.
+        """
         self.path = Path(path)
         self.searcher: Searcher | RemoteSearcher
         self._close: Callable[[], None]
@@ -80,7 +84,7 @@ class Data:
             opened = open_store(store)
             self.searcher, self._tail, self._close = opened.searcher, opened.tail, opened.close
             return
-        lake = Lake(self.path, settings)
+        lake = Lake(self.path, settings, remember=remember)
         self.searcher, self._close = Searcher(lake), lake.close
         self._tail = partial(Tail, self.path)
 

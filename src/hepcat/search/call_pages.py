@@ -11,13 +11,14 @@ repeat nor miss one. An `Ordered` by another column is to be kept for its pages:
 
 The first page of the newest calls is found without looking at all: a call that starts at a moment or later
 has all of its messages there. So those with a match since that moment, and none of their messages before it,
-are the newest, all of them. Moments are tried from the newest on.
+are the newest, all of them. Moments are tried from the newest on. Where the store keeps in memory when calls
+began, the page comes from there (newest_calls.py).
 """
 
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -26,6 +27,7 @@ import pyarrow.compute as pc
 from hepcat.search.ast import EVERYTHING, Node, pins, required
 from hepcat.search.calls import CALL_COLUMN, calls_sql
 from hepcat.search.columns import call_fields, call_order, call_sort
+from hepcat.search.newest_calls import newest_calls
 from hepcat.search.page_keys import FIRST, LAST, Key, is_behind
 from hepcat.search.remote_windows import chunks
 from hepcat.search.searcher import AROUND, FEW, INDEXED, Searcher
@@ -256,12 +258,24 @@ def _by_column(
 def _newest(searcher: Searcher, node: Node, times: Times, wanted: int) -> Ordered | None:
     """Return the `wanted` calls with the latest starts; None where all have to be looked at for that."""
     span = times.widened(AROUND)
-    with searcher._snapshot(span, holding=required(node, frozenset({"call_id"}))) as con:
+    with searcher._moment(span, holding=required(node, frozenset({"call_id"}))) as snapshot:
+        con = snapshot.connection
         indexed = pins(node, INDEXED)
-        if indexed:
+        known: Any = getattr(snapshot, "begun", lambda: None)
+        begun = known()
+        if indexed and begun is not None:
+            windows = [times]  # its matches are few
+        elif indexed:
             windows = searcher._windows_of_matches(con, node, times, wanted - 1)
         else:
             windows = searcher._windows(con, times)
+        if begun is not None:
+            found = newest_calls(searcher, con, begun, node, windows, span, wanted)
+            if found is not None:
+                ordered = _valued(found.append_column("end", pa.nulls(len(found), pa.int64())))
+                return Ordered("start", True, ordered, len(ordered) >= wanted, span)
+            if indexed:
+                windows = searcher._windows_of_matches(con, node, times, wanted - 1)
         for window in windows[:-1]:
             recent = Times(window.since, times.until)
             if indexed:

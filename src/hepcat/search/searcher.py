@@ -39,7 +39,7 @@ from hepcat.search.dialects import Dialect
 from hepcat.search.histogram import build, counts_sql
 from hepcat.search.pages import even_windows
 from hepcat.search.parser import parse_query
-from hepcat.search.source import Source, fresh
+from hepcat.search.source import SnapshotLike, Source, fresh
 from hepcat.search.within import Times, any_of_times, clusters, spanning
 from hepcat.stores.lake.readonly import queries
 
@@ -452,13 +452,20 @@ class Searcher:
     def _snapshot(
         self, times: Times, table: str | None = "sip", holding: Mapping[str, Collection[str]] | None = None
     ) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._moment(times, table, holding) as snapshot:
+            yield snapshot.connection
+
+    @contextlib.contextmanager
+    def _moment(
+        self, times: Times, table: str | None = "sip", holding: Mapping[str, Collection[str]] | None = None
+    ) -> Iterator[SnapshotLike]:
         tables = None if table is None else (table,)
         cancel.check()
         with (
             self.source.snapshot(times.since, times.until, holding, tables) as snapshot,
             cancel.interrupting(snapshot.connection.interrupt),
         ):
-            yield snapshot.connection
+            yield snapshot
 
     def _run(self, con: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
         """Run one statement; memory that does not suffice is an error for people."""

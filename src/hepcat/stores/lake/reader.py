@@ -23,6 +23,7 @@ from hepcat.stores.lake.arrow import arrow_schema, to_arrow
 from hepcat.stores.lake.bloom import Filter, Wanted, can_hold, filters
 from hepcat.stores.lake.catalog import JOURNAL, Listing, ParquetFile, listing
 from hepcat.stores.lake.journal import JournalReader
+from hepcat.stores.lake.starts import Begun, Starts
 
 _TRIES: Final = 50
 _FOOTERS_AT_MOST: Final = 20_000
@@ -54,11 +55,22 @@ class _Footer:
 class Snapshot:
     """One moment of the lake. `connection` has the read-only views sip, rtcp, log and other."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, files: int, journal_rows: int) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        files: int,
+        journal_rows: int,
+        starts: Callable[[duckdb.DuckDBPyConnection], Begun | None] = lambda _: None,
+    ) -> None:
         """Own the connection."""
         self.connection = connection
         self.files = files
         self.journal_rows = journal_rows
+        self._starts = starts
+
+    def begun(self) -> Begun | None:
+        """Return when the calls of this moment began; None where the lake does not keep it in memory."""
+        return self._starts(self.connection)
 
     def close(self) -> None:
         """Close the connection."""
@@ -75,12 +87,18 @@ class Lake:
     """A lake for reading. Threads may share one; each snapshot belongs to one thread."""
 
     def __init__(
-        self, path: Path | str, settings: LakeSettings | None = None, *, locked: bool = False
+        self,
+        path: Path | str,
+        settings: LakeSettings | None = None,
+        *,
+        locked: bool = False,
+        remember: bool = False,
     ) -> None:
         """Open; raises HepcatError where there is no such folder.
 
         locked: for SQL that a person typed: no settings can be changed and no file outside the lake
         be touched. (Inside it DuckDB's COPY could still write; `hepcat sql` lets queries through only.)
+        remember: keep in memory when each call began (starts.py): for who searches again and again.
         """
         self.root = Path(path).resolve()
         self.settings = settings or LakeSettings()
@@ -93,6 +111,7 @@ class Lake:
         self._database = self._connect()
         if locked:
             self._lock()
+        self._starts = Starts(self._database.cursor) if remember else None
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         config: dict[str, Any] = {
@@ -175,7 +194,11 @@ class Lake:
         ]
         for table in tables:
             self._make_view(connection, table, [f for f in files if f.table == table])
-        return Snapshot(connection, len(files), journal_rows)
+        starts = self._starts
+        if starts is None or "sip" not in tables:
+            return Snapshot(connection, len(files), journal_rows)
+        calls = [f for f in files if f.table == "sip"]
+        return Snapshot(connection, len(files), journal_rows, lambda own: starts.of(calls, own))
 
     def _make_view(self, connection: duckdb.DuckDBPyConnection, table: str, files: list[ParquetFile]) -> None:
         journal = [b for j in self._journals.values() for b in j.batches[table]]
@@ -247,6 +270,8 @@ class Lake:
 
     def close(self) -> None:
         """Close everything."""
+        if self._starts is not None:
+            self._starts.close()
         for journal in self._journals.values():
             journal.reader.close()
         self._journals.clear()

@@ -1,0 +1,97 @@
+"""The newest calls by their start, where the store knows when calls began.
+
+In: a searcher, a connection of a snapshot and what it knows of starts, a query, windows of time. Out: the
+newest of the calls that match, in order, as `call_pages.order` has them. What can go wrong: what
+searcher.py says; None where too many calls match for this way.
+
+Calls that match are looked for in a window after another, the newest first. When the calls of the windows
+so far that began in them are as many as wanted, they are the newest: whatever matches only before began
+before.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hepcat.search.ast import Node
+from hepcat.search.within import Times
+
+if TYPE_CHECKING:
+    from hepcat.search.searcher import Searcher
+    from hepcat.stores.lake.starts import Begun
+
+#: Calls that match, at most: from there on DuckDB puts them in order sooner than they are handed over.
+_MATCHING: Final = 250_000
+#: Calls whose start has to be looked for after all, at most.
+_DOUBTFUL: Final = 256
+
+Int64 = npt.NDArray[np.int64]
+
+
+def newest_calls(
+    searcher: "Searcher",
+    con: duckdb.DuckDBPyConnection,
+    begun: "Begun",
+    node: Node,
+    windows: list[Times],
+    span: Times,
+    wanted: int,
+) -> pa.Table | None:
+    """Return call_id and start of the `wanted` newest, or of all where they are fewer."""
+    calls = pa.table({"call_id": pa.array([], pa.string()), "start": pa.array([], pa.int64())})
+    for window in windows:
+        new = _matching(searcher, con, node, window)
+        if len(new) > _MATCHING:
+            return None
+        new = new.filter(pc.invert(pc.is_in(new["call_id"], value_set=calls["call_id"].combine_chunks())))
+        starts = _starts(searcher, con, begun, new, span)
+        if starts is None:
+            return None
+        calls = pa.concat_tables([calls, pa.table({"call_id": new["call_id"], "start": pa.array(starts)})])
+        if len(calls) > _MATCHING:
+            return None
+        since = window.since
+        if window is not windows[-1] and since is not None:
+            settled = calls.filter(pc.greater_equal(calls["start"], since))
+            if len(settled) >= wanted:
+                return _newest(settled, wanted)
+    return _newest(calls, wanted)
+
+
+def _matching(searcher: "Searcher", con: duckdb.DuckDBPyConnection, node: Node, window: Times) -> pa.Table:
+    """Return the Call-IDs that match in a window, with the hash that starts are known by."""
+    where = f"{searcher._where(node, window)} AND call_id IS NOT NULL"
+    found = searcher._run(
+        con,
+        "SELECT call_id, hash(call_id) AS hash FROM "
+        f"(SELECT DISTINCT call_id FROM sip WHERE {where} LIMIT {_MATCHING + 1})",
+    )
+    return found.set_column(0, "call_id", found["call_id"].cast(pa.string()))
+
+
+def _starts(
+    searcher: "Searcher", con: duckdb.DuckDBPyConnection, begun: "Begun", calls: pa.Table, span: Times
+) -> Int64 | None:
+    """Return when calls began within the span; None where that is not known of too many."""
+    starts, doubtful = begun.after(calls["hash"].to_numpy(), span.since)
+    numbers = np.flatnonzero(doubtful)
+    if len(numbers) > _DOUBTFUL:
+        return None
+    if len(numbers):
+        ids = calls["call_id"].take(pa.array(numbers)).to_pylist()
+        condition = f"{searcher._call_id_in(con, ids)} AND {span.sql()}"
+        found = searcher._run(
+            con, f"SELECT call_id, epoch_us(min(ts)) FROM sip WHERE {condition} GROUP BY call_id"
+        )
+        later = dict(zip(found[0].to_pylist(), found[1].to_pylist(), strict=True))
+        starts[numbers] = [later[call_id] for call_id in ids]
+    return starts
+
+
+def _newest(calls: pa.Table, wanted: int) -> pa.Table:
+    order = pc.sort_indices(calls, [("start", "descending"), ("call_id", "ascending")])
+    return calls.take(order.slice(0, wanted))
