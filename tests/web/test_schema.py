@@ -21,7 +21,7 @@ from tests.support import ROOT, Server, hepcat_here
 from tests.web.support import Site, import_lake
 
 #: What the driver of the document sends in 20 seconds, about.
-EXAMPLES = 8
+EXAMPLES = 5
 SQL = (
     "'; DROP TABLE sip; --",
     '" UNION SELECT 1,2,3 --',
