@@ -161,3 +161,16 @@ def test_the_longest_unused_file_is_forgotten(tmp_path: Path, monkeypatch: pytes
             assert sorted(found.rows["call_id"].to_pylist()) == sorted(f"{hour}-{i}" for i in range(20))
         assert lake._starts is not None
         assert 1 <= len(lake._starts._known) <= 2
+
+
+def test_read_ahead(taken: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has warmed a lake finds from memory at once."""
+    monkeypatch.setattr(starts, "_LARGE", 1000)
+    rows = 300_000
+    with Lake(filled_lake(rows), remember=True) as lake:
+        lake.warm(FIRST)
+        assert lake._starts is not None
+        if reading := lake._starts._reading:
+            reading.join()
+        first_page(Searcher(lake), "", None, until_of(rows), 50)
+    assert taken == [True]

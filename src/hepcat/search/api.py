@@ -17,7 +17,7 @@ import pyarrow as pa
 from hepcat.errors import HepcatError
 from hepcat.search.follow import Tail
 from hepcat.search.live import TailLike
-from hepcat.search.searcher import Searcher
+from hepcat.search.searcher import AROUND, Searcher
 from hepcat.search.times import length_of, microseconds, parse_time, whole_microseconds
 from hepcat.stores.lake import Lake
 
@@ -78,15 +78,21 @@ class Data:
         self.searcher: Searcher | RemoteSearcher
         self._close: Callable[[], None]
         self._tail: Callable[[str], TailLike]
+        self._lake: Lake | None = None
         if store is not None:
             from hepcat.search.stores import open_store
 
             opened = open_store(store)
             self.searcher, self._tail, self._close = opened.searcher, opened.tail, opened.close
             return
-        lake = Lake(self.path, settings, remember=remember)
+        lake = self._lake = Lake(self.path, settings, remember=remember)
         self.searcher, self._close = Searcher(lake), lake.close
         self._tail = partial(Tail, self.path)
+
+    def warm(self) -> None:
+        """Read ahead what the first search of today will need; with `remember`, and of a lake."""
+        if self._lake is not None:
+            self._lake.warm(microseconds(datetime.now(UTC)) - 2 * AROUND)
 
     def search(
         self,

@@ -4,6 +4,7 @@ In: the settings, and which store is looked at first. Out: `Site`, which the app
 app.state.site. What can go wrong: HepcatError where a store cannot be opened, or no server runs.
 """
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
@@ -79,6 +80,11 @@ class Stores:
                 self._open[wanted] = Data(self._settings.data, self._settings.lake, database, remember=True)
             return self._open[wanted]
 
+    def warm(self) -> None:
+        """Open the first one, and read ahead what searches will need; what goes wrong shows in a search."""
+        with contextlib.suppress(Exception):
+            self.get().warm()
+
     def close(self) -> None:
         """Close them."""
         with self._mutex:
@@ -108,6 +114,7 @@ class Site:
     def start(self) -> None:
         """Begin what runs beside the requests."""
         self.samples.start()
+        threading.Thread(target=self.stores.warm, name="warm", daemon=True).start()
 
     def close(self) -> None:
         """Close what is open."""

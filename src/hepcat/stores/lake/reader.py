@@ -159,6 +159,11 @@ class Lake:
                     continue  # sealed or deleted between listing and opening: look again
         raise HepcatError(f"the lake {self.root} changes faster than it can be read", "Try again.")
 
+    def warm(self, since_us: int) -> None:
+        """Begin to read when calls of this time began; return before all of it is read."""
+        with self.snapshot(since_us, None, None, ("sip",)) as snapshot:
+            snapshot.begun()
+
     def run(
         self, read: Callable[[Snapshot], T], since_us: int | None = None, until_us: int | None = None
     ) -> T:

@@ -82,6 +82,7 @@ class Starts:
     def __init__(self, connect: Callable[[], duckdb.DuckDBPyConnection]) -> None:
         """connect: gives a connection of its own to read files with."""
         self._connect = connect
+        self._reader = connect()  # of the thread
         self._known: dict[ParquetFile, Known | None] = {}  # None: it has infinite times
         self._mutex = threading.Lock()
         self._wanted: set[ParquetFile] = set()
@@ -135,7 +136,7 @@ class Starts:
                 if f in self._known:
                     continue
             try:
-                found = _read(self._connect(), _FILE.format(f.path.replace("'", "''")))
+                found = _read(self._reader, _FILE.format(f.path.replace("'", "''")))
             except duckdb.Error:
                 continue  # it went away, or cannot be read: searches will say so
             with self._mutex:
@@ -146,7 +147,8 @@ class Starts:
         self._closed = True
         reading = self._reading
         if reading is not None:
-            reading.join(30)
+            self._reader.interrupt()
+            reading.join(10)
 
 
 _FILE: Final = "read_parquet(['{}'], hive_partitioning = false)"
