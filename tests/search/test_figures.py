@@ -18,6 +18,7 @@ from tests.search.remotes import lake_of, opened, usual
 from tests.search.support import NOON, Row, Source
 from tests.search.test_calls import SUCCESS, scenario
 from tests.servers import Servers
+from tests.support import ROOT
 from tests.web.dashboard_lake import hour_of_calls
 
 MINUTE = 60_000_000
@@ -340,3 +341,13 @@ def test_a_database_with_more_than_is_read(tmp_path: Path, servers: Servers) -> 
         assert "newest 20 messages, from 2026-11-2" in found.notes[0]
         patch.setattr("hepcat.search.figures._MOST_CALLS", 2)
         assert "newest 2 calls" in figures(store, "from:*", low, high + 1).notes[1]
+
+
+# -- the documentation
+
+
+def test_the_page_says_what_the_code_says() -> None:
+    page = (ROOT / "docs" / "dashboard.md").read_text()
+    for figure in FIGURES:
+        standard = f" *{figure.standard}*" if figure.standard else ""
+        assert f"| {figure.title} | `{figure.name}` | {figure.unit} | {figure.doc}{standard} |\n" in page

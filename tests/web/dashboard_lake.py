@@ -31,7 +31,9 @@ def hour_of_calls(
         scenario = rng.choices(SCENARIOS, [one.weight for one in SCENARIOS])[0]
         if trouble < at < trouble + HOUR // 6 and scenario.name == "answered" and rng.random() < 0.8:
             scenario = next(one for one in SCENARIOS if one.name == "unavailable")
-        records += dialog(rng, number, scenario, at, slow=trouble < at < trouble + HOUR // 6)
+        records += dialog(
+            rng, seed * 1_000_000 + number, scenario, at, slow=trouble < at < trouble + HOUR // 6
+        )
     records = sorted((record for record in records if record["ts"] < end), key=lambda record: record["ts"])
     with ImportWriter(data) as writer:
         writer.append(build(records))

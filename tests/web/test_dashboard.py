@@ -353,14 +353,13 @@ def test_when_the_server_goes_away(browser: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])
 def test_screenshots(browser: Any, tmp_path: Path, look: str) -> None:
     with Server(tmp_path, page=True) as server:
-        hour_of_calls(server.data)
+        low, _ = hour_of_calls(server.data)
+        hour_of_calls(server.data, low, dialogs=2200, seed=8)
         send(server, "one")
         page = open_page(
             browser, f"http://127.0.0.1:{server.http}/dashboard", dark=look == "dark", phone=look == "phone"
         )
-        page.wait_for_selector(".agents .chip", timeout=15_000)
-        page.wait_for_timeout(6000)
-        page.keyboard.press("r")
-        page.wait_for_timeout(1000)
+        page.wait_for_selector(".t-asr .more:not(:empty)")
+        wait_for(lambda: again(page) or page.locator(".agents .chip").count(), 20, "an agent")
         page.screenshot(path=IMAGES / f"dashboard-{look}.png", full_page=look != "phone")
         page.context.close()

@@ -93,16 +93,16 @@ function go(next) {
 }
 
 function anew() {
-  control.abort();
-  control = new AbortController();
   [before, beforeAt, listsAt] = [null, -Infinity, -Infinity];
   main.classList.add("waiting");
   look();
 }
 
-/** Ask for everything, show it, and ask again in a while. */
+/** Ask for everything, show it, and ask again in a while. What was asked before and is not answered yet is let go. */
 async function look() {
   clearTimeout(timer);
+  control.abort();
+  control = new AbortController();
   const { signal } = control;
   const begun = performance.now();
   try {
@@ -125,17 +125,24 @@ async function lookAtCalls(signal) {
   const asked = { q: view.q, store: view.store };
   figures = await get("/api/figures", { ...asked, since: view.since, until: view.until, buckets: BUCKETS }, { signal });
   showCalls();
+  await Promise.all([lookBefore(asked, signal), lookAtLists(asked, signal)]);
+}
+
+/** The range of the same length before: what the differences are to. */
+async function lookBefore(asked, signal) {
   const at = performance.now();
-  if (at - beforeAt > SLOW && view.since) {
-    const { since, until } = figures;
-    before = await get("/api/figures", { ...asked, since: since - (until - since), until: since, buckets: 1 }, { signal });
-    beforeAt = at;
-    showCalls();
-  }
-  if (at - listsAt > SLOW) {
-    const some = await Promise.all(lists.map(({ spec, list }) => lookAtList(spec, list, asked, signal)));
-    listsAt = some.some(Boolean) ? at : -Infinity;
-  }
+  if (at - beforeAt < SLOW || !view.since) return;
+  const { since, until } = figures;
+  before = await get("/api/figures", { ...asked, since: since - (until - since), until: since, buckets: 1 }, { signal });
+  beforeAt = at;
+  showCalls();
+}
+
+async function lookAtLists(asked, signal) {
+  const at = performance.now();
+  if (at - listsAt < SLOW) return;
+  const some = await Promise.all(lists.map(({ spec, list }) => lookAtList(spec, list, asked, signal)));
+  listsAt = some.some(Boolean) ? at : -Infinity;
 }
 
 /** A store that cannot count a list says why; the rest of the page does not suffer. @returns whether it has rows */

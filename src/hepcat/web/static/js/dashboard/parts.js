@@ -50,9 +50,10 @@ export function makeList(spec, href) {
   ], "Nothing in this range.");
   const id = `top-${spec.by}`;
   const more = h("p", { class: "muted small rest" });
-  const node = h("section", { class: `panel top-list ${spec.by}`, "aria-labelledby": id }, h("h2", { id }, spec.title), rows.node, more);
+  const node = h("section", { class: `panel top-list unasked ${spec.by}`, "aria-labelledby": id }, h("h2", { id }, spec.title), rows.node, more);
   const show = (answer) => {
     sum = answer.total;
+    node.classList.remove("unasked");
     rows.show(answer.rows.map(({ value, count }) => ({ key: String(value), value: String(value), count })));
     put(more, answer.other ? `others: ${number(answer.other)}` : "");
     return answer.rows.length > 0;
