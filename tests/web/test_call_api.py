@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 
+import pyarrow as pa
 import pytest
 
 from tests.support import hepcat
@@ -99,6 +100,16 @@ def test_every_rule_is_told(site: Site) -> None:
     for rule in rules:
         assert set(rule) == {"name", "title", "doc", "standard"}
         assert all(rule.values()), rule
+
+
+def test_what_is_drawn_has_a_bound_of_octets(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hepcat.web.routes import call
+
+    monkeypatch.setattr(call, "MOST_OCTETS", 100)
+    payloads = [b"x" * 40, None, b"x" * 60, b"x", b"x"]
+    assert len(call._bounded(pa.table({"payload": payloads}))) == 3
+    assert len(call._bounded(pa.table({"payload": [b"x" * 101]}))) == 1
+    assert len(call._bounded(pa.table({"payload": pa.array([], pa.binary())}))) == 0
 
 
 def test_more_messages_than_a_picture_has_are_cut_and_counted(site: Site) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from hepcat.search import cancel
 from hepcat.search.ladder_hosts import Host, Wire, endpoint_text, place_hosts
 from hepcat.search.ladder_legs import Leg, summarize
 from hepcat.search.ladder_marks import Marks, Message, mark
@@ -266,6 +267,7 @@ def _arrows(
     bodies: dict[tuple[str | None, bytes], Sdp | None] = {}
     start = previous = int(rows[0]["ts"])
     for index, (row, (src, dst), own) in enumerate(zip(rows, ends, marks, strict=True)):
+        cancel.check()
         wire = _wire(row)
         arrows.append(
             Arrow(

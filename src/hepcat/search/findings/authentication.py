@@ -121,6 +121,11 @@ _WHY: Final[dict[str, tuple[str, str]]] = {
     ),
 }
 
+_NONCE_BY_WORDS: Final = (
+    "The server says that it was the nonce, though not by stale=true: the password may be right. Check how "
+    "long its nonces are good for, and how long the client takes to answer"
+)
+
 
 @rule(
     "authentication_loop",
@@ -152,7 +157,8 @@ def authentication_loop(scene: Scene, call: Call) -> Iterator[Told]:
     "Wrong credentials",
     "RFC 3261 section 22",
     """A request with credentials for the nonce just given out was challenged again, not for a stale nonce,
-    and nothing succeeded after it: user name, password or realm are wrong.""",
+    and nothing succeeded after it: user name, password or realm are wrong. A warning where
+    only the phrase says that it was the nonce: the password may be right.""",
 )
 def wrong_credentials(scene: Scene, call: Call) -> Iterator[Told]:
     """Tell the first refusal of each run that is too short for a loop."""
@@ -160,10 +166,11 @@ def wrong_credentials(scene: Scene, call: Call) -> Iterator[Told]:
         refused = [refusal for refusal in chain.refusals if refusal.why == "refused"]
         if not refused or len(chain.refusals) >= LOOP or chain.succeeded:
             continue
+        by_words = "nonce" in (refused[0].challenge.reason or "").lower()
         yield Told(
-            ERROR,
+            WARNING if by_words else ERROR,
             f"Credentials refused: {result(refused[0].challenge)}",
-            sentences(_who(scene, refused[0]), _WHY["refused"][1]),
+            sentences(_who(scene, refused[0]), _NONCE_BY_WORDS if by_words else _WHY["refused"][1]),
             [a for r in refused for a in (r.challenge, r.request)],
         )
 

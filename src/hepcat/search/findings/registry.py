@@ -1,11 +1,12 @@
 """All rules, and the one call that asks them.
 
-In: a Ladder. Out: findings, the worst first. What can go wrong: nothing that traffic can cause; how much is
-said is bounded.
+In: a Ladder. Out: findings, the worst first. What can go wrong: nothing that traffic can cause, and how much
+is said is bounded; SearchCancelled within a search that is over.
 """
 
 from typing import Final
 
+from hepcat.search import cancel
 from hepcat.search.findings import addresses, authentication, delivery, dialog, media, outcome
 from hepcat.search.findings.finding import SEVERITIES, Finding, Rule
 from hepcat.search.findings.scene import Scene
@@ -49,6 +50,7 @@ def find(ladder: Ladder) -> list[Finding]:
     found: list[tuple[tuple[int, int, int], Finding]] = []
     for call in scene.calls:
         for order, rule in enumerate(RULES):
+            cancel.check()
             for told, _ in zip(rule.look(scene, call), range(MAX_OF_A_RULE), strict=False):
                 arrows = tuple(dict.fromkeys(a.index for a in told.arrows))[:MAX_ARROWS]
                 finding = Finding(rule.name, told.severity, told.title, told.detail, arrows, call.leg.index)

@@ -2,7 +2,8 @@
 
 In: Call-IDs, at most MOST_CALLS with the other legs that are found for them. Out: the ladder's model with
 every message's text, what went wrong, the legs that were added and why. What can go wrong: 404 with similar
-Call-IDs where nothing is known of any; what is more than MOST_MESSAGES is cut off, and `cut` says how many.
+Call-IDs where nothing is known of any; what is more than MOST_MESSAGES or MOST_OCTETS is cut off, and `cut`
+says how many.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
+from hepcat.search import cancel
 from hepcat.search.render.escape import safe_line
 from hepcat.web.auth import Viewer
 from hepcat.web.parameters import MAX_CALL_ID, CallIds, StoreName, TimeRange
@@ -19,6 +21,8 @@ from hepcat.web.rows import plain
 from hepcat.web.site import TheSite
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from hepcat.search.api import Data
     from hepcat.search.ladder import Ladder
     from hepcat.search.related import Related, Relations
@@ -28,6 +32,9 @@ router = APIRouter(prefix="/api", tags=["call"])
 
 MOST_CALLS: Final = 20
 MOST_MESSAGES: Final = 2000
+#: Octets of messages that are drawn: a call of this many messages has a tenth of them, unless somebody means
+#: to keep the page busy with descriptions of a thousand streams.
+MOST_OCTETS: Final = 16 << 20
 #: Octets of messages whose text one answer carries; later messages come without.
 MOST_TEXT: Final = 8 << 20
 
@@ -178,10 +185,18 @@ def _find(site: "Site", asked: _Asked) -> _Found:
     notes += [f"{note[:1].upper()}{note[1:]}." for note in relations.notes] if relations else []
     call_ids = [*have, *(leg.call_id for leg in others)]
     have |= data.searcher.numbers_of([leg.call_id for leg in others], *span) if others else {}
-    table = data.searcher.messages_of(call_ids, *span, limit=MOST_MESSAGES)
+    table = _bounded(data.searcher.messages_of(call_ids, *span, limit=MOST_MESSAGES))
     cut = sum(have.values()) - len(table)
     ladder = build(table, site.settings.aliases)
     return _Found(ladder, call_ids, others, max(cut, 0), [*notes, *data.notes()], data)
+
+
+def _bounded(table: "pa.Table") -> "pa.Table":
+    """Return the first messages, as many as MOST_OCTETS hold, but one at least."""
+    import pyarrow.compute as pc
+
+    so_far = pc.cumulative_sum(pc.fill_null(pc.binary_length(table["payload"]).cast("int64"), 0))
+    return table.slice(0, max(1, pc.sum(pc.less_equal(so_far, MOST_OCTETS)).as_py() or 0))
 
 
 def _related(data: "Data", call_ids: list[str], asked: _Asked) -> "Relations | None":
@@ -231,6 +246,7 @@ def _words(ladder: "Ladder", messages: list[dict[str, Any]]) -> list[dict[str, A
     numbers: dict[str, int] = {}
     said: list[dict[str, Any]] = []
     for arrow, message in zip(ladder.arrows, messages, strict=True):
+        cancel.check()
         message["sdp_words"] = None
         words = words_of_message(arrow.payload) if arrow.sdp is not None else None
         if words is not None:
