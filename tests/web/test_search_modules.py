@@ -136,3 +136,31 @@ def test_elements_take_nothing_that_runs(modules: Any, call: str) -> None:
     assert told == "TypeError"
     text = "<img src=x onerror=alert(1)>"
     assert module(modules, "dom", f"m.h('p', {{}}, {json.dumps(text)}).textContent") == text
+
+
+def test_the_axis_has_whole_days_and_years_when_clocks_change(modules: Any) -> None:
+    autumn = """(() => {
+        const berlin = (us) => (us < 1761440400000000 ? 72e8 : 36e8); // 2025-10-26 01:00 UTC
+        return m.ticks(1761256800000000, 1761606000000000, 14, berlin).at.map((us) => {
+            return new Date((us + berlin(us)) / 1000).toISOString().slice(5, 16);
+        });
+    })()"""
+    shown = module(modules, "search/buckets", autumn)
+    assert {"10-26T00:00", "10-27T00:00"} <= set(shown)
+    assert {one[-5:] for one in shown} <= {"00:00", "12:00"}
+    decade = "m.ticks(1450000000000000, 1765000000000000, 4, () => 0)"
+    assert module(modules, "search/buckets", f"{decade}.step >= m.YEAR")
+    years = module(modules, "search/buckets", f"{decade}.at.map((us) => new Date(us / 1000).toISOString())")
+    assert years == ["2020-01-01T00:00:00.000Z", "2025-01-01T00:00:00.000Z"]
+
+
+def test_live_rows_stand_where_their_time_has_them(modules: Any) -> None:
+    merged = """(() => {
+        const rows = new m.Rows({ of: "calls", params: {} });
+        const call = (start, state = "trying") => ({ call_id: `c${start}`, start, state });
+        rows.list.push(call(50), call(30), call(20));
+        const places = rows.merge([call(40), call(60), call(30, "busy"), call(10)]);
+        return [places, rows.list.map((row) => row.start), rows.list[3].state];
+    })()"""
+    # The one of 10 is on a page that is not here yet; the one of 30 is here and became busy.
+    assert module(modules, "search/rows", merged) == [[0, 2], [60, 50, 40, 30, 20], "busy"]

@@ -17,7 +17,8 @@ from hepcat.web.problems import Problem
 
 #: Longest query that is read.
 MAX_QUERY: Final = 4096
-MAX_CALL_ID: Final = 1024
+#: A datagram has room for one this long, and a request for its escapes (running.py).
+MAX_CALL_ID: Final = 16_384
 #: Longest cursor that is made and read: it has to fit into a request's address.
 MAX_CURSOR: Final = 8192
 _MOST_US: Final = 2**62

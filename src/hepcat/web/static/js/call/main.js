@@ -258,7 +258,7 @@ function step(by) {
   const indices = shown.messages.map((message) => message.index);
   if (!indices.length) return;
   const at = indices.indexOf(view.message);
-  const next = at < 0 ? (by > 0 ? 0 : indices.length - 1) : Math.min(Math.max(at + by, 0), indices.length - 1);
+  const next = at < 0 && Math.abs(by) === 1 ? (by > 0 ? 0 : indices.length - 1) : Math.min(Math.max(at + by, 0), indices.length - 1);
   select(indices[next], { scroll: true });
 }
 

@@ -47,12 +47,38 @@ export function words(bar) {
   return `${bar.total}${parts.length ? `: ${parts.join(", ")}` : ""}`;
 }
 
-/** Times for the axis between two bounds: {us, step}; `step` says how fine the clock has to be. */
+/** A month and a year as steps of the axis. */
+export const MONTH = 26784e8;
+export const YEAR = 12 * MONTH;
+const STEPS = [1e3, 1e4, 1e5, 1e6, 5e6, 1e7, 3e7, 6e7, 3e8, 6e8, 9e8, 18e8, 36e8, 108e8, 216e8, 432e8, 864e8, 1728e8, 6048e8];
+const MONTHS = [1, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 12_000];
+
+/** Times for the axis between two bounds: {step, at}; `step` says how fine the clock has to be. */
 export function ticks(from, to, most, zoneShift) {
-  const steps = [1e3, 1e4, 1e5, 1e6, 5e6, 1e7, 3e7, 6e7, 3e8, 6e8, 9e8, 18e8, 36e8, 108e8, 216e8, 432e8, 864e8, 6048e8, 24192e8, 314496e8];
-  const step = steps.find((one) => (to - from) / one <= most) ?? steps.at(-1);
+  const step = STEPS.find((one) => (to - from) / one <= most);
+  if (!step) return months(from, to, most, zoneShift);
   const shift = step >= 18e8 ? zoneShift(from) : 0;
-  const found = [];
-  for (let at = Math.ceil((from + shift) / step) * step - shift; at <= to && found.length <= most + 1; at += step) found.push(at);
-  return { step, at: found };
+  const at = [];
+  for (let wall = Math.ceil((from + shift) / step) * step; at.length <= most + 1; wall += step) {
+    // Clocks may be put forward or back on the way.
+    const us = wall - (shift || step >= 18e8 ? zoneShift(wall - shift) : 0);
+    if (us > to) break;
+    if (us >= from && us !== at.at(-1)) at.push(us);
+  }
+  return { step, at };
+}
+
+/** Ticks at the beginnings of months and years. */
+function months(from, to, most, zoneShift) {
+  const count = MONTHS.find((one) => (to - from) / (one * MONTH) <= most) ?? MONTHS.at(-1);
+  const begin = new Date((from + zoneShift(from)) / 1000);
+  let month = Math.ceil((begin.getUTCFullYear() * 12 + begin.getUTCMonth()) / count) * count;
+  const at = [];
+  for (; at.length <= most + 1; month += count) {
+    const wall = Date.UTC(Math.floor(month / 12), month % 12) * 1000;
+    const us = wall - zoneShift(wall);
+    if (!(us <= to)) break;
+    if (us >= from) at.push(us);
+  }
+  return { step: count * MONTH, at };
 }

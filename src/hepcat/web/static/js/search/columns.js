@@ -2,7 +2,7 @@
  * The columns of the table: names as the API has them, headings, widths, how a value is written.
  *
  * In: rows of GET /api/calls or /api/messages. Out: text. Widths are fixed (in characters of the table's
- * own font), so that nothing moves when rows arrive. tests/web/test_search_page.py compares the names with the server's.
+ * own font), so that nothing moves when rows arrive; texts get what is left of a wide screen. tests/web/test_search_page.py compares the names with the server's.
  */
 import { duration, number } from "../format.js";
 import { safe } from "../safe.js";
@@ -36,7 +36,7 @@ const CALLS = [
   column("messages", 6, "number", "msgs"),
   column("source", 22),
   column("destination", 22),
-  column("call_id", 34, "text", "Call-ID"),
+  column("call_id", 26, "text", "Call-ID"),
   column("end", 19, "time"),
   column("duration", 10, "seconds"),
   column("answered", 19, "time"),
@@ -146,10 +146,15 @@ export function keep(of, names) {
   }
 }
 
-/** A column's width in characters; times of another year than `row`'s, which is one of those shown, are longer. */
-export function width(column, row) {
-  if (column.kind !== "time" || !row) return column.width;
-  return Math.max(column.width, moment(row[column.name] ?? row.ts ?? row.start).length + 1);
+/** How many rows are looked at for their times. */
+const LOOKED_AT = 60;
+
+/** A column's width in characters; times of another day or year than now are longer. */
+export function width(column, rows) {
+  if (column.kind !== "time") return column.width;
+  // Rows stand by time mostly: the first ones and the last one have the extremes.
+  const some = [...rows.slice(0, LOOKED_AT), ...rows.slice(-1)];
+  return Math.max(column.width, ...some.map((row) => moment(row[column.name] ?? row.ts ?? row.start).length + 1));
 }
 
 /** A cell's text. @param {Column} column */

@@ -11,7 +11,7 @@
 import { fill, h, svg } from "../dom.js";
 import { number } from "../format.js";
 import { SECOND, clock, day, onZone, zone } from "../time.js";
-import { PARTS, barsOf, ticks, totals, words } from "./buckets.js";
+import { MONTH, PARTS, YEAR, barsOf, ticks, totals, words } from "./buckets.js";
 
 const HEIGHT = 84;
 const AXIS = 18;
@@ -241,6 +241,7 @@ export class Histogram {
 }
 
 function tickWords(us, step) {
+  if (step >= MONTH) return day(us).slice(0, step >= YEAR ? 4 : 7);
   if (step >= 864e8) return day(us);
   const time = clock(us, step < 1e3 ? 6 : step < SECOND ? 3 : 0);
   if (step >= SECOND && time === "00:00:00") return day(us).slice(5);

@@ -1,8 +1,8 @@
 /**
- * Live mode: rows on top as they happen.
+ * Live mode: rows as they happen.
  *
  * In: GET /api/live (server-sent events; a call that goes on comes again). Out: `arrived(rows)` at most
- * twice a second, newest first, at most BURST at a time; `changed()` after rows that are there became others;
+ * twice a second, at most BURST at a time; `changed()` after rows that are there became others;
  * `waiting(n)`: rows that wait while `paused()` says that people read, at most HELD; `said(text)`: notes.
  * Calls that were there before, and were not over, are asked for again now and then.
  */
@@ -75,7 +75,7 @@ export class Live {
     this.waiting(0);
     if (this.lost) this.said(`More came than can be read: ${this.lost} are left out here. The search finds them.`);
     this.lost = 0;
-    if (fresh.length) this.arrived(fresh.reverse());
+    if (fresh.length) this.arrived(fresh);
   }
 
   /** Ask again for calls at the top that the server does not tell of by itself. */

@@ -206,10 +206,8 @@ function goLive() {
 
 function arrived(mine, fresh) {
   if (mine !== rows || !fresh.length) return;
-  instead.hidden = true;
   for (const row of fresh) row.fresh = true;
-  mine.prepend(fresh);
-  table.pushed(fresh.length);
+  table.inserted(mine.merge(fresh));
   setTimeout(() => fresh.forEach((row) => delete row.fresh), 1500);
   summary();
 }

@@ -51,12 +51,48 @@ export class Rows {
     this.control.abort();
   }
 
-  /** Rows that happened meanwhile come on top; the oldest beyond `most` are let go. */
-  prepend(rows, most = MOST) {
-    this.list.unshift(...rows);
-    if (this.list.length <= most) return;
-    this.list.length = most;
-    this.done = true;
+  /**
+   * Put rows that happened meanwhile where the order of time has them. A call that is there already becomes what the
+   * row says; one from before the rows that are here waits for its page. The oldest beyond `most` are let go.
+   * @returns {number[]} the places of the new rows, from the top
+   */
+  merge(fresh, most = MOST) {
+    const time = this.of === "calls" ? "start" : "ts";
+    const before = this.done ? (this.answer?.since ?? -Infinity) : (this.list.at(-1)?.[time] ?? -Infinity);
+    const added = new Set();
+    for (const row of [...fresh].sort((one, two) => one[time] - two[time])) {
+      if (row[time] < before) continue;
+      const at = this.place(row, time);
+      const there = this.of === "calls" ? this.sameCall(row, at) : null;
+      if (there) Object.assign(there, row);
+      else {
+        this.list.splice(at, 0, row);
+        added.add(row);
+      }
+    }
+    if (this.list.length > most) {
+      this.list.length = most;
+      this.done = true;
+    }
+    const places = [];
+    for (let i = 0; places.length < added.size && i < this.list.length; i += 1) if (added.has(this.list[i])) places.push(i);
+    return places;
+  }
+
+  /** Where a row belongs: before the first that is not newer. */
+  place(row, time) {
+    let [low, high] = [0, this.list.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.list[middle][time] > row[time]) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  sameCall(row, at) {
+    for (let i = at; i < this.list.length && this.list[i].start === row.start; i += 1) if (this.list[i].call_id === row.call_id) return this.list[i];
+    return null;
   }
 
   tell(news) {

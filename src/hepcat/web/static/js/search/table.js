@@ -40,25 +40,35 @@ export class Table {
   /** Show other rows, from the top. */
   show({ of, columns, rows, sort, total }) {
     Object.assign(this, { of, rows, sort, columns: columns.map((name) => columnsOf.find(of, name)) });
-    const look = [of, sort, ...columns, rows.length && columnsOf.width(columnsOf.find(of, columnsOf.timeOf(of)), rows[0])].join();
-    if (look !== this.look) this.drawHead();
-    this.look = look;
+    this.settleHead();
     this.restart();
     this.count(total);
   }
 
+  /** Draw the head anew where it is about other columns, or where longer times came. */
+  settleHead() {
+    const look = [this.of, this.sort, ...this.columns.map((column) => `${column.name}=${columnsOf.width(column, this.rows)}`)].join();
+    if (look === this.look) return;
+    this.look = look;
+    this.drawHead();
+  }
+
   /** Rows came at the end. @param {number} total rows in all; -1: not known */
   count(total) {
+    this.settleHead();
     this.node.setAttribute("aria-rowcount", total < 0 ? "-1" : String(total + 1));
     this.body.style.blockSize = `${this.rows.length * this.height}px`;
     this.draw(true);
   }
 
-  /** `n` rows came on top. What one reads does not move. */
-  pushed(n) {
-    if (this.active >= 0) this.active += n;
+  /** Rows came in at these places, from the top. What one reads does not move. */
+  inserted(places) {
+    const above = (index) => places.reduce((at, place) => at + (place <= at ? 1 : 0), index);
+    if (this.active >= 0) this.active = above(this.active);
+    if (this.anchor >= 0) this.anchor = above(this.anchor);
     this.body.style.blockSize = `${this.rows.length * this.height}px`;
-    if (this.node.scrollTop > 0) this.node.scrollTop += n * this.height;
+    const top = Math.floor(this.node.scrollTop / this.height);
+    if (this.node.scrollTop > 0) this.node.scrollTop += (above(top) - top) * this.height;
     this.draw(true);
   }
 
@@ -75,8 +85,10 @@ export class Table {
   }
 
   drawHead() {
-    const widths = this.columns.map((column) => `${columnsOf.width(column, this.rows[0])}ch`);
-    this.node.style.setProperty("--widths", `2.25rem ${widths.join(" ")}`);
+    const widths = this.columns.map((column) => columnsOf.width(column, this.rows));
+    const tracks = this.columns.map((column, i) => (column.kind === "text" ? `minmax(${widths[i]}ch, ${widths[i]}fr)` : `${widths[i]}ch`));
+    this.node.style.setProperty("--widths", `2.25rem ${tracks.join(" ")}`);
+    this.node.style.setProperty("--least", `${widths.reduce((sum, one) => sum + one, 0)}ch`);
     this.node.setAttribute("aria-colcount", String(this.columns.length + 1));
     this.node.dataset.of = this.of;
     const down = this.sort.startsWith("-") || !this.sort;
