@@ -103,6 +103,7 @@ class Site:
         self.stores = Stores(options)
         self.searches = Searches(self.web)
         self.orders: Kept[Ordered] = Kept(lambda ordered: ordered.table.nbytes)
+        self.answers: Kept[bytes] = Kept(len, octets=32 << 20, seconds=2.0)  # web/sharing.py
         self.figures: Kept[bytes] = Kept(len, octets=32 << 20, seconds=15.0)
         self.exports = Seats("exports", _EXPORTS, _EXPORTS_A_USER)
         self.live = Hub(self.web.query_seconds, self.web.live_clients)

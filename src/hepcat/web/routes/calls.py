@@ -17,6 +17,7 @@ from hepcat.web.models import CallRows, answers
 from hepcat.web.paging import AskedCalls, answer
 from hepcat.web.parameters import Fields, Limit, fields_of
 from hepcat.web.rows import Encoded, encode
+from hepcat.web.sharing import shared
 from hepcat.web.site import TheSite
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ async def calls(
         notes = [*page.notes, *data.notes()]
         return encode(answer(asked, "calls", page.rows, asked.cursor(key, before + rows), notes))
 
-    return Encoded(await site.searches.run(request, viewer.name, search))
+    return Encoded(await site.searches.run(request, viewer.name, shared(site, request, search)))
 
 
 def _page(

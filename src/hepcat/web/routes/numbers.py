@@ -13,6 +13,7 @@ from hepcat.web.auth import Viewer
 from hepcat.web.models import Counts, Top, answers
 from hepcat.web.parameters import QueryText, StoreName, TimeRange
 from hepcat.web.rows import Encoded, encode, times
+from hepcat.web.sharing import shared
 from hepcat.web.site import TheSite
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ async def histogram(
         frame = {"since": span.since, "until": span.end, "notes": data.notes()}
         return encode({"start": starts, "width": width, **counts, **frame})
 
-    return Encoded(await site.searches.run(request, viewer.name, search))
+    return Encoded(await site.searches.run(request, viewer.name, shared(site, request, search)))
 
 
 @router.get("/top", summary="Most frequent values", response_class=Encoded, responses=answers(Top))
