@@ -89,7 +89,9 @@ def test_a_reload_reaches_the_page(server: Server, tmp_path: Path) -> None:
     server.process.send_signal(signal.SIGHUP)
     wait_for(lambda: workers(server) not in ([], [first]) and server.ready(), 30, "a new child")
     assert "page's process ended" not in server.log.read_text()
+    assert get(server, "/api/calls") is not None
     assert server.stop() == 0
+    assert "leak" not in server.log.read_text(), "what a library complains of at the keeper's end"
 
 
 def test_what_a_server_tells_of_itself(server: Server) -> None:

@@ -5,7 +5,8 @@ answers; a new task, or the worker's end, brings a new one. Ends when the input 
 exit code 1, and a line of log, where the user cannot be become.
 
 The keeper imports everything, so that a worker starts at once and needs no right to read Python's files; it
-has one thread and opens nothing, so that it can be forked.
+has one thread (besides one of the allocator in Arrow, which knows of forks) and opens nothing, so that it can
+be forked.
 """
 
 import contextlib
@@ -196,12 +197,15 @@ def main() -> None:
 
     from hepcat.errors import HepcatError
 
-    log = structlog.get_logger("hepcat.web")
+    log, code = structlog.get_logger("hepcat.web"), 0
     try:
         Keeper(log).run()
     except HepcatError as error:
         log.error("no page", problem=str(error), hint=error.hint)
-        sys.exit(1)
+        code = 1
+    # Nothing is open. At the interpreter's own end DuckDB would list all that gc.freeze() kept, as leaks.
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
