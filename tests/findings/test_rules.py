@@ -93,6 +93,27 @@ def test_one_unanswered_request_may_be_the_end_of_the_capture() -> None:
     assert "the capture may end here" in finding.detail
 
 
+def test_what_may_still_come_is_a_note() -> None:
+    rows = scenarios.no_response()[:1]
+    ladder = build(table(rows))
+    for later, severity, title in (
+        (5_000, NOTE, ", so far"),
+        (31_999_999, NOTE, ", so far"),
+        (32_000_000, WARNING, ""),
+        (-1, WARNING, ""),  # clocks differ: nothing is known
+    ):
+        (finding,) = find(ladder, ladder.arrows[-1].ts + later)
+        assert finding.severity == severity
+        assert finding.title == f"No response to INVITE from {ladder.hosts[1].name}{title}"
+
+
+def test_two_calls_of_one_call_id_have_no_post_dial_delay() -> None:
+    rows = scenarios.post_dial_delay()
+    for row in rows[2:]:
+        row["ts"] += 4_000_000_000
+    assert "post_dial_delay" not in [f.rule for f in find(build(table(rows)))]
+
+
 def test_an_answer_without_ack_yet_is_nothing() -> None:
     rows = scenarios.no_ack()
     assert find(build(table(rows[:3]))) == []

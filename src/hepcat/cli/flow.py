@@ -10,6 +10,7 @@ import enum
 import os
 import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -109,7 +110,7 @@ def flow(
     place = reading(data, config, store)
     span = _span(last, since, until, utc)
     ladder, legs = _ladder(place, call_id or [], query, limit, span, max_messages, related)
-    findings = ladder.findings() if explain else None
+    findings = ladder.findings(time.time_ns() // 1000) if explain else None
     if format_ is Format.SVG:
         text = ladder.svg(utc=utc)
     elif format_ is Format.MERMAID:

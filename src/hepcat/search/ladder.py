@@ -167,11 +167,14 @@ class Ladder:
 
         return render_json(self, raw=raw)
 
-    def findings(self) -> "list[Finding]":
-        """Return what went wrong in these calls, the worst first (docs/findings.md)."""
+    def findings(self, now: int | None = None) -> "list[Finding]":
+        """Return what went wrong in these calls, the worst first (docs/findings.md).
+
+        now: microseconds since the epoch, where they may still go on.
+        """
         from hepcat.search.findings import find
 
-        return find(self)
+        return find(self, now)
 
     def _repr_svg_(self) -> str:
         """What a notebook shows."""

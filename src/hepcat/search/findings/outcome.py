@@ -23,6 +23,8 @@ _HUMAN: Final = frozenset({480, 486, 600, 603})
 _IN_VAIN: Final = frozenset({408, 500, 503, 504})
 #: Post-dial delay that people hang up at: ITU-T E.721 table 1 has 8 s on average for international calls.
 LONG_DIALLING: Final = 8_000_000
+#: What comes so long after an INVITE belongs to another call of the same Call-ID. Microseconds.
+_ANOTHER_CALL: Final = 3_600_000_000
 VERY_LONG_DIALLING: Final = 15_000_000
 #: Sendings without any response that are silence, and not the end of the capture.
 _SILENT: Final = 3
@@ -307,12 +309,12 @@ def no_final_response(scene: Scene, call: Call) -> Iterator[Told]:
     "Very long post-dial delay",
     "RFC 6076 section 4.3.1, ITU-T E.721",
     """From the first INVITE to the first 18x or 2xx it took 8 s or more (error from 15 s on). Says behind
-    which hop most of the time went.""",
+    which hop most of the time went. Nothing is said from an hour on: then two calls have one Call-ID.""",
 )
 def post_dial_delay(scene: Scene, call: Call) -> Iterator[Told]:
     """Tell where the time went."""
     delay = call.leg.post_dial_delay
-    if delay is None or delay < LONG_DIALLING:
+    if delay is None or not LONG_DIALLING <= delay < _ANOTHER_CALL:
         return
     for exchange in call.initial:
         alert = next((a for a in exchange.responses if 180 <= (a.status or 0) < 300), None)

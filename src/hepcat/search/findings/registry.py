@@ -8,8 +8,8 @@ from typing import Final
 
 from hepcat.search import cancel
 from hepcat.search.findings import addresses, authentication, delivery, dialog, media, outcome
-from hepcat.search.findings.finding import SEVERITIES, Finding, Rule
-from hepcat.search.findings.scene import Scene
+from hepcat.search.findings.finding import NOTE, SEVERITIES, Finding, Rule
+from hepcat.search.findings.scene import GIVE_UP, Scene
 from hepcat.search.ladder import Ladder
 
 #: In the order in which findings of one severity are told. A rule may leave out what one before it told.
@@ -44,8 +44,20 @@ MAX_FINDINGS: Final = 100
 MAX_ARROWS: Final = 50
 
 
-def find(ladder: Ladder) -> list[Finding]:
-    """Return what went wrong in these calls: errors, warnings, notes; each by RULES and time."""
+#: Rules about what did not come, and microseconds after a call's last message until it should have: 64*T1,
+#: or timer C (RFC 3261 section 16.6) where somebody lets the phone ring.
+_MAY_STILL_COME: Final = {
+    outcome.no_response.name: GIVE_UP,
+    authentication.no_credentials.name: GIVE_UP,
+    outcome.no_final_response.name: 180_000_000,
+}
+
+
+def find(ladder: Ladder, now: int | None = None) -> list[Finding]:
+    """Return what went wrong in these calls: errors, warnings, notes; each by RULES and time.
+
+    now: microseconds since the epoch, where the calls may still go on: what can still come is a note then.
+    """
     scene = Scene(ladder)
     found: list[tuple[tuple[int, int, int], Finding]] = []
     for call in scene.calls:
@@ -53,8 +65,11 @@ def find(ladder: Ladder) -> list[Finding]:
             cancel.check()
             for told, _ in zip(rule.look(scene, call), range(MAX_OF_A_RULE), strict=False):
                 arrows = tuple(dict.fromkeys(a.index for a in told.arrows))[:MAX_ARROWS]
-                finding = Finding(rule.name, told.severity, told.title, told.detail, arrows, call.leg.index)
-                rank = (SEVERITIES.index(told.severity), order, arrows[0] if arrows else 0)
+                title, severity = told.title, told.severity
+                if now is not None and call.end <= now < call.end + _MAY_STILL_COME.get(rule.name, 0):
+                    title, severity = f"{title}, so far", NOTE
+                finding = Finding(rule.name, severity, title, told.detail, arrows, call.leg.index)
+                rank = (SEVERITIES.index(severity), order, arrows[0] if arrows else 0)
                 found.append((rank, finding))
     found.sort(key=lambda each: each[0])
     return [finding for _, finding in found[:MAX_FINDINGS]]

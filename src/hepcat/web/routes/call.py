@@ -7,6 +7,7 @@ says how many.
 """
 
 import json
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -231,7 +232,7 @@ def _value(found: _Found, asked: _Asked) -> dict[str, Any]:
         "calls": plain(found.data.searcher.calls_of(found.call_ids)),
         "ladder": ladder,
         "sdp_words": _words(found.ladder, ladder["messages"]),
-        "findings": [asdict(finding) for finding in find(found.ladder)],
+        "findings": [asdict(finding) for finding in find(found.ladder, time.time_ns() // 1000)],
         "related": [{"call_id": leg.call_id, "why": leg.why, "of": leg.of} for leg in found.related],
         "cut": found.cut,
         "text_cut": _bound_text(ladder["messages"]),
