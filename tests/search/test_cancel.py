@@ -239,3 +239,12 @@ def test_clickhouse_stops_too(servers: Servers) -> None:
     wait_for(lambda: not goes_on(), what="the statement's end")
     assert remote.missing() == []
     remote.close()
+
+
+@pytest.mark.parametrize("remember", [False, True])
+def test_closing_a_lake_ends_the_query_of_another_thread(remember: bool) -> None:
+    lake, token = Lake(filled_lake(ROWS), remember=remember), Cancel()
+    asked = Asked(token, lambda: Searcher(lake).count(SLOW, messages=True))
+    wait_for(lambda: running(token), what="a statement")
+    lake.close()
+    assert asked.end() is not None

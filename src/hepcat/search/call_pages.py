@@ -272,8 +272,7 @@ def _newest(searcher: Searcher, node: Node, times: Times, wanted: int) -> Ordere
         if begun is not None:
             found = newest_calls(searcher, con, begun, node, windows, span, wanted)
             if found is not None:
-                ordered = _valued(found.append_column("end", pa.nulls(len(found), pa.int64())))
-                return Ordered("start", True, ordered, len(ordered) >= wanted, span)
+                return Ordered("start", True, _valued(found), len(found) >= wanted, span)
             if indexed:
                 windows = searcher._windows_of_matches(con, node, times, wanted - 1)
         for window in windows[:-1]:

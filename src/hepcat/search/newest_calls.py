@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from hepcat.search.ast import Node
+from hepcat.search.page_keys import FIRST
 from hepcat.search.within import Times
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ _MATCHING: Final = 250_000
 #: Calls whose start has to be looked for after all, at most.
 _DOUBTFUL: Final = 256
 
-Int64 = npt.NDArray[np.int64]
-
 
 def newest_calls(
     searcher: "Searcher",
@@ -41,17 +39,20 @@ def newest_calls(
     span: Times,
     wanted: int,
 ) -> pa.Table | None:
-    """Return call_id and start of the `wanted` newest, or of all where they are fewer."""
-    calls = pa.table({"call_id": pa.array([], pa.string()), "start": pa.array([], pa.int64())})
+    """Return call_id, start and end of the `wanted` newest, or of all where they are fewer.
+
+    end: no message within the span is later.
+    """
+    calls = pa.schema([("call_id", pa.string()), ("start", pa.int64()), ("end", pa.int64())]).empty_table()
     for window in windows:
         new = _matching(searcher, con, node, window)
         if len(new) > _MATCHING:
             return None
         new = new.filter(pc.invert(pc.is_in(new["call_id"], value_set=calls["call_id"].combine_chunks())))
-        starts = _starts(searcher, con, begun, new, span)
-        if starts is None:
+        timed = _timed(searcher, con, begun, new, span)
+        if timed is None:
             return None
-        calls = pa.concat_tables([calls, pa.table({"call_id": new["call_id"], "start": pa.array(starts)})])
+        calls = pa.concat_tables([calls, timed])
         if len(calls) > _MATCHING:
             return None
         since = window.since
@@ -73,23 +74,26 @@ def _matching(searcher: "Searcher", con: duckdb.DuckDBPyConnection, node: Node, 
     return found.set_column(0, "call_id", found["call_id"].cast(pa.string()))
 
 
-def _starts(
+def _timed(
     searcher: "Searcher", con: duckdb.DuckDBPyConnection, begun: "Begun", calls: pa.Table, span: Times
-) -> Int64 | None:
-    """Return when calls began within the span; None where that is not known of too many."""
-    starts, doubtful = begun.after(calls["hash"].to_numpy(), span.since)
-    numbers = np.flatnonzero(doubtful)
-    if len(numbers) > _DOUBTFUL:
+) -> pa.Table | None:
+    """Return calls with when they began within the span, and ended; None where too many are in doubt."""
+    start, end = begun.of(calls["hash"].to_numpy())
+    # A file that holds a message before the span does not say what it holds after it.
+    doubtful = np.flatnonzero(start < (FIRST if span.since is None else span.since))
+    if len(doubtful) > _DOUBTFUL:
         return None
-    if len(numbers):
-        ids = calls["call_id"].take(pa.array(numbers)).to_pylist()
+    if len(doubtful):
+        ids = calls["call_id"].take(pa.array(doubtful)).to_pylist()
         condition = f"{searcher._call_id_in(con, ids)} AND {span.sql()}"
         found = searcher._run(
             con, f"SELECT call_id, epoch_us(min(ts)) FROM sip WHERE {condition} GROUP BY call_id"
         )
         later = dict(zip(found[0].to_pylist(), found[1].to_pylist(), strict=True))
-        starts[numbers] = [later[call_id] for call_id in ids]
-    return starts
+        start[doubtful] = [later[call_id] for call_id in ids]
+    if span.until is not None:
+        end = np.minimum(end, span.until - 1)
+    return pa.table({"call_id": calls["call_id"], "start": pa.array(start), "end": pa.array(end)})
 
 
 def _newest(calls: pa.Table, wanted: int) -> pa.Table:

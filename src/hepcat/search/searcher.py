@@ -57,6 +57,8 @@ _WINDOW_GROWTH: Final = 6
 FEW: Final = 256
 #: Calls of more time than this are spread: they are hardly found in one place. Microseconds.
 _SPREAD: Final = 3600 * 1_000_000
+#: All columns of few calls are read at once from so short a time. Microseconds.
+_SHORT: Final = 3 * 3600 * 1_000_000
 #: A search with an index looks at the newest of its matches first: so many for each row of the result.
 _MATCHES_A_ROW: Final = (6, 8, 12, 24, 96)
 
@@ -366,10 +368,12 @@ class Searcher:
 
         A Bloom filter that wrongly says "perhaps" costs the decoding of a column, so two columns are read
         first, to learn when the calls' messages were, and all columns only of these times. Where few
-        calls are spread over a long time that saves less than it costs.
+        calls are spread over a long time that saves less than it costs, and so it does where all the time is
+        short.
         """
         condition = self._call_id_in(con, ids)
-        if len(ids) <= 1 or (len(ids) <= FEW and span.is_longer(2 * AROUND + _SPREAD)):
+        short = span.is_longer(0) and not span.is_longer(_SHORT)
+        if len(ids) <= 1 or (len(ids) <= FEW and (short or span.is_longer(2 * AROUND + _SPREAD))):
             return f"(SELECT * FROM sip WHERE {condition} AND {span.sql()})"
         found = self._run(con, f"SELECT epoch_us(ts) AS at FROM sip WHERE {condition} AND {span.sql()}")
         when = any_of_times(clusters(found["at"].to_pylist()))

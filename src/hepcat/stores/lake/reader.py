@@ -5,8 +5,11 @@ The same Lake object can be asked again and again: files do not change once they
 their footers are read once; of journals only what was added is read.
 """
 
+import contextlib
 import tempfile
 import threading
+import time
+import weakref
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +32,8 @@ _TRIES: Final = 50
 _FOOTERS_AT_MOST: Final = 20_000
 #: Each value asks a filter of each row group; more values than these are left to the query itself.
 _VALUES_AT_MOST: Final = 8
+#: Seconds that closing waits for queries which were interrupted.
+_ENDING: Final = 10.0
 T = TypeVar("T")
 #: Column -> values, of which each record that is wanted must have one.
 Holding = Mapping[str, Collection[str]]
@@ -72,6 +77,11 @@ class Snapshot:
         """Return when the calls of this moment began; None where the lake does not keep it in memory."""
         return self._starts(self.connection)
 
+    def interrupt(self) -> None:
+        """End the query that another thread runs on it; nothing where there is none."""
+        with contextlib.suppress(duckdb.Error):
+            self.connection.interrupt()
+
     def close(self) -> None:
         """Close the connection."""
         self.connection.close()
@@ -112,6 +122,7 @@ class Lake:
         if locked:
             self._lock()
         self._starts = Starts(self._database.cursor) if remember else None
+        self._snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         config: dict[str, Any] = {
@@ -152,9 +163,11 @@ class Lake:
         with self._mutex:
             for _ in range(_TRIES):
                 try:
-                    return self._snapshot(
+                    made = self._snapshot(
                         since_us, until_us, holding or {}, TABLES if tables is None else tables
                     )
+                    self._snapshots.add(made)
+                    return made
                 except FileNotFoundError:
                     continue  # sealed or deleted between listing and opening: look again
         raise HepcatError(f"the lake {self.root} changes faster than it can be read", "Try again.")
@@ -274,14 +287,28 @@ class Lake:
         return sum(j.reader.rows for j in self._journals.values())
 
     def close(self) -> None:
-        """Close everything."""
+        """Close everything; queries of other threads end with an error."""
         if self._starts is not None:
             self._starts.close()
-        for journal in self._journals.values():
-            journal.reader.close()
-        self._journals.clear()
-        self._database.close()
+        with self._mutex:
+            for journal in self._journals.values():
+                journal.reader.close()
+            self._journals.clear()
+            self._close_database()
         self._spill.cleanup()
+
+    def _close_database(self) -> None:
+        """Close it. DuckDB refuses while a cursor of it is at work, and an interrupt takes a moment."""
+        until = time.monotonic() + _ENDING
+        while True:
+            for snapshot in list(self._snapshots):
+                snapshot.interrupt()
+            try:
+                return self._database.close()
+            except duckdb.ResourceInUseException:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
 
     def __enter__(self) -> "Lake":
         return self

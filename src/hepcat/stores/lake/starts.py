@@ -1,12 +1,12 @@
-"""When each call began, kept in memory: a search for the newest calls need not look through the day before.
+"""When each call began and ended, kept in memory: the newest calls need no look through the day before.
 
 In: Parquet files of table sip, and the journal's records. Out: `Starts.of(files)`, which tells for hashes
-of Call-IDs the time of the first message that these files hold. What can go wrong: duckdb.IOException where
-a file went away; None where it cannot tell: a large file is not read yet, there are too many calls, or
-times are infinite. Then who asks has to look for themselves.
+of Call-IDs the times of the first and the last message that these files hold. What can go wrong:
+duckdb.IOException where a file went away; None where it cannot tell: a large file is not read yet, there
+are too many calls, or times are infinite. Then who asks has to look for themselves.
 
 A file never changes, so it is read once: the 64-bit hashes of its Call-IDs in order, and beside each the
-time of its first message. 20 million messages are some 4 million such pairs, 16 octets each, and 2 to 3
+time of its first message. 20 million messages are some 4 million such entries, 20 octets each, and 2 to 3
 seconds of CPU. Small files, as they come while messages are stored, are read when they are asked for; large
 ones by a thread. That two of a million calls share a hash, and one of them is taken to have begun with the
 other, is less likely than one in ten million.
@@ -24,31 +24,39 @@ from hepcat.stores.lake.catalog import ParquetFile
 
 Hashes = npt.NDArray[np.uint64]
 Times = npt.NDArray[np.int64]
-#: Pairs that are kept at most: 192 MiB.
-_AT_MOST: Final = 12_000_000
+#: Calls that are kept at most: 200 MB.
+_AT_MOST: Final = 10_000_000
 #: A file of more records is not waited for.
 _LARGE: Final = 1_500_000
 #: Of a file that was not read yet the calls are guessed.
 _MESSAGES_A_CALL: Final = 4
 #: No call of these is in the file.
 NEVER: Final = np.iinfo(np.int64).max
+#: Milliseconds: of a longer call the end is not known.
+_LONGEST: Final = 2**32 - 1
 
 
 class Known:
-    """The calls of one file, or of the journal: hashes in order, and when each began."""
+    """The calls of one file, or of the journal: hashes in order, and when each began and ended."""
 
-    __slots__ = ("first", "hashes")
+    __slots__ = ("first", "hashes", "lengths")
 
-    def __init__(self, hashes: Hashes, first: Times) -> None:
+    def __init__(self, hashes: Hashes, first: Times, last: Times) -> None:
+        """Keep lengths as milliseconds, rounded up: half as large."""
         self.hashes = hashes
         self.first = first
+        self.lengths = np.minimum((last - first) // 1000 + 1, _LONGEST).astype(np.uint32)
 
-    def of(self, hashes: Hashes) -> Times:
-        """Return the first time of each hash, NEVER where it is not there."""
+    def within(self, hashes: Hashes, first: Times, last: Times) -> None:
+        """Take the times of these hashes, as far as they are here, into those known so far."""
         if not len(self.hashes):
-            return np.full(len(hashes), NEVER)
+            return
         at = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
-        return np.where(self.hashes[at] == hashes, self.first[at], NEVER)
+        here = self.hashes[at] == hashes
+        begun, lengths = self.first[at], self.lengths[at].astype(np.int64)
+        ended = np.where(lengths < _LONGEST, begun + 1000 * lengths, NEVER)
+        np.minimum(first, begun, out=first, where=here)
+        np.maximum(last, ended, out=last, where=here)
 
 
 class Begun:
@@ -57,23 +65,15 @@ class Begun:
     def __init__(self, parts: Sequence[Known]) -> None:
         self._parts = parts
 
-    def of(self, hashes: Hashes) -> Times:
-        """Return the time of the first message of each, NEVER where there is none."""
+    def of(self, hashes: Hashes) -> tuple[Times, Times]:
+        """Return when each began, NEVER where it is not there, and until when it surely had ended."""
         order = np.argsort(hashes)  # neighbours are found near each other: several times faster
-        first = np.full(len(hashes), NEVER)
+        first, last = np.full(len(hashes), NEVER), np.full(len(hashes), -NEVER)
         for part in self._parts:
-            np.minimum(first, part.of(hashes[order]), out=first)
-        found = np.empty_like(first)
-        found[order] = first
-        return found
-
-    def after(self, hashes: Hashes, since: int | None) -> tuple[Times, npt.NDArray[np.bool_]]:
-        """Return the first times at or after `since`, and for which of them that cannot be told from here.
-
-        A file that holds a message before `since` does not say what it holds after it.
-        """
-        first = self.of(hashes)
-        return first, np.zeros(len(hashes), np.bool_) if since is None else first < since
+            part.within(hashes[order], first, last)
+        begun, ended = np.empty_like(first), np.empty_like(last)
+        begun[order], ended[order] = first, last
+        return begun, ended
 
 
 class Starts:
@@ -92,6 +92,8 @@ class Starts:
     def of(self, files: Sequence[ParquetFile], connection: duckdb.DuckDBPyConnection) -> Begun | None:
         """Return when the calls of these files and of a snapshot's journal began; None: not known (yet)."""
         with self._mutex:
+            if self._closed:
+                return None
             for f in files:
                 if f in self._known:
                     self._known[f] = self._known.pop(f)  # the longest unused ones stand in front
@@ -110,7 +112,7 @@ class Starts:
         return Begun(known) if len(known) == len(parts) else None
 
     def _size(self, files: Iterable[ParquetFile]) -> int:
-        """Return how many pairs these files have; about, where they were not read yet."""
+        """Return how many calls these files have; about, where they were not read yet."""
         known = ((f, self._known.get(f)) for f in files)
         return sum(len(k.hashes) if k else (f.last - f.first) // _MESSAGES_A_CALL for f, k in known)
 
@@ -143,9 +145,10 @@ class Starts:
                 self._keep(f, found)
 
     def close(self) -> None:
-        """Read no more."""
-        self._closed = True
-        reading = self._reading
+        """Read no more; what is being read is waited for."""
+        with self._mutex:
+            self._closed = True
+            reading = self._reading
         if reading is not None:
             self._reader.interrupt()
             reading.join(10)
@@ -157,9 +160,10 @@ _FILE: Final = "read_parquet(['{}'], hive_partitioning = false)"
 def _read(connection: duckdb.DuckDBPyConnection, relation: str) -> Known | None:
     """Read a file, or the journal; None where a time is no number."""
     found = connection.sql(
-        "SELECT hash(call_id) AS hash, epoch_us(min(ts)) AS first, bool_and(isfinite(ts)) AS finite "
+        "SELECT hash(call_id) AS hash, epoch_us(min(ts)) AS first, epoch_us(max(ts)) AS last, "
+        "bool_and(isfinite(ts)) AS finite "
         f"FROM {relation} WHERE call_id IS NOT NULL GROUP BY hash ORDER BY hash"
     ).to_arrow_table()
     if not all(chunk.true_count == len(chunk) for chunk in found["finite"].chunks):
         return None
-    return Known(found["hash"].to_numpy(), found["first"].to_numpy())
+    return Known(*(found[name].to_numpy() for name in ("hash", "first", "last")))
