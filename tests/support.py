@@ -1,5 +1,6 @@
 """What the tests of whole programs share: free ports, a running server, programs started and ended by pid."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -10,7 +11,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +191,9 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+
+def run_async(test: Callable[[], Coroutine[Any, Any, None]], seconds: float = 30) -> None:
+    """Run a coroutine to its end, in a thread of its own: an open browser has an event loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(asyncio.wait_for(test(), seconds))).result()

@@ -12,7 +12,7 @@ import uvicorn
 
 from hepcat.web import connections
 from hepcat.web.bodies import BoundedBodies
-from tests.support import free_port
+from tests.support import free_port, run_async
 
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\n"
@@ -51,7 +51,7 @@ def with_server(test: Callable[[int], Coroutine[Any, Any, None]]) -> None:
             server.should_exit = True
             await serving
 
-    asyncio.run(run())
+    run_async(run)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from hepcat.web.kept import Kept
 from hepcat.web.problems import Problem
 from hepcat.web.searches import Searches
 from tests.search.filled import filled_lake
-from tests.support import wait_for
+from tests.support import run_async, wait_for
 from tests.web.support import Site
 
 
@@ -49,10 +49,6 @@ class Work:
         return "found"
 
 
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))
-
-
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():
         await asyncio.sleep(0.005)
@@ -83,7 +79,7 @@ def test_more_than_the_places_wait() -> None:
         assert (searches.done, searches.running, searches.waiting) == (4, 0, 0)
         searches.close()
 
-    run(test)
+    run_async(test)
 
 
 def test_one_user_does_not_hold_up_another() -> None:
@@ -101,7 +97,7 @@ def test_one_user_does_not_hold_up_another() -> None:
         await asyncio.gather(*tasks)
         searches.close()
 
-    run(test)
+    run_async(test)
 
 
 def test_who_has_the_fewest_goes_first() -> None:
@@ -120,7 +116,7 @@ def test_who_has_the_fewest_goes_first() -> None:
         await asyncio.gather(*tasks)
         searches.close()
 
-    run(test)
+    run_async(test)
 
 
 def test_too_many_that_wait_are_refused() -> None:
@@ -143,7 +139,7 @@ def test_too_many_that_wait_are_refused() -> None:
         assert (searches.running, searches.waiting) == (0, 0)
         searches.close()
 
-    run(test)
+    run_async(test)
 
 
 def test_who_waits_too_long_is_refused() -> None:
@@ -160,7 +156,7 @@ def test_who_waits_too_long_is_refused() -> None:
         assert searches.waiting == 0
         searches.close()
 
-    run(test)
+    run_async(test)
 
 
 def test_a_deadline_ends_a_search_and_gives_its_place_back() -> None:
@@ -172,7 +168,7 @@ def test_a_deadline_ends_a_search_and_gives_its_place_back() -> None:
         assert (searches.timeouts, searches.cancelled, searches.done) == (1, 0, 1)
         searches.close()
 
-    run(test)
+    run_async(test)
 
 
 def test_a_client_that_goes_away_ends_its_search() -> None:
@@ -187,7 +183,7 @@ def test_a_client_that_goes_away_ends_its_search() -> None:
         assert searches.cancelled == 1
         searches.close()
 
-    run(test)
+    run_async(test)
 
 
 def test_a_client_that_goes_away_while_it_waits_leaves_its_turn_to_others() -> None:
@@ -208,7 +204,7 @@ def test_a_client_that_goes_away_while_it_waits_leaves_its_turn_to_others() -> N
         assert not gone.begun.is_set()
         searches.close()
 
-    run(test)
+    run_async(test)
 
 
 def test_a_place_that_comes_as_its_client_goes_is_not_lost() -> None:
@@ -226,7 +222,7 @@ def test_a_place_that_comes_as_its_client_goes_is_not_lost() -> None:
             assert searches.waiting == 0
         searches.close()
 
-    run(test)
+    run_async(test)
 
 
 def test_a_place_is_held_until_the_search_has_ended() -> None:
@@ -255,7 +251,7 @@ def test_a_place_is_held_until_the_search_has_ended() -> None:
         assert await waiting == "found"
         searches.close()
 
-    run(test)
+    run_async(test)
 
 
 def test_an_error_gives_the_place_back() -> None:
@@ -271,7 +267,7 @@ def test_an_error_gives_the_place_back() -> None:
         await until(lambda: searches.running == 0)
         searches.close()
 
-    run(test)
+    run_async(test)
 
 
 def test_closing_ends_all() -> None:
@@ -287,7 +283,7 @@ def test_closing_ends_all() -> None:
             await searches.run(Client().request, "a", Work())
         assert raised.value.status == 503
 
-    run(test)
+    run_async(test)
 
 
 # -- results that are kept

@@ -20,7 +20,7 @@ from hepcat.web.channel import MOST_ROWS, MOST_WATCHED, Channel, Wish
 from hepcat.web.events import MOST_EVENTS, Listener
 from hepcat.web.hub import Hub
 from tests.serve.peers import hep3, invite
-from tests.support import Server, hepcat_here, wait_for
+from tests.support import Server, hepcat_here, run_async, wait_for
 from tests.web.support import Site, import_lake
 
 
@@ -228,7 +228,7 @@ def test_equal_wishes_share_a_channel_and_a_thread(tmp_path: Path) -> None:
             await asyncio.to_thread(threads[0].join, 10)
             assert hub.following == []
 
-    asyncio.run(test())
+    run_async(test)
 
 
 def test_a_follower_ends_once_nobody_has_listened_for_a_while(
@@ -251,7 +251,7 @@ def test_a_follower_ends_once_nobody_has_listened_for_a_while(
             assert hub.following == ["lake"]
             hub.close()
 
-    asyncio.run(test())
+    run_async(test)
 
 
 def test_a_slow_client_is_dropped_and_told() -> None:
@@ -265,7 +265,7 @@ def test_a_slow_client_is_dropped_and_told() -> None:
         assert told[-1].startswith(b"event: slow\n")
         assert len(told) == 2
 
-    asyncio.run(test())
+    run_async(test)
 
 
 def test_who_is_logged_out_hears_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +281,7 @@ def test_who_is_logged_out_hears_no_more(monkeypatch: pytest.MonkeyPatch) -> Non
         assert b"log in again" in told[2]
         assert len(told) == 3
 
-    asyncio.run(test())
+    run_async(test)
 
 
 def test_who_is_logged_out_hears_no_more_though_there_is_never_silence(
@@ -302,7 +302,7 @@ def test_who_is_logged_out_hears_no_more_though_there_is_never_silence(
         assert told.count(b"row") > 1
         assert b"log in again" in told
 
-    asyncio.run(asyncio.wait_for(test(), 10))
+    run_async(test, 10)
 
 
 async def _there() -> bool:
@@ -359,7 +359,7 @@ def test_what_is_kept_for_who_comes_back() -> None:
         ):
             assert channel.missed(other) is None, other
 
-    asyncio.run(test())
+    run_async(test)
 
 
 def site_of(server: Server) -> Site:

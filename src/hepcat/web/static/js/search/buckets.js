@@ -15,6 +15,11 @@ export const PARTS = [
   { key: "running", word: "running", query: "", of: ["request", "1xx"] },
 ];
 
+/** A part's name: of messages, those without a final status are no calls that run. */
+export function nameOf(part, noun) {
+  return noun === "messages" && part.key === "running" ? "requests, 1xx" : part.word;
+}
+
 /** Counts as bars. @param {{since: number|null, until: number|null}} bounds of the picture; null: of the data */
 export function barsOf(answer, bounds, most) {
   const { start, width } = answer;
@@ -42,8 +47,8 @@ export function totals(bars) {
 }
 
 /** A bar in words. */
-export function words(bar) {
-  const parts = PARTS.filter((part) => bar[part.key]).map((part) => `${bar[part.key]} ${part.word}`);
+export function words(bar, noun) {
+  const parts = PARTS.filter((part) => bar[part.key]).map((part) => `${bar[part.key]} ${nameOf(part, noun)}`);
   return `${bar.total}${parts.length ? `: ${parts.join(", ")}` : ""}`;
 }
 

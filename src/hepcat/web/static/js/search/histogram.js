@@ -11,7 +11,7 @@
 import { fill, h, svg } from "../dom.js";
 import { number } from "../format.js";
 import { SECOND, clock, day, onZone, zone } from "../time.js";
-import { MONTH, PARTS, YEAR, barsOf, ticks, totals, words } from "./buckets.js";
+import { MONTH, PARTS, YEAR, barsOf, nameOf, ticks, totals, words } from "./buckets.js";
 
 const HEIGHT = 84;
 const AXIS = 18;
@@ -112,7 +112,7 @@ export class Histogram {
   drawLegend(sums) {
     fill(this.legend, PARTS.map((part) => {
       const swatch = svg("svg", { class: "swatch", viewBox: "0 0 14 10", "aria-hidden": "true" }, svg("rect", { class: `p-${part.key}`, width: 14, height: 10 }));
-      const body = [swatch, part.word, h("span", { class: "number count" }, sums ? number(sums[part.key]) : "")];
+      const body = [swatch, nameOf(part, this.noun), h("span", { class: "number count" }, sums ? number(sums[part.key]) : "")];
       if (!part.query) return h("span", { class: "entry" }, body);
       return h("button", { type: "button", class: "plain entry", title: `Search for ${part.query} as well`, onclick: () => this.narrow(part.query) }, body);
     }));
@@ -232,9 +232,9 @@ export class Histogram {
   told() {
     const bar = this.data?.bars[this.cursor];
     const span = bar ? `${tickWords(bar.start, Math.min(this.data.width, SECOND))} – ${tickWords(bar.end, Math.min(this.data.width, SECOND))}` : "";
-    const text = bar ? `${span}   ${words(bar)}` : "";
+    const text = bar ? `${span}   ${words(bar, this.noun)}` : "";
     this.readout.textContent = text;
-    const sums = this.data ? `${words(totals(this.data.bars))}` : "nothing";
+    const sums = this.data ? `${words(totals(this.data.bars), this.noun)}` : "nothing";
     this.picture.setAttribute("aria-valuenow", String(Math.max(0, this.cursor)));
     this.picture.setAttribute("aria-valuetext", text || `${this.noun}: ${sums}`);
   }

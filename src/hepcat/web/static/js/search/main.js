@@ -161,7 +161,10 @@ async function countBars(quiet = false) {
     if (rows?.answer) table.count(total);
     summary();
   } catch (problem) {
-    if (problem.name !== "AbortError" && !signal.aborted) histogram.fail(problem.position === null ? problem.message : "");
+    if (problem.name === "AbortError" || signal.aborted) return;
+    // A picture that cannot be renewed just now is better than none: the line above the table tells why.
+    if (quiet) histogram.settle("");
+    else histogram.fail(problem.position === null ? problem.message : "");
   }
 }
 

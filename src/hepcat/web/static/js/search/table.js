@@ -163,7 +163,8 @@ export class Table {
     node.title = upright(columnsOf.hint(column, row) ?? "");
     if (column.kind === "outcome") {
       const word = column.name === "status" ? text || "request" : end.word;
-      fill(node, h("span", { class: "sign", "aria-hidden": "true" }, end.sign), h("span", {}, word), column.name === "state" && row.status ? h("small", {}, row.status) : null);
+      const sign = word === "request" ? "→" : end.sign;
+      fill(node, h("span", { class: "sign", "aria-hidden": "true" }, sign), h("span", {}, word), column.name === "state" && row.status ? h("small", {}, row.status) : null);
     } else if (i === 0 && row.call_id) {
       fill(node, h("a", { href: this.link([row.call_id]), tabindex: "-1" }, text || "–"));
     } else node.textContent = upright(text);

@@ -58,7 +58,7 @@ export function exportLinks(view, rows) {
 /** A button that unfolds a menu; `items()` makes its links anew each time. */
 export function menuButton(label, sign, items) {
   const menu = h("div", { class: "menu", role: "menu", "aria-label": label, hidden: true });
-  const button = h("button", { type: "button", "aria-haspopup": "menu", "aria-expanded": "false" }, icon(sign), h("span", { class: "word" }, label));
+  const button = h("button", { type: "button", "aria-label": label, "aria-haspopup": "menu", "aria-expanded": "false" }, icon(sign), h("span", { class: "word" }, label));
   const node = h("div", { class: "with-menu" }, button, menu);
   const unfold = (open) => {
     if (open) menu.replaceChildren(...items());
