@@ -7,6 +7,7 @@ runs them through a TlsDecryptor.
 import contextlib
 import datetime
 import functools
+import itertools
 import ssl
 import tempfile
 from collections.abc import Iterable
@@ -27,6 +28,15 @@ CLIENT, SERVER = 0, 1
 MESSAGE = b"INVITE sip:bob@example.org SIP/2.0\r\nCall-ID: 1@a\r\nContent-Length: 0\r\n\r\n"
 
 
+#: Certificates and key logs of this run; gone at its end.
+_FOLDER = tempfile.TemporaryDirectory(prefix="hepcat-tls-")
+_numbers = itertools.count()
+
+
+def _path(name: str) -> Path:
+    return Path(_FOLDER.name) / f"{next(_numbers)}-{name}"
+
+
 @functools.cache
 def identity(kind: str) -> tuple[str, bytes]:
     """Return a file with certificate and key, and the key as PEM."""
@@ -40,7 +50,7 @@ def identity(kind: str) -> tuple[str, bytes]:
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    path = Path(tempfile.mkdtemp(prefix="hepcat-tls-")) / "both.pem"
+    path = _path("both.pem")
     path.write_bytes(pem + certificate.public_bytes(serialization.Encoding.PEM))
     return str(path), pem
 
@@ -57,7 +67,7 @@ def contexts(
         if ciphers:
             context.set_ciphers(ciphers + ":@SECLEVEL=0")
     server.load_cert_chain(identity(kind)[0])
-    log = Path(tempfile.mkdtemp(prefix="hepcat-tls-")) / "keys.log"
+    log = _path("keys.log")
     client.keylog_filename = str(log)
     return client, server, log
 
