@@ -1,8 +1,8 @@
 """Many people at once on the page, as one process: what they ask, when, and how long the answer takes.
 
-In: the page's address, a name and password for each. Out: seconds of each search, counted by kind. What can
-go wrong: RuntimeError, where somebody cannot log in or the lake has no call to ask for; answers that are
-errors are counted, not raised.
+In: the page's address, a name and password for each, whom to tell that all are logged in and begin. Out:
+seconds of each search, counted by kind. What can go wrong: RuntimeError, where somebody cannot log in or the
+lake has no call to ask for; answers that are errors, or empty, are counted, not raised.
 
 The model of a person. Each has an account, a session of their own and two connections that stay open, as a
 browser has. They search, wait for the answer, look at it for 1 to 5 seconds (evenly at random), and search
@@ -16,8 +16,9 @@ rows of the table's columns, and beside them the histogram of the range):
     10 %   status:5xx in the last 15 minutes
      5 %   a bare word, which reads the payload of every message of the last hour
 
-Call-IDs, numbers and callers are drawn from calls of the last hour. Nobody who thinks 0 seconds exists, but
-they show what is the most: the closed loop.
+Call-IDs, numbers and callers are drawn from the newest 1,000 calls of the last hour. Two who ask the very
+same within a second share one search, as on the page: many of the first kind do. Nobody who thinks 0 seconds
+exists, but they show what is the most: the closed loop.
 """
 
 import http.client
@@ -26,12 +27,12 @@ import random
 import statistics
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-#: kind -> (share, how far back); the query is made by _query
+#: kind -> (share, how far back); the query is made by query_of
 KINDS: Final[dict[str, tuple[int, str]]] = {
     "plain": (30, "15m"),
     "call_id": (20, "24h"),
@@ -148,7 +149,7 @@ class Person:
 
     def _search(self, known: Sequence[Mapping[str, Any]]) -> None:
         kind = self.random.choices(list(KINDS), [share for share, _ in KINDS.values()])[0]
-        parameters = {"q": _query(kind, self.random.choice(known)), "since": KINDS[kind][1]}
+        parameters = {"q": query_of(kind, self.random.choice(known)), "since": KINDS[kind][1]}
         beside = threading.Thread(target=self._count, args=(parameters,))
         begin = time.perf_counter()
         beside.start()
@@ -173,7 +174,7 @@ class Person:
         self.told.failed[name] = self.told.failed.get(name, 0) + 1
 
 
-def _query(kind: str, call: Mapping[str, Any]) -> str:
+def query_of(kind: str, call: Mapping[str, Any]) -> str:
     """Return what somebody types who looks for this call."""
     return {
         "plain": "",
@@ -186,13 +187,19 @@ def _query(kind: str, call: Mapping[str, Any]) -> str:
 
 
 def let_people_search(
-    url: str, who: Sequence[tuple[str, str]], seconds: float, think: tuple[float, float], fields: str
+    url: str,
+    who: Sequence[tuple[str, str]],
+    seconds: float,
+    think: tuple[float, float],
+    fields: str,
+    begun: Callable[[], None] = lambda: None,
 ) -> Told:
-    """Let so many people search for so long. who: names and passwords."""
+    """Let so many people search for so long. who: names and passwords; begun: called when all are there."""
     people = [Person(url, seed, fields) for seed, _ in enumerate(who)]
     for person, (name, password) in zip(people, who, strict=True):
         person.log_in(name, password)
     known = _known(people[0].rows)
+    begun()
     begin = time.monotonic()
     threads = [threading.Thread(target=person.run, args=(known, begin + seconds, think)) for person in people]
     for thread in threads:

@@ -1,6 +1,7 @@
 """A `hepcat serve` of its own, with an empty lake, for the measurements. No measurement itself."""
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -17,10 +18,11 @@ _METRIC = re.compile(r'^hepcat_(received|stored|dropped)_total\{(?:reason="(\w+)
 class Server:
     """The real command in a process of its own. Use as a context; the lake is removed at the end."""
 
-    def __init__(self, work: Path, config: str = "") -> None:
-        """Start it, and wait until it answers. config: what its configuration file holds."""
+    def __init__(self, work: Path, config: str = "", keep: bool = False) -> None:
+        """Start it, and wait until it answers. config: what its configuration file holds. keep: the lake."""
         work.mkdir(parents=True, exist_ok=True)
         self.work = work
+        self.keep = keep
         self.data = work / "data"
         self.udp = free_port(socket.SOCK_DGRAM)
         self.http = free_port()
@@ -81,8 +83,20 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.keep and self.child.process.poll() is None:
+            self.child.end()
         self.child.__exit__()
-        shutil.rmtree(self.data, ignore_errors=True)
+        if not self.keep:
+            shutil.rmtree(self.data, ignore_errors=True)
+
+
+def forget_files(folder: Path) -> None:
+    """Let the kernel forget what it holds of the files in a folder: the next reader waits for the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def count_messages(data: Path) -> int:

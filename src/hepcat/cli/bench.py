@@ -176,10 +176,11 @@ def people(
     think_most: Annotated[float, typer.Option("--think-most", help="And at most.")] = 5,
     fields: Annotated[str, typer.Option("--fields", help="Columns that they ask for.")] = "",
 ) -> None:
-    """Let many people search on the page at once."""
+    """Let many people search on the page at once; a line when they begin, a line of what they saw."""
     from hepcat.bench.people import let_people_search
 
-    told = let_people_search(url, json.loads(who.read_text()), seconds, (think, think_most), fields)
+    names = json.loads(who.read_text())
+    told = let_people_search(url, names, seconds, (think, think_most), fields, lambda: typer.echo("{}"))
     typer.echo(json.dumps(told.as_dict()))
 
 

@@ -1,15 +1,17 @@
 """The page and the API on a lake of 20 million messages: what one person waits, and fifty at once.
 
-One `hepcat serve` on the lake that the searching line left, with its page. First nobody else is there, and
-a Chromium looks: at the last hour, at what is typed into the box, at a call of 500 messages. Then 50 people
-search (hepcat.bench.people says how people do) while 20,000 messages a second come in and are stored.
+First nobody else is there, and a Chromium looks at the last hour, at what is typed into the box, at a call
+of 500 messages: cold (the server has just begun, and the kernel has forgotten the lake's files) and warm (the
+server has been there for some seconds). To the browser the page is new each time, and no search is asked
+twice: the server shares the answers of equal ones. Then 50 people search (hepcat.bench.people says how people
+do) while 20,000 messages a second come in and are stored, from before they begin until after they end.
 """
 
 import json
 import secrets
+import signal
 import statistics
 import subprocess
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +24,9 @@ from hepcat.bench.browser import Chromium
 from hepcat.bench.growing import DAY, Growing, forget_lake, lake_of
 from hepcat.bench.long_call import long_call
 from hepcat.bench.measure import Context, Row, Skipped
-from hepcat.bench.processes import hepcat, own_cpu, run_json, young_cpu
-from hepcat.bench.server import Server
+from hepcat.bench.people import KINDS, Connection, query_of
+from hepcat.bench.processes import Child, hepcat, own_cpu, young_cpu
+from hepcat.bench.server import Server, forget_files
 
 NAME = "the page and many people"
 
@@ -34,8 +37,13 @@ _THINK: Final = (1.0, 5.0)
 _HOUR: Final = DAY // 24
 _MESSAGES: Final = 500
 _LONG: Final = "bench-500-messages@hepcat"
-#: Pages opened and queries typed, one after another.
-_REPEATED: Final = 8
+#: Servers begun for what is cold; pages opened and queries typed, one after another, for what is warm.
+_COLD: Final = 3
+_WARM: Final = 10
+#: Seconds after which a server counts as warm.
+_SETTLED: Final = 8.0
+#: Numbers, callers and Call-IDs that are typed, of as many calls.
+_TYPED: Final = 3
 _FIRST_ROW: Final = 0.5
 _DRAWN: Final = 0.2
 _P95: Final = 2.0
@@ -52,81 +60,134 @@ def measure(context: Context) -> list[Row]:
     lake.add(long_call(_LONG, lake.until, _MESSAGES))
     before = lake.rows + _MESSAGES
     forget_lake(context)  # what comes in now is of another time, and the server's end removes it
+    found, fields = _look(context, lake)
     with Server(lake.data.parent, _CONFIG) as server:
-        url = f"http://127.0.0.1:{server.http}"
-        found, fields = _look(context, url, lake)
-        return [*found, *_many(context, server, url, fields, before)]
+        return [*found, *_many(context, server, fields, before)]
 
 
 # -- one person
 
 
-def _look(context: Context, url: str, lake: Growing) -> tuple[list[Row], str]:
+class _Hour:
+    """The last hour of the lake. Each time it is asked for it is a microsecond longer: another search."""
+
+    def __init__(self, until: int) -> None:
+        self.since, self.until = until - _HOUR, until
+
+    def address(self) -> str:
+        """Return what stands in the page's address."""
+        self.until += 1
+        return urlencode({"since": self.since, "until": self.until})
+
+
+def _look(context: Context, lake: Growing) -> tuple[list[Row], str]:
     """Measure in the browser; return also which columns the page asks for."""
+    work, hour = lake.data.parent, _Hour(lake.until)
+    many = f"the last hour among {lake.rows // 1_000_000} million messages"
     try:
         with Chromium() as chromium:
-            return [
-                *_search_rows(context, chromium, url, lake),
-                *_ladder_rows(context, chromium, url),
-            ], chromium.asked["/api/calls"].get("fields", "")
+            cold = [_cold_page(chromium, work, hour) for _ in range(_COLD)]
+            context.say(f"  the last hour, cold: {_list(cold)}")
+            with Server(work, _CONFIG, keep=True) as server:
+                time.sleep(_SETTLED)
+                warm = _pages(context, chromium, _url(server), hour)
+                typed = _typed(context, chromium, _url(server), hour)
+                ladder = _ladder_rows(context, chromium, _url(server))
     except Skipped as reason:
         return [Row("the page in Chromium", f"skipped: {reason}")], ""
+    rows = [
+        _seen(f"page opened: {many}, navigation to the first row drawn", warm, _FIRST_ROW),
+        _seen("the same, cold: a server just begun, its files not in memory", cold, None),
+        _seen(f"query typed: {many}, Enter to the first row drawn", _all(typed), _FIRST_ROW, _kinds(typed)),
+        *ladder,
+    ]
+    return rows, chromium.asked["/api/calls"].get("fields", "")
 
 
-def _search_rows(context: Context, chromium: Chromium, url: str, lake: Growing) -> list[Row]:
-    hour = {"since": lake.until - _HOUR, "until": lake.until}
+def _cold_page(chromium: Chromium, work: Path, hour: _Hour) -> float:
+    """Begin a server on files that the kernel has forgotten; open the page at once."""
+    forget_files(work)
+    with Server(work, _CONFIG, keep=True) as server:
+        page, seconds = chromium.first(f"{_url(server)}/?{hour.address()}")
+        page.context.close()
+    return seconds
+
+
+def _pages(context: Context, chromium: Chromium, url: str, hour: _Hour) -> list[float]:
+    """Open the page again and again, each time in a browser that never saw it."""
     opened = []
-    for _ in range(_REPEATED):
-        page, seconds = chromium.first(f"{url}/?{urlencode(hour)}")
+    for _ in range(_WARM):
+        page, seconds = chromium.first(f"{url}/?{hour.address()}")
         opened.append(seconds)
         page.context.close()
     context.say(f"  the last hour, from navigation: {_list(opened)}")
-    page, _ = chromium.first(f"{url}/?{urlencode(hour)}")
-    cells = page.locator(".grid .body .c-from").all_inner_texts()
-    users = dict.fromkeys(cell.partition("@")[0].strip() for cell in cells)
-    queries = ["method:INVITE", "status:5xx", *(f"from_user:{name}" for name in users if name)]
-    typed = [chromium.search(page, query) for query in queries[:_REPEATED]]
+    return opened
+
+
+def _typed(context: Context, chromium: Chromium, url: str, hour: _Hour) -> dict[str, list[float]]:
+    """Type queries, one after another, in a page that stays open; return seconds by kind."""
+    connection = Connection(url)
+    asked = {"since": hour.since, "until": hour.until, "q": "method:INVITE"}
+    known = connection.get("/api/calls", {**asked, "limit": 1000, "fields": "call_id,from_user,to_user"})[1]
+    connection.close()
+    calls = known["calls"][:: len(known["calls"]) // _TYPED][:_TYPED]
+    page, _ = chromium.first(f"{url}/?{hour.address()}")
+    typed = {"method": [chromium.search(page, "method:INVITE")]}
+    for call in calls:
+        for kind in KINDS:
+            query = query_of(kind, call)
+            if query and (kind != "status" or kind not in typed):
+                typed.setdefault(kind, []).append(chromium.search(page, query))
     page.context.close()
-    context.say(f"  a query, from Enter: {_list(typed)}")
-    many = f"{lake.rows // 1_000_000} million messages"
-    return [
-        _seen(
-            f"page opened: the last hour among {many}, navigation to the first row drawn", opened, _FIRST_ROW
-        ),
-        _seen(f"query typed: the last hour among {many}, Enter to the first row drawn", typed, _FIRST_ROW),
-    ]
+    context.say("  a query, from Enter: " + "; ".join(f"{kind} {_list(t)}" for kind, t in typed.items()))
+    return typed
 
 
 def _ladder_rows(context: Context, chromium: Chromium, url: str) -> list[Row]:
-    drawn, whole = [], []
-    for _ in range(_REPEATED):
+    whole, drawn, script = [], [], []
+    for _ in range(_WARM):
         page, seconds = chromium.first(f"{url}/call?{urlencode({'id': _LONG})}")
-        whole.append(seconds)
-        drawn.append(chromium.drawing(page))
+        drawing = chromium.drawing(page)
         page.context.close()
+        whole.append(seconds)
+        drawn.append(drawing[0])
+        script.append(drawing[1])
     context.say(f"  ladder of {_MESSAGES} messages: drawn {_list(drawn)}, from navigation {_list(whole)}")
+    said = f"of that making the picture's elements: {statistics.median(script):.3f} s"
     return [
-        _seen(f"ladder of a call of {_MESSAGES} messages, drawn in the browser", drawn, _DRAWN),
-        _seen("the same from navigation to the picture: page, API, findings, drawing", whole, None),
+        _seen(f"ladder of a call of {_MESSAGES} messages: its JSON there, to drawn", drawn, _DRAWN, said),
+        _seen("the same from navigation: page, API, findings, drawing", whole, None),
     ]
 
 
-def _seen(what: str, seconds: Sequence[float], limit: float | None) -> Row:
-    """The first is cold: the server's first query, a browser that never saw the page. The worst counts."""
+def _seen(what: str, seconds: Sequence[float], limit: float | None, compared: str = "") -> Row:
+    """The worst counts."""
     median, worst = statistics.median(seconds), max(seconds)
     return Row(
         what,
-        f"{median:.3f} s (first {seconds[0]:.3f}, worst of {len(seconds)} {worst:.3f})",
+        f"{median:.3f} s (worst of {len(seconds)}: {worst:.3f})",
         f"at most {limit} s" if limit else "",
-        "",
+        compared,
         None if limit is None else worst <= limit,
         median,
         {"seconds": list(seconds)},
     )
 
 
+def _all(typed: dict[str, list[float]]) -> list[float]:
+    return [one for times in typed.values() for one in times]
+
+
+def _kinds(typed: dict[str, list[float]]) -> str:
+    return ", ".join(f"{kind} {max(times):.3f}" for kind, times in typed.items())
+
+
 def _list(seconds: Sequence[float]) -> str:
     return " ".join(f"{one:.3f}" for one in seconds)
+
+
+def _url(server: Server) -> str:
+    return f"http://127.0.0.1:{server.http}"
 
 
 # -- many people
@@ -134,47 +195,34 @@ def _list(seconds: Sequence[float]) -> str:
 
 @dataclass(slots=True)
 class Storm:
-    """What happened while people searched and messages came in."""
+    """What happened while people searched and messages came in. cores: how many each process kept busy."""
 
     told: dict[str, Any]
     sent: dict[str, Any]
     counts: dict[str, int]
-    server_cpu: float
-    web_cpu: float
+    cores: dict[str, float]
 
 
-def _many(context: Context, server: Server, url: str, fields: str, before: int) -> list[Row]:
-    who = server.work / "people.json"
+def _many(context: Context, server: Server, fields: str, before: int) -> list[Row]:
     context.say(f"  making {_PEOPLE} accounts")
-    who.write_text(json.dumps(_accounts(server)))
+    (server.work / "people.json").write_text(json.dumps(_accounts(server)))
     seconds = 15.0 if context.quick else 60.0
-    thinking = _storm(context, server, url, who, seconds, _THINK, fields, 0)
-    closed = _storm(context, server, url, who, seconds / 2, (0.0, 0.0), fields, thinking.counts["received"])
+    thinking = _storm(context, server, seconds, _THINK, fields, 0)
+    closed = _storm(context, server, seconds / 2, (0.0, 0.0), fields, thinking.counts["received"])
     found = server.found() - before
     sent = thinking.sent["messages"] + closed.sent["messages"]
     received, stored = closed.counts["received"], closed.counts["stored"]
-    nothing_lost = sent == received == stored == found
-    kept_up = thinking.sent["rate"] >= 0.99 * _RATE
     calls = thinking.told["calls"]
+    well = not thinking.told["failed"] and not thinking.told["empty"]
     return [
         Row(
             f"{_PEOPLE} people search, 1 to 5 s apart, while {_RATE:,} messages a second are stored",
             _times(thinking),
             f"p95 at most {_P95:g} s",
             _work(thinking),
-            calls["p95"] <= _P95 and not thinking.told["failed"] and kept_up,
+            calls["p95"] <= _P95 and well and _kept_up(thinking),
             calls["p95"],
             {"people": thinking.told, "sent": thinking.sent, "counts": thinking.counts},
-        ),
-        Row(
-            "what was stored meanwhile",
-            f"{thinking.sent['rate']:,.0f} a second; sent {sent:,}, received {received:,}, "
-            f"stored {stored:,}, found {found:,}",
-            "nothing lost",
-            "" if kept_up else "the generator fell behind",
-            nothing_lost,
-            thinking.sent["rate"],
-            closed.counts,
         ),
         Row(
             f"the same {_PEOPLE} people without a pause (closed loop)",
@@ -185,62 +233,77 @@ def _many(context: Context, server: Server, url: str, fields: str, before: int) 
             closed.told["calls"]["p95"],
             {"people": closed.told, "sent": closed.sent},
         ),
+        Row(
+            "what was stored during both",
+            f"{thinking.sent['rate']:,.0f} and {closed.sent['rate']:,.0f} a second; sent {sent:,}, "
+            f"received {received:,}, stored {stored:,}, found {found:,}",
+            "nothing lost",
+            "" if _kept_up(thinking) and _kept_up(closed) else "the generator fell behind",
+            sent == received == stored == found,
+            thinking.sent["rate"],
+            closed.counts,
+        ),
     ]
 
 
 def _storm(
-    context: Context,
-    server: Server,
-    url: str,
-    who: Path,
-    seconds: float,
-    think: tuple[float, float],
-    fields: str,
-    received: int,
+    context: Context, server: Server, seconds: float, think: tuple[float, float], fields: str, received: int
 ) -> Storm:
     """Let them search, and messages come in all the while. received: how many came before."""
-    sent: dict[str, Any] = {}
-
-    def send() -> None:
-        sent.update(
-            run_json(
-                "bench", "hep", "--to", server.url, "--rate", str(_RATE), "--seconds", str(seconds),
-                "--calls", "1000", "--json",
-            )
-        )  # fmt: skip
-
     pid = server.child.process.pid
-    cpu = own_cpu(pid), young_cpu(pid)
-    sender = threading.Thread(target=send)
-    sender.start()
-    told = run_json(
-        "bench", "people", "--url", url, "--who", str(who), "--seconds", str(seconds),
-        "--think", str(think[0]), "--think-most", str(think[1]), "--fields", fields,
+    search = (
+        "bench", "people", "--url", _url(server), "--who", str(server.work / "people.json"),
+        "--seconds", str(seconds), "--think", str(think[0]), "--think-most", str(think[1]),
+        "--fields", fields,
     )  # fmt: skip
-    sender.join()
+    send = (
+        "bench", "hep", "--to", server.url, "--rate", str(_RATE), "--seconds", str(10 * seconds + 600),
+        "--calls", "1000", "--json",
+    )  # fmt: skip
+    with Child(*send) as sender, Child(*search) as people:
+
+        def busy() -> dict[str, float]:
+            return {
+                "page": young_cpu(pid), "server": own_cpu(pid),
+                "generator": own_cpu(sender.process.pid), "people": own_cpu(people.process.pid),
+            }  # fmt: skip
+
+        people.line()  # all are logged in
+        begin, before = time.monotonic(), busy()
+        time.sleep(seconds)
+        length, after = time.monotonic() - begin, busy()
+        told = people.line()  # the last answers are there
+        sender.process.send_signal(signal.SIGINT)
+        sent = sender.line()
     counts = server.settle(received + sent["messages"])
-    storm = Storm(told, sent, counts, own_cpu(pid) - cpu[0], young_cpu(pid) - cpu[1])
-    context.say(f"  {_times(storm)}; {_work(storm)}; {json.dumps(told['kinds'])}")
+    cores = {name: (after[name] - before[name]) / length for name in after}
+    storm = Storm(told, sent, counts, cores)
+    context.say(f"  {_times(storm)}; {_work(storm)}; sent {sent['messages']:,}; {json.dumps(told['kinds'])}")
     return storm
+
+
+def _kept_up(storm: Storm) -> bool:
+    return bool(storm.sent["rate"] >= 0.99 * _RATE)
 
 
 def _times(storm: Storm) -> str:
     calls, bars = storm.told["calls"], storm.told["histogram"]
-    failed = storm.told["failed"]
+    failed, empty = storm.told["failed"], storm.told["empty"]
     return (
         f"p50 {calls['p50']:.2f} s, p95 {calls['p95']:.2f} s, most {calls['max']:.2f} s "
         f"of {calls['n']:,} searches (the histogram beside each: p95 {bars['p95']:.2f} s)"
         + (f"; failed: {', '.join(f'{n} x {status}' for status, n in failed.items())}" if failed else "")
+        + (f"; {empty} found nothing" if empty else "")
     )
 
 
 def _work(storm: Storm) -> str:
-    """The rate, and the cores that the two processes kept busy."""
-    seconds = storm.told["seconds"]
-    return (
-        f"{storm.told['searches'] / seconds:.1f} searches a second; cores busy: page "
-        f"{storm.web_cpu / seconds:.2f}, server {storm.server_cpu / seconds:.2f}"
-    )
+    """The p95 of each kind, the rate, and the cores that each process kept busy."""
+    told = storm.told["kinds"].items()
+    kinds = ", ".join(f"{kind} {found['p95']:.2f}" for kind, found in told if found["n"])
+    cores = ", ".join(f"{name} {n:.2f}" for name, n in storm.cores.items())
+    rate = storm.told["searches"] / storm.told["seconds"]
+    return f"p95 by kind: {kinds}; {rate:.1f} searches a second; cores busy: {cores}"
 
 
 def _accounts(server: Server) -> list[tuple[str, str]]:
