@@ -25,6 +25,7 @@ EXAMPLES = {
     "hep.listen": "udp://127.0.0.1:9099, tcp://[::1]:9099",
     "http.listen": "127.0.0.1:9080",
     "web.public_url": "https://sip.example.org",
+    "web.trusted_proxies": "192.0.2.1, 10.0.0.0/8",
     "web.oidc.issuer": "https://login.example.org",
     "aliases": "192.0.2.1=sbc",
     "log.level": "debug",

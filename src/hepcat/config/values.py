@@ -111,3 +111,14 @@ Octets = Annotated[int, BeforeValidator(parse_octets)]
 HepUrl = Annotated[str, BeforeValidator(_hep_url)]
 #: ADDRESS:PORT, in one normal form
 Listen = Annotated[str, BeforeValidator(_listen)]
+
+
+def parse_network(value: Any) -> Any:
+    """Return the network of "10.0.0.0/8", or of one address."""
+    try:
+        return ipaddress.ip_network(value)
+    except (ValueError, TypeError):
+        raise ValueError(f"{value!r} is neither an IP address nor a network such as 10.0.0.0/8") from None
+
+
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(parse_network)]

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from hepcat.config.section import Section
+from hepcat.config.values import Network
 from hepcat.errors import HepcatError
 
 
@@ -86,6 +87,11 @@ class WebSettings(Section):
         description="How browsers reach the page where that is not its own address, such as "
         "https://sip.example.org behind a proxy.",
     )
+    trusted_proxies: tuple[Network, ...] = Field(
+        (),
+        description="Addresses or networks of proxies whose X-Forwarded-For is believed, as in "
+        '["192.0.2.7", "10.0.0.0/8"]. Not set: with a `public_url`, those of this machine.',
+    )
     certificate: Path | None = Field(
         None, description="Certificate with its chain, PEM: the page is served over TLS."
     )
@@ -105,6 +111,20 @@ class WebSettings(Section):
     )
     export_messages: int = Field(1_000_000, ge=1, description="Most messages of one export.")
     live_clients: int = Field(64, ge=1, le=10_000, description="Pages in live mode at once.")
+    live_seconds: float = Field(
+        3600.0,
+        gt=0,
+        le=604_800,
+        description="Longest a connection brings live results; pages then connect again and miss nothing.",
+    )
+    connections: int = Field(2000, ge=1, le=100_000, description="Connections of clients at once.")
+    connections_an_address: int = Field(
+        256,
+        ge=1,
+        le=100_000,
+        description="Of these, most of one address (of IPv6, of one /64); this machine and trusted proxies "
+        "may have all.",
+    )
     session_hours: float = Field(12.0, gt=0, le=8760, description="Hours after which to log in again.")
     idle_hours: float = Field(4.0, gt=0, le=8760, description="Hours without use that end a session.")
     token_days: float = Field(

@@ -169,17 +169,10 @@ def check_same_origin(request: Request, required: bool = False) -> None:
 
 
 def peer_of(request: Request) -> str:
-    """Return the address to count attempts by: of a proxy on this machine, what it says it got them from.
-
-    Only where public_url says that there is a proxy; its own entry is the last.
-    """
+    """Return the address to count attempts by: of a trusted proxy, what it says it got them from."""
     site: Site = request.app.state.site
     peer = request.client.host if request.client else ""
-    if site.web.public_url and is_loopback_address(peer):
-        forwarded = request.headers.getlist("x-forwarded-for")
-        if forwarded:
-            return forwarded[-1].rpartition(",")[2].strip()[:64] or peer
-    return peer
+    return site.proxies.client(peer, request.headers.getlist("x-forwarded-for"))
 
 
 def _check_open(request: Request) -> None:

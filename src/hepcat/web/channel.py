@@ -89,6 +89,13 @@ class Channel:
             if not self._listeners:
                 self.idle_since = time.monotonic()
 
+    def end(self) -> None:
+        """Let all streams end: the server stops."""
+        with self._mutex:
+            for listener, loop in self._listeners.items():
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(listener.end)
+
     def missed(self, last: str) -> list[bytes] | None:
         """Return the events after the one that a client saw last; None where they are not known any more."""
         name, _, rest = last.partition("-")

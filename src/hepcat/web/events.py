@@ -36,10 +36,16 @@ class Listener:
         self._octets = 0
         self._come = asyncio.Event()
         self.slow = False
+        self._ended = False
+
+    def end(self) -> None:
+        """Let the stream end once it has sent what it has."""
+        self._ended = True
+        self._come.set()
 
     def offer(self, octets: bytes) -> None:
         """Add an event."""
-        if self.slow:
+        if self.slow or self._ended:
             return
         self._events.append(octets)
         self._octets += len(octets)
@@ -81,3 +87,5 @@ class Listener:
             self._octets = 0
             if octets:
                 yield octets
+            if self._ended:
+                return

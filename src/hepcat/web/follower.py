@@ -57,7 +57,7 @@ class Follower:
     def join(self, wish: Wish, listener: Listener, loop: asyncio.AbstractEventLoop) -> Channel | None:
         """Add a listener to the channel of a wish; None where the follower has ended."""
         with self._mutex:
-            if self.ended:
+            if self.ended or self._stopping.is_set():
                 return None
             channel = self._channels.setdefault(wish, Channel(wish))
             channel.join(listener, loop)
@@ -66,8 +66,11 @@ class Follower:
             return channel
 
     def stop(self) -> None:
-        """End soon."""
-        self._stopping.set()
+        """End soon; the streams of those who listen end with what they have."""
+        with self._mutex:
+            self._stopping.set()
+            for channel in self._channels.values():
+                channel.end()
 
     def _run(self) -> None:
         tail: Any = None

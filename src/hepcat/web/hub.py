@@ -48,6 +48,8 @@ class Hub:
                 channel = follower.join(wish, listener, loop)
                 assert channel is not None
                 self._followers[store] = follower
+                if self._closed:
+                    follower.stop()
             return channel
 
     @property
@@ -57,7 +59,7 @@ class Hub:
 
     def close(self) -> None:
         """End all."""
-        self._closed = True
+        self._closed = True  # who opens a tail just now, with the mutex, sees it
         for follower in tuple(self._followers.values()):
             follower.stop()
 

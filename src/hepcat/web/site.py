@@ -15,9 +15,12 @@ from hepcat.config.databases import LAKE, DatabaseSettings
 from hepcat.config.settings import Settings
 from hepcat.web.accounts import Accounts
 from hepcat.web.asking import ServerControl
+from hepcat.web.connections import most_connections
+from hepcat.web.door import Clients
 from hepcat.web.hub import Hub
 from hepcat.web.kept import Kept
 from hepcat.web.problems import Problem
+from hepcat.web.proxies import Proxies
 from hepcat.web.samples import Samples
 from hepcat.web.searches import Searches
 from hepcat.web.streams import Seats
@@ -101,8 +104,13 @@ class Site:
         self.settings = options.settings
         self.web = options.settings.web
         self.stores = Stores(options)
+        self.proxies = Proxies.of(self.web)
+        self.clients = Clients(
+            most_connections(self.web.connections), self.web.connections_an_address, self.proxies
+        )
         self.searches = Searches(self.web)
         self.orders: Kept[Ordered] = Kept(lambda ordered: ordered.table.nbytes)
+        self.newest: Kept[Ordered] = Kept(lambda newest: newest.table.nbytes, 512, 32 << 20)
         self.answers: Kept[bytes] = Kept(len, octets=32 << 20, seconds=2.0)  # web/sharing.py
         self.figures: Kept[bytes] = Kept(len, octets=32 << 20, seconds=15.0)
         self.exports = Seats("exports", _EXPORTS, _EXPORTS_A_USER)

@@ -69,6 +69,7 @@ async def live(
         seat.enter_context(site.watching.taken(viewer.name))
         joined: list[Channel] = []
         seat.callback(_leave, joined, listener)
+        seat.callback(loop.call_later(site.web.live_seconds, listener.end).cancel)
 
         def join() -> list[bytes]:
             data = site.stores.get(store)

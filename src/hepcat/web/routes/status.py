@@ -15,6 +15,7 @@ from hepcat import __version__
 from hepcat.batch.drops import DROP_DOCS
 from hepcat.config.databases import safe_url
 from hepcat.errors import HepcatError
+from hepcat.web import metrics as own
 from hepcat.web.auth import Admin, Viewer, viewer_of
 from hepcat.web.problems import PROBLEMS, Problem
 from hepcat.web.site import Site, TheSite
@@ -53,14 +54,17 @@ async def status(site: TheSite, viewer: Viewer) -> dict[str, Any]:
             "refused": site.searches.refused,
             "cancelled": site.searches.cancelled,
         },
+        "web": own.numbers(site),
     }
 
 
 @router.get("/api/stats", tags=["server"], summary="Counters by source, agent, store", responses=PROBLEMS)
 async def stats(site: TheSite, viewer: Viewer) -> dict[str, Any]:
-    """Return the counters of `hepcat ctl stats`, and what the reasons of drops mean (`reasons`)."""
+    """Return the counters of `hepcat ctl stats`, what the reasons of drops mean (`reasons`), and those of
+    the page itself (`web`).
+    """
     found: dict[str, Any] = await run_in_threadpool(site.control.call, "stats")
-    return {**found, "reasons": _REASONS}
+    return {**found, "reasons": _REASONS, "web": own.numbers(site)}
 
 
 @router.get("/api/stores", tags=["server"], summary="Stores that can be searched", responses=PROBLEMS)
@@ -109,11 +113,13 @@ async def reload(site: TheSite, admin: Admin) -> dict[str, Any]:
     responses=PROBLEMS,
 )  # fmt: skip
 async def metrics(request: Request, site: TheSite) -> PlainTextResponse:
-    """Return the server's metrics in Prometheus's text format; without an account where `open_metrics`."""
+    """Return the server's metrics and the page's own, in Prometheus's text format; without an account where
+    `open_metrics`.
+    """
     if not site.web.open_metrics:
         await viewer_of(request)
     text = await run_in_threadpool(site.control.recent, "metrics")
-    return PlainTextResponse(text, media_type=_METRICS_TYPE)
+    return PlainTextResponse(text + own.text(site), media_type=_METRICS_TYPE)
 
 
 @router.api_route(
