@@ -76,6 +76,18 @@ def test_logging_in_leads_back(browser: Any, site: Site) -> None:
     assert not [fault for fault in page.faults if "401" not in fault]
 
 
+def test_live_results_that_end_with_the_session_lead_to_the_login(browser: Any, site: Site) -> None:
+    page = open_page(browser, f"{site.url}/login?next=/?live=1%26of=messages")
+    log_in(page, "ada", PASSWORD)
+    page.wait_for_selector(".summary:has-text('live')")
+    page.route("**/api/histogram*", lambda route: route.abort())  # so that nothing else asks
+    other = page.context.new_page()
+    other.goto(f"{site.url}/account")
+    other.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/login?next=%2F%3Flive%3D1%26of%3Dmessages")
+    page.context.close()
+
+
 def test_a_hash_of_yesterday_is_made_anew_at_login(browser: Any, site: Site, accounts: Accounts) -> None:
     log_in(page := open_page(browser, f"{site.url}/login"), "ada", PASSWORD)
     page.wait_for_url(f"{site.url}/")

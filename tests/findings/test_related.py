@@ -152,6 +152,21 @@ def test_the_limit_holds(lake: Data) -> None:
     assert found.notes == ("there are more other legs than the 1 that are told",)
 
 
+def test_legs_of_legs_of_legs_end_somewhere_and_that_is_said(tmp_path: Path) -> None:
+    with LakeWriter(tmp_path) as writer:
+        writer.append(
+            batch_of([m for i in range(8) for m in leg(f"s{i}", f"X-CID: s{i - 1}" if i else "")], False)
+        )
+    with hepcat.open(tmp_path) as data:
+        found = relations(data.searcher, ["s0"])
+        assert [each.call_id for each in found.related] == ["s1", "s2", "s3", "s4"]
+        assert found.notes == (
+            "other legs are followed over 4 steps; there may be more: look from one of the last",
+        )
+        assert relations(data.searcher, ["s4"]).notes != ()
+        assert relations(data.searcher, ["s3", "s6"]).notes == (), "all were found"
+
+
 def test_flow_draws_them(lake: Data) -> None:
     assert [leg.call_id for leg in lake.flow("corr-1", related=True).legs] == ["corr-1", "corr-2"]
     assert [leg.call_id for leg in lake.flow("corr-1").legs] == ["corr-1"]

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ FAX_CALL = "00e9d4a500e9d48-0015-0001-0000-0000@10.35.40.25"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Return the page on a lake of our calls, and of real captures where they are."""
     folder = tmp_path_factory.mktemp("call-page")
-    rows = [*held_call(), *two_legs(), *long_call(500, "long")]
+    rows = [*held_call(), *held_call("L" * 600), *two_legs(), *long_call(500, "long")]
     captures = [write(folder / "calls.pcap", rows), *(path for path in (WIRESHARK, FAX) if path.exists())]
     lake = import_lake(folder / "lake", captures)
     with Site(lake, folder) as running:
@@ -318,8 +319,10 @@ def test_unknown_calls(call: Any) -> None:
 def test_zones(call: Any) -> None:
     page = call("held-call")
     assert page.locator("svg.messages .t").first.text_content() == "14:46:45.000"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d 14:46:45 Europe/Berlin", page.inner_text("#title .when"))
     page.get_by_role("button", name="Time zone").click()
     assert page.locator("svg.messages .t").first.text_content() == "13:46:45.000"
+    assert page.inner_text("#title .when").endswith("13:46:45 UTC")
 
 
 def test_numbers_and_times_stay_when_scrolled_sideways(call: Any) -> None:
@@ -329,6 +332,12 @@ def test_numbers_and_times_stay_when_scrolled_sideways(call: Any) -> None:
     assert 0 <= page.locator("svg.messages .t").first.bounding_box()["x"] < 60
     assert page.locator("#title").bounding_box()["x"] < 20
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_long_call_id_makes_nothing_wider(call: Any) -> None:
+    page = call("L" * 600, phone=True)
+    assert page.locator(".leg").bounding_box()["width"] <= 390
+    assert page.get_by_role("button", name="Copy the Call-ID").bounding_box()["x"] < 370
 
 
 def test_long_calls_are_drawn_at_once(call: Any) -> None:

@@ -154,6 +154,15 @@ def test_the_axis_has_whole_days_and_years_when_clocks_change(modules: Any) -> N
     assert years == ["2020-01-01T00:00:00.000Z", "2025-01-01T00:00:00.000Z"]
 
 
+def test_a_sparkline_fills_no_gaps(modules: Any) -> None:
+    drawn = """(() => {
+        const { node, show } = m.sparkline();
+        show([1, 2, null, null, 2, null]);
+        return [...node.children].map((path) => path.getAttribute("d").match(/M/g).length);
+    })()"""
+    assert module(modules, "dashboard/charts", drawn) == [2, 2], "a run of two, and a dash for the one alone"
+
+
 def test_live_rows_stand_where_their_time_has_them(modules: Any) -> None:
     merged = """(() => {
         const rows = new m.Rows({ of: "calls", params: {} });

@@ -204,10 +204,31 @@ def test_the_range_picker(browser: Any, search_site: Site) -> None:
     done(page)
 
 
+def test_a_night_in_which_clocks_change(browser: Any, search_site: Site) -> None:
+    autumn = "since=1761433200000000&until=1761447600000000"  # 2025-10-26 01:00 CEST to 04:00 CET
+    page = search_page(browser, search_site, autumn)
+    assert "from +02:00 to +01:00" in page.inner_text(".notes")
+    hours = "[...document.querySelectorAll('.histogram .axis text')].map((text) => text.textContent)"
+    assert page.evaluate(hours).count("02:30") == 2
+    page.click(".zone")
+    assert page.is_hidden(".notes")
+    done(page)
+
+
+def test_all_times_cannot_be_more(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    assert page.is_disabled(".zoom-out")
+    page.keyboard.press("Escape")
+    page.keyboard.press("z")
+    assert asked(page) == {"since": ""}
+    done(page)
+
+
 def test_everything_by_keys(browser: Any, search_site: Site) -> None:
     page = search_page(browser, search_site)
     page.keyboard.press("?")
     assert "to the query" in page.inner_text("dialog")
+    assert page.locator("dialog h3").all_inner_texts() == ["Search", "Table", "Everywhere"]
     page.keyboard.press("Escape")
     page.keyboard.press("/")
     page.keyboard.type("method:INVITE status:200")

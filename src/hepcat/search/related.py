@@ -103,6 +103,11 @@ def relations(
         if not frontier or len(search.found) >= limit:
             break
         frontier = search.round(frontier)
+    else:
+        if frontier:
+            search.notes.append(
+                f"other legs are followed over {_ROUNDS} steps; there may be more: look from one of the last"
+            )
     return Relations(tuple(search.found), tuple(search.notes))
 
 

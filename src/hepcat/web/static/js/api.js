@@ -86,7 +86,8 @@ export function events(path, params, handlers) {
   source.onopen = () => open?.();
   source.onerror = () => {
     broken?.(source.readyState === EventSource.CLOSED);
-    if (source.readyState === EventSource.CLOSED) session(true).catch((problem) => problem.status === 401 && login());
+    // Why it was refused is not told to scripts: a session that ended is what one can do something about.
+    if (source.readyState === EventSource.CLOSED) session(true).then((who) => who.user || login(), () => null);
   };
   for (const [name, run] of Object.entries(named)) source.addEventListener(name, (event) => run(JSON.parse(event.data)));
   return { close: () => source.close() };

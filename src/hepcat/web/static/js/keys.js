@@ -9,6 +9,7 @@
  */
 import { $, dialog, h } from "./dom.js";
 
+const EVERYWHERE = "Everywhere";
 const sections = [];
 
 /** @returns {() => void} removes the section */
@@ -21,7 +22,9 @@ export function keys(title, entries) {
 /** Open the dialog with all keys of the page. */
 export function help() {
   if ($("dialog[open]")) return;
-  const tables = sections.map(({ title, entries }) => {
+  const titles = [...new Set([...sections.map(({ title }) => title).filter((title) => title !== EVERYWHERE), EVERYWHERE])];
+  const tables = titles.map((title) => {
+    const entries = sections.filter((section) => section.title === title).flatMap((section) => section.entries);
     const rows = entries.filter((entry) => entry.words).map((entry) => {
       const shown = entry.keys.flatMap((key, i) => [i ? " or " : null, h("kbd", {}, spoken(key))]);
       return h("tr", {}, h("td", {}, shown), h("td", {}, entry.words));
@@ -63,4 +66,4 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-keys("Everywhere", [{ keys: ["?"], words: "these keys", run: help }]);
+keys(EVERYWHERE, [{ keys: ["?"], words: "these keys", run: help }]);

@@ -70,6 +70,14 @@ export function stamp(us, digits = 3) {
   return us === null || us === undefined ? "" : `${day(us)} ${clock(us, digits)}`;
 }
 
+/** How far the shown zone is ahead of UTC at a time: "+02:00"; "UTC" where it is shown. */
+export function offset(us) {
+  if (chosen === "utc") return "UTC";
+  const minutes = -new Date(us / 1000).getTimezoneOffset();
+  const size = Math.abs(minutes);
+  return `${minutes < 0 ? "-" : "+"}${two(Math.floor(size / 60))}:${two(size % 60)}`;
+}
+
 /** As short as it can be told: "13:46:45.912" today, "11-22 13:46:45.912" this year, else with it. */
 export function moment(us, digits = 3, at = now()) {
   const [date, today] = [day(us), day(at)];

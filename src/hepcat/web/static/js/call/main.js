@@ -9,7 +9,7 @@ import { get } from "../api.js";
 import { $, download, fill, h, notice, say } from "../dom.js";
 import { count } from "../format.js";
 import { shell } from "../shell.js";
-import { MINUTE, clock, day, onZone } from "../time.js";
+import { MINUTE, clock, day, onZone, stamp, zoneName } from "../time.js";
 import { drawTools, makeControls } from "./controls.js";
 import { place } from "./geometry.js";
 import { drawFindings, drawLegs } from "./heads.js";
@@ -74,7 +74,8 @@ function drawAll() {
   const { calls, messages } = answer.ladder;
   const first = calls[0];
   const name = calls.length > 1 ? count(calls.length, "call") : `${safe(first?.caller ?? "?", 40)} → ${safe(first?.callee ?? "?", 40)}`;
-  $("#title").textContent = calls.length > 1 ? `${name} in one picture` : "Call";
+  fill($("#title"), calls.length > 1 ? `${name} in one picture` : "Call", " ", h("small", { class: "when muted number" }));
+  tellWhen();
   document.title = `${name} · hepcat`;
   fill($("#notes"), answer.notes.map((text) => notice("warning", safe(text))),
     answer.cut ? notice("warning", `${count(answer.cut, "later message")} not drawn: the picture ends after ${messages.length}. Name a time (since, until) in the address, or export all.`) : null);
@@ -85,6 +86,12 @@ function drawAll() {
   fill($("#controls"), controls.nodes);
   drawPicture();
   if (view.message !== null) select(view.message, { scroll: true });
+}
+
+/** The day, and whose clock it is: the picture itself has the time of day only. */
+function tellWhen() {
+  const first = answer.ladder.messages[0];
+  fill($("#title .when"), first ? `${stamp(first.ts, 0)} ${zoneName()}` : "");
 }
 
 /** Leave one call out: what is left is asked for by name. */
@@ -379,7 +386,10 @@ flow.addEventListener("scroll", () => {
   follow();
 }, { passive: true });
 new ResizeObserver(resized).observe(flow);
-onZone(redraw);
+onZone(() => {
+  if (answer) tellWhen();
+  redraw();
+});
 window.addEventListener("popstate", () => {
   view = readView(location.search);
   load();

@@ -8,7 +8,7 @@
 import { fill, h } from "../dom.js";
 import { bytes, duration } from "../format.js";
 import { icon } from "../icons.js";
-import { stamp, zoneName } from "../time.js";
+import { offset, stamp, zone, zoneName } from "../time.js";
 import { diffLines } from "./diff.js";
 import { comparedWith, labelOf, letter, notesOf } from "./model.js";
 import { safe } from "../safe.js";
@@ -28,7 +28,7 @@ export function drawPanel(panel, answer, message, tab, actions) {
   const title = h("h2", { id: "panel-title", tabindex: -1 }, h("span", { class: "muted" }, `#${message.index + 1} `), safe(labelOf(message), 200));
   const square = (words, name, run) => h("button", { class: "plain square", type: "button", title: words, "aria-label": words, onclick: run }, icon(name));
   const facts = [
-    ["Time", `${stamp(message.ts, 6)} ${zoneName()}`],
+    ["Time", `${stamp(message.ts, 6)} ${zoneName()}${zone() === "utc" ? "" : ` (${offset(message.ts)})`}`],
     ["After", message.index ? `${duration(message.delta / 1e6)} after #${message.index}, ${duration(message.elapsed / 1e6)} after the first` : "the first message"],
     ["From", place(hosts[message.src].name, message.src_text)],
     ["To", place(hosts[message.dst].name, message.dst_text)],

@@ -11,11 +11,11 @@
  */
 import { fill, h, svg } from "../dom.js";
 import { SECOND, clock, day, onZone, zone } from "../time.js";
-import { ticks } from "../search/buckets.js";
+import { MONTH, YEAR, ticks } from "../search/buckets.js";
 
 const HEIGHT = 150;
 const AXIS = 18;
-const LEFT = 52;
+const LEFT = 58;
 const TOP = 8;
 let numbers = 0;
 
@@ -226,11 +226,19 @@ export function sparkline() {
     const top = highest ?? Math.max(...values.map((value) => value ?? 0), 0);
     const wide = 100 / Math.max(1, values.length - 1);
     const points = values.map((value, i) => (value === null ? null : [i * wide, 26 - (top ? value / top : 0) * 24]));
-    line.setAttribute("d", path(points));
-    const there = points.filter(Boolean);
-    area.setAttribute("d", there.length > 1 ? `${path(there)}L${there.at(-1)[0].toFixed(1)} 28L${there[0][0].toFixed(1)} 28Z` : "");
+    // A value without neighbours is a dash.
+    const seen = points.flatMap((point, i) => (point && !points[i - 1] && !points[i + 1] ? [[point[0] - 1, point[1]], [point[0] + 1, point[1]], null] : [point]));
+    line.setAttribute("d", path(seen));
+    area.setAttribute("d", runs(seen).map((run) => `${path(run)}L${run.at(-1)[0].toFixed(1)} 28L${run[0][0].toFixed(1)} 28Z`).join(""));
   };
   return { node, show };
+}
+
+/** The runs of points between gaps. */
+function runs(points) {
+  const all = [[]];
+  for (const point of points) point ? all.at(-1).push(point) : all.push([]);
+  return all.filter((run) => run.length);
 }
 
 /** A path through points; a null is a gap. */
@@ -254,6 +262,7 @@ function span(at, width) {
 }
 
 function words(us, step) {
+  if (step >= MONTH) return day(us).slice(0, step >= YEAR ? 4 : 7);
   if (step >= 864e8) return day(us).slice(5);
   const time = clock(us, step < SECOND ? 3 : 0);
   if (time === "00:00:00") return day(us).slice(5);

@@ -76,6 +76,8 @@ const CLASSES = [
 /** "23.9", "0.12", "1.2 k". */
 export function rate(value) {
   if (value === null || value === undefined) return "";
+  // Over years a call a second is a very small number, yet not none.
+  if (value > 0 && value < 0.001) return value.toExponential(0);
   return value > 0 && value < 0.01 ? value.toFixed(4) : short(value);
 }
 

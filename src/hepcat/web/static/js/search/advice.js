@@ -63,7 +63,7 @@ export function trouble(problem, again, go) {
     "div",
     { class: "advice", role: "alert" },
     h("h2", {}, problem.title || "That did not work"),
-    h("p", {}, problem.detail + wait),
+    problem.detail === `${problem.title}.` && !wait ? null : h("p", {}, problem.detail + wait),
     problem.hint ? h("p", { class: "muted" }, problem.hint) : null,
     h("div", { class: "row" }, h("button", { type: "button", class: "primary", onclick: again }, "Try again"), h("a", { class: "button", href: "/" }, "Start anew")),
   );

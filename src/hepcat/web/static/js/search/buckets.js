@@ -62,11 +62,13 @@ const MONTHS = [1, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 12_000];
 export function ticks(from, to, most, zoneShift) {
   const step = STEPS.find((one) => (to - from) / one <= most);
   if (!step) return months(from, to, most, zoneShift);
+  // Steps of hours and less go on evenly where clocks change, so that an hour that comes twice has its ticks twice.
+  const even = step <= 36e8;
   const shift = step >= 18e8 ? zoneShift(from) : 0;
   const at = [];
   for (let wall = Math.ceil((from + shift) / step) * step; at.length <= most + 1; wall += step) {
     // Clocks may be put forward or back on the way.
-    const us = wall - (shift || step >= 18e8 ? zoneShift(wall - shift) : 0);
+    const us = wall - (even ? shift : zoneShift(wall - shift));
     if (us > to) break;
     if (us >= from && us !== at.at(-1)) at.push(us);
   }

@@ -6,7 +6,7 @@
  */
 import { duration, number } from "../format.js";
 import { safe } from "../safe.js";
-import { moment, stamp } from "../time.js";
+import { moment, offset, stamp } from "../time.js";
 
 /** Characters of a value that are shown: a header may have 64 thousand. */
 const LONGEST = 300;
@@ -171,6 +171,6 @@ export function text(column, row) {
 export function hint(column, row) {
   const value = row[column.name];
   if (value === null || value === undefined) return "";
-  if (column.kind === "time") return stamp(value, 6);
+  if (column.kind === "time") return `${stamp(value, 6)} ${offset(value)}`;
   return column.kind === "seconds" ? `${value} s` : safe(String(value), LONGEST);
 }

@@ -31,7 +31,7 @@ export class Live {
       note: (note) => said(note.note ?? ""),
       slow: (note) => said(note.note ?? ""),
       open: () => said(""),
-      broken: (final) => said(final ? "Live results ended." : "The connection broke; trying again."),
+      broken: (final) => said(final ? "Live results ended; press Live to begin again." : "The connection broke; trying again."),
     });
     this.flushing = setInterval(() => this.flush(), EVERY);
     this.asking = setInterval(() => this.again(), AGAIN_EVERY);

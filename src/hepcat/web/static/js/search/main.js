@@ -6,12 +6,12 @@
  */
 import { get } from "../api.js";
 import { $, $$, dialog, fill, h, say } from "../dom.js";
-import { count, number } from "../format.js";
+import { number } from "../format.js";
 import { icon } from "../icons.js";
 import { keys } from "../keys.js";
 import { rangePicker } from "../range.js";
 import { shell } from "../shell.js";
-import { absolute, onZone, resolve, step } from "../time.js";
+import { DAY, absolute, offset, onZone, resolve, step } from "../time.js";
 import { nothing, trouble } from "./advice.js";
 import { Box } from "./box.js";
 import * as columnsOf from "./columns.js";
@@ -96,6 +96,8 @@ function showControls() {
   document.title = `${view.q || "Search"} · hepcat`;
   if (box.value !== view.q) box.value = view.q;
   picker.set({ since: view.since, until: view.until });
+  const widest = !view.since && !view.until;
+  $(".zoom-out").disabled = widest;
   for (const button of $$("[data-of]")) button.setAttribute("aria-pressed", String(button.dataset.of === view.of));
   liveButton.setAttribute("aria-pressed", String(view.live));
   fill(liveButton, icon(view.live ? "pause" : "live"), "Live");
@@ -113,7 +115,7 @@ function onLoaded(from, answer, first) {
     if (!instead.hidden) fill(instead, nothing(view, (changes) => go(changes)));
     performance.measure("first rows", { start: begun, end: performance.now() });
     begun = performance.now() - begun;
-    notes(answer.notes ?? []);
+    notes([...(answer.notes ?? []), ...twice(answer)]);
     if (view.live) goLive();
   } else table.count(total);
   summary();
@@ -181,8 +183,16 @@ function summary() {
   const shown = rows.list.length;
   const noun = view.of === "calls" ? "call" : "message";
   const cut = found > MOST ? `, the first ${number(MOST)} are listed` : "";
-  const text = found >= 0 ? count(Math.max(found, shown), noun) : `${count(shown, noun)} so far`;
-  fill($(".summary"), h("b", {}, text), view.live ? ", live" : cut, view.live ? null : h("span", { class: "took" }, ` in ${(begun / 1000).toFixed(2)} s`));
+  const most = found >= 0 ? Math.max(found, shown) : shown;
+  // A phone has room for the number; what it counts is pressed beside it.
+  const words = h("span", { class: "noun" }, ` ${noun}${most === 1 ? "" : "s"}`);
+  fill($(".summary"), h("b", {}, number(most), words, found >= 0 ? "" : " so far"), view.live ? ", live" : cut, view.live ? null : h("span", { class: "took" }, ` in ${(begun / 1000).toFixed(2)} s`));
+}
+
+/** What to know of a night in which clocks are put forward or back. */
+function twice({ since, until }) {
+  if (since === null || until === null || until - since > 2 * DAY || offset(since) === offset(until)) return [];
+  return [`Clocks were changed in this range, from ${offset(since)} to ${offset(until)}: times in UTC tell the hours apart.`];
 }
 
 function notes(list) {
@@ -265,6 +275,7 @@ function earlier(direction) {
 }
 
 function zoomOut() {
+  if (!view.since && !view.until) return say("All times are shown.");
   const known = { ...bounds() };
   if (!Number.isFinite(known.since) || !Number.isFinite(known.until)) return;
   const half = Math.max(known.until - known.since, 1000);
@@ -334,7 +345,7 @@ keys("Table", [
 function main() {
   shell("search");
   $(".bar .tools").append(
-    h("button", { type: "button", title: "Three times the range (z)", "aria-label": "Zoom out: three times the range", onclick: zoomOut }, icon("minus"), h("span", { class: "word" }, "Zoom out")),
+    h("button", { type: "button", class: "zoom-out", title: "Three times the range (z)", "aria-label": "Zoom out: three times the range", onclick: zoomOut }, icon("minus"), h("span", { class: "word" }, "Zoom out")),
     h("button", { type: "button", title: "Columns (c)", "aria-label": "Columns", onclick: pickColumns }, icon("columns"), h("span", { class: "word" }, "Columns")),
     menuButton("Export", "export", () => exportLinks(view, chosen)),
   );
@@ -352,6 +363,7 @@ function main() {
   });
   onZone(() => {
     table.draw(true);
+    if (rows?.answer) notes([...(rows.answer.notes ?? []), ...twice(rows.answer)]);
     history.replaceState(history.state, "", location.pathname + toSearch(view));
   });
   run(early);
