@@ -1,12 +1,15 @@
 """recvmmsg and sendmmsg on loopback: what is sent arrives whole, in order, and is accounted for."""
 
+import contextlib
 import ctypes
 import errno
 import socket
+import sys
 import time
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from hepcat import mmsg
@@ -174,3 +177,107 @@ def test_when_each_datagram_came(pair: tuple[socket.socket, socket.socket], told
         else:
             assert len(set(times)) == 1
             assert between < times[0] <= time.time_ns() // 1000
+
+
+@pytest.mark.parametrize(
+    ("sizes", "longest", "begins"),
+    [
+        ([9], 99, [0]),
+        ([9, 9], 99, [0]),
+        ([9, 8], 99, [0]),
+        ([8, 9], 99, [0, 1]),
+        ([9, 9, 9, 9, 9], 99, [0, 2, 4]),
+        ([9, 8, 7, 9, 8, 7, 6, 9], 99, [0, 2, 3, 5, 7]),
+        ([9, 0, 0, 9, 9], 99, [0, 1, 2, 3]),
+        ([99, 90, 90, 9], 90, [0, 1, 3]),
+        ([9, 9, 9], 0, [0, 1, 2]),
+    ],
+)
+def test_which_datagrams_make_a_pair(sizes: list[int], longest: int, begins: list[int]) -> None:
+    assert mmsg._begins(np.array(sizes), longest).tolist() == [*begins, len(sizes)]
+
+
+@contextlib.contextmanager
+def talking(family: int) -> Iterator[tuple[mmsg.Receiver, socket.socket]]:
+    """A receiver on loopback, and a socket that is connected to it."""
+    with socket.socket(family, socket.SOCK_DGRAM) as there, socket.socket(family, socket.SOCK_DGRAM) as here:
+        there.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        mmsg.set_receive_buffer(there, 8 << 20)
+        here.connect(there.getsockname())
+        yield mmsg.Receiver(there, slots=2048), here
+
+
+def take(receiver: mmsg.Receiver) -> list[tuple[int, int, int]]:
+    """What has come: length, first and last octet of each datagram."""
+    got = 0
+    while more := receiver.receive(start_slot=got):
+        got += more
+    at, length = receiver.offsets[:got], receiver.lengths[:got]
+    ends = receiver.data[at].tolist(), receiver.data[at + length - 1].tolist()
+    return list(zip(length.tolist(), *ends, strict=True))
+
+
+def mixed(count: int, seed: int = 1) -> tuple[mmsg.Octets, npt.NDArray[np.int64], list[tuple[int, int, int]]]:
+    """Datagrams of about as many sizes as SIP has, and what shall come of them."""
+    sizes = np.random.default_rng(seed).choice([1, 300, 301, 620, 640, 1050, 1472, 1500, 40_000], count)
+    buffer, offsets = datagrams(sizes.tolist())
+    return buffer, offsets, [(size, i % 256, i % 256) for i, size in enumerate(sizes.tolist())]
+
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="UDP_SEGMENT is Linux's")
+
+
+@linux
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_pairs_come_apart_again(family: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each datagram by itself and in order, though a good part of them went to the kernel by twos."""
+    messages: list[int] = []
+    real = mmsg._sendmmsg
+
+    def count(fd: int, headers: ctypes.c_void_p, number: int, flags: int) -> int:
+        messages.append(number)
+        return int(real(fd, headers, number, flags))
+
+    monkeypatch.setattr(mmsg, "_sendmmsg", count)
+    buffer, offsets, expected = mixed(1500)
+    with talking(family) as (receiver, sock):
+        sender = mmsg.Sender(sock, batch=400, pairs=True)
+        assert sender.longest_paired == 32_000
+        assert sender.send(buffer, offsets, 3, 1490) == sender.done == 1490
+        assert take(receiver) == expected[3:1493]
+    assert 700 < sum(messages) < 1100
+
+
+@linux
+def test_a_kernel_that_refuses_pairs_gets_single_datagrams() -> None:
+    """It refuses to cut what shall have no checksum (SO_NO_CHECK): nothing is lost, nothing sent twice."""
+    buffer, offsets, expected = mixed(300)
+    with talking(socket.AF_INET) as (receiver, sock):
+        sender = mmsg.Sender(sock, pairs=True)
+        sender.send(buffer, offsets, 0, 100)
+        sock.setsockopt(socket.SOL_SOCKET, 11, 1)  # socket(7): SO_NO_CHECK
+        sender.send(buffer, offsets, 100, 200)
+        assert (sender.done, sender.longest_paired) == (200, 0)
+        sender.send(buffer, offsets, 0, 300)
+        assert take(receiver) == expected + expected
+
+
+@linux
+def test_no_pairs_where_the_way_is_not_known() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as sock, socket.socket() as stream:
+        assert mmsg.longest_paired(sock) == 0  # not connected
+        assert mmsg.longest_paired(stream) == 0
+        sock.connect(("127.0.0.1", 9))
+        assert mmsg.Sender(sock).longest_paired == 0
+        assert mmsg.Sender(sock, pairs=True).longest_paired > 0
+
+
+@linux
+def test_a_refusal_of_a_pair_counts_for_both() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as nobody, socket.socket(type=socket.SOCK_DGRAM) as sock:
+        nobody.bind(("127.0.0.1", 0))
+        sock.connect(nobody.getsockname())
+        nobody.close()
+        sender = mmsg.Sender(sock, pairs=True)
+        assert sender.send(np.zeros(50, dtype=np.uint8), np.arange(51), 0, 50) == 50
+        assert (sender.stops + sender.icmp_errors, sender.last) == (48, 2)

@@ -32,7 +32,10 @@ SO_RCVBUFFORCE: Final = 33  # socket(7): past net.core.rmem_max, with CAP_NET_AD
 SO_MEMINFO: Final = 55
 SK_MEMINFO_DROPS: Final = 8  # index in SO_MEMINFO's array of u32 (linux/sock_diag.h)
 SO_TIMESTAMPNS_NEW: Final = 64  # 64-bit times on every machine, since Linux 5.1; its message has this type
-UIO_MAXIOV: Final = 1024  # most datagrams the kernel takes in one call
+UIO_MAXIOV: Final = 1024  # most messages the kernel takes in one call
+UDP_SEGMENT: Final = 103  # udp(7), since Linux 4.18: cut a message into datagrams of so many octets
+IP_MTU: Final = 14  # ip(7)
+IPV6_MTU: Final = 24  # ipv6(7)
 
 #: What may be about earlier datagrams is about this one when it comes so often in a row.
 ERRORS_IN_A_ROW: Final = 4
@@ -93,6 +96,17 @@ _MMSGHDR: Final = np.dtype(
 _CMSG: Final = np.dtype(
     [("size", np.uintp), ("level", np.int32), ("type", np.int32), ("seconds", np.int64), ("nanos", np.int64)]
 )
+
+#: A control message with the octets to cut at. The kernel wants its length without what pads it.
+_SEGMENT: Final = np.dtype(
+    [("size", np.uintp), ("level", np.int32), ("type", np.int32), ("octets", np.uint16)], align=True
+)
+_SEGMENT_SIZE: Final = struct.calcsize("@NiiH")
+#: What the kernel says to a message that it would have to cut and cannot: the way has become too narrow for
+#: its datagrams, or leads through IPsec or a device that leaves checksums to others.
+_UNCUT: Final = frozenset({errno.EINVAL, errno.EIO, errno.EMSGSIZE})
+#: Two of these fit into what UDP's length field counts.
+_LONGEST_PAIRED: Final = 32_000
 
 
 def _libc_function(name: str) -> Any:
@@ -257,26 +271,78 @@ class Receiver:
         return 1
 
 
-class Sender:
-    """Sends datagrams that lie one behind the other in a buffer, to the socket's connected peer."""
+def longest_paired(sock: socket.socket) -> int:
+    """Return how long the first datagram of a pair may be on the way of a connected UDP socket; 0: no pairs.
 
-    def __init__(self, sock: socket.socket, batch: int = UIO_MAXIOV) -> None:
-        """Prepare for `batch` datagrams a system call (the kernel takes 1,024 at most)."""
+    A kernel that cannot cut would send both as one datagram, so it is asked.
+    """
+    if not sys.platform.startswith("linux"):
+        return 0
+    try:
+        sock.getsockopt(socket.IPPROTO_UDP, UDP_SEGMENT)
+        if sock.family == socket.AF_INET6:
+            room = sock.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU) - 48
+        else:
+            room = sock.getsockopt(socket.IPPROTO_IP, IP_MTU) - 28
+    except OSError:
+        return 0
+    return max(0, min(room, _LONGEST_PAIRED))
+
+
+def _begins(sizes: npt.NDArray[np.int64], longest: int) -> npt.NDArray[np.int64]:
+    """Return the datagrams that messages begin with, and behind them how many datagrams there are.
+
+    A message is a datagram, or a pair: a second one behind it that is not longer, if it is not longer itself
+    than `longest`. Of a row of datagrams that become shorter every other one is such a second.
+    """
+    n = len(sizes)
+    if not longest or n < 2:
+        return np.arange(n + 1)
+    fits = (sizes[1:] <= sizes[:-1]) & (sizes[:-1] <= longest) & (sizes[1:] > 0)
+    index = np.arange(1, n)
+    row = np.maximum.accumulate(np.where(fits, 0, index))  # where the row of each datagram begins
+    begins = np.ones(n + 1, dtype=np.bool_)
+    begins[1:n] = ~fits | ((index - row) % 2 == 0)
+    return np.flatnonzero(begins)
+
+
+class Sender:
+    """Sends datagrams that lie one behind the other in a buffer, to the socket's connected peer.
+
+    In pairs: two datagrams of which the second is not longer go to the kernel as one message. They pass
+    through the system together, which costs little more than one alone, and are cut apart again by the
+    device, or where they arrive (UDP segmentation offload: what is cut has one size, but the last may be
+    shorter). What crosses the wire is the same. A kernel that refuses a pair is given no more of them.
+    """
+
+    def __init__(self, sock: socket.socket, batch: int = UIO_MAXIOV, pairs: bool = False) -> None:
+        """Prepare for `batch` messages a system call (the kernel takes 1,024 at most)."""
         self.sock = sock
         self.batch = max(1, min(batch, UIO_MAXIOV))
-        #: times the peer's host answered that nobody listens, or that it cannot be reached
+        #: how long the first datagram of a pair may be; 0: no pairs
+        self.longest_paired = longest_paired(sock) if pairs and _sendmmsg is not None else 0
+        #: datagrams that the peer's host answered nobody listens to, or that cannot reach it
         self.icmp_errors = 0
         #: times the kernel had no room and the call had to wait
         self.waits = 0
-        #: times the kernel stopped within a row of datagrams (an ICMP error about one of them does that)
+        #: datagrams that the kernel stopped behind within a row (an ICMP error about them does that)
         self.stops = 0
         #: datagrams that the last `send` handed to the kernel, also where it raised
         self.done = 0
+        #: datagrams of the last message: what an error that comes next is about
+        self.last = 1
         self._iov = np.zeros(self.batch, dtype=_IOVEC)
         self._headers = np.zeros(self.batch, dtype=_MMSGHDR)
         self._headers["iov"] = self._iov.ctypes.data + np.arange(self.batch, dtype=np.uintp) * _IOVEC.itemsize
         self._headers["iov_count"] = 1
         self._address = self._headers.ctypes.data
+        if self.longest_paired:
+            self._segments = np.zeros(self.batch, dtype=_SEGMENT)
+            self._segments["size"] = _SEGMENT_SIZE
+            self._segments["level"] = socket.IPPROTO_UDP
+            self._segments["type"] = UDP_SEGMENT
+            places = np.arange(self.batch, dtype=np.uintp) * _SEGMENT.itemsize
+            self._headers["control"] = self._segments.ctypes.data + places
 
     def send(self, buffer: Octets, offsets: npt.NDArray[np.int64], first: int, count: int) -> int:
         """Send datagrams first..first + count - 1; return how many the kernel took (all, or it raises).
@@ -296,25 +362,42 @@ class Sender:
             raise ValueError("datagrams outside of their buffer")
         if _sendmmsg is None:
             return self._send_each(buffer, edges)
-        base = buffer.ctypes.data
-        while self.done < count:
-            done = self.done
-            part = min(self.batch, count - done)
-            self._iov["base"][:part] = base + edges[done : done + part].astype(np.uintp)
-            self._iov["length"][:part] = sizes[done : done + part]
-            self._send_part(part)
+        while self.done < count:  # twice where the kernel refuses a pair
+            self._send_row(buffer.ctypes.data, edges[self.done :], sizes[self.done :])
         return count
 
-    def _send_part(self, part: int) -> None:
-        """Send the first `part` headers, in as many calls as it takes."""
+    def _send_row(self, base: int, edges: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> None:
+        """Send datagrams as far as no pair is refused; one that is ends all pairs."""
+        begins = _begins(sizes, self.longest_paired)
+        places, carried = edges[begins], np.diff(begins)
+        for at in range(0, len(carried), self.batch):
+            part = min(self.batch, len(carried) - at)
+            end = at + part
+            self._iov["base"][:part] = base + places[at:end].astype(np.uintp)
+            self._iov["length"][:part] = np.diff(places[at : end + 1])
+            if self.longest_paired:
+                self._segments["octets"][:part] = sizes[begins[at:end]]
+                self._headers["control_length"][:part] = (carried[at:end] - 1) * _SEGMENT.itemsize
+            if not self._send_part(carried[at:end]):
+                self.longest_paired = 0
+                self._headers["control_length"] = 0
+                return
+
+    def _send_part(self, carried: npt.NDArray[np.int64]) -> bool:
+        """Send the first headers, in as many calls as it takes. carried: the datagrams of each.
+
+        False where the kernel refuses a pair; it and what comes behind it is not sent then.
+        """
         at = in_a_row = 0
+        part = len(carried)
         while at < part:
             headers = ctypes.c_void_p(self._address + at * _MMSGHDR.itemsize)
             sent = int(_sendmmsg(self.sock.fileno(), headers, part - at, 0))
             if sent >= 0:
+                self.done += int(carried[at : at + sent].sum())
                 at += sent
-                self.done += sent
-                self.stops += at < part
+                self.last = int(carried[at - 1])
+                self.stops += self.last if at < part else 0
                 in_a_row = 0
                 continue
             code = ctypes.get_errno()
@@ -326,10 +409,13 @@ class Sender:
                 time.sleep(0.0005)
             elif code in _FROM_ICMP and in_a_row < ERRORS_IN_A_ROW:
                 # about an earlier datagram, and reading it has cleared it; or there is no way to the peer
-                self.icmp_errors += 1
+                self.icmp_errors += self.last
                 in_a_row += 1
+            elif code in _UNCUT and carried[at] > 1:
+                return False
             elif code != errno.EINTR:
                 raise OSError(code, f"sendmmsg: {os.strerror(code)}")
+        return True
 
     def _send_each(self, buffer: Octets, edges: npt.NDArray[np.int64]) -> int:
         """Stand in for sendmmsg: one datagram a call."""

@@ -23,6 +23,7 @@ TLS = ("tls://127.0.0.1:9",)
         ({"urls": UDP, "version": 2, "key": "x"}, "key has no effect in HEP 2"),
         ({"urls": UDP, "version": 1, "compress": True}, "compress has no effect in HEP 1"),
         ({"urls": TCP, "bind": "127.0.0.1"}, "bind has no effect but over UDP"),
+        ({"urls": TCP, "pairs": False}, "pairs has no effect but over UDP"),
         ({"urls": TCP, "spool_limit": 2**21}, "spool_limit has no effect without spool"),
         ({"urls": TLS, "private_key": "/k"}, "private_key has no effect without certificate"),
         ({"urls": UDP, "gzip": True, "rotate_octets": 5}, "rotate_octets, gzip have no effect for kind hep"),
@@ -60,7 +61,7 @@ def test_a_rule_of_shedding_without_a_ceiling() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"urls": UDP, "bind": "127.0.0.1", "key": "x", "compress": True, "node_id": 4},
+        {"urls": UDP, "bind": "127.0.0.1", "pairs": False, "key": "x", "compress": True, "node_id": 4},
         {"urls": (*TLS, *UDP), "mode": "failover", "spool": "/s", "spool_limit": 2**21, "verify": False},
         {"kind": "json", "urls": TCP, "payload": False, "memory": 2**20, "key": "x", "node_id": 4},
         {"kind": "pcap", "path": "/a", "gzip": True, "rotate_seconds": 5, "memory": 2**20},

@@ -47,6 +47,17 @@ def test_versions(peer, version, compress):
     assert balanced(out)["sent"] == 50
 
 
+@pytest.mark.parametrize("pairs", [False, True])
+def test_by_twos_or_one_by_one(peer, pairs):
+    batch = build([{"payload": b"%03d" % i + b"x" * (i * 7919 % 900)} for i in range(200)])
+    out = sent(sink(peer.url, pairs=pairs), batch)
+    assert (out._outlets[0].paths[0]._sender.longest_paired > 0) is pairs
+    got = decode(peer.take(200))
+    assert [got.text(i, "payload") for i in range(200)] == [batch.text(i, "payload") for i in range(200)]
+    assert balanced(out)["sent"] == 200
+    out.stop(1)
+
+
 def test_a_relay_keeps_the_ids_of_the_agent_before_it(peer):
     batch = build([{"payload": b"a", "node_id": 7, "node_name": b"far"}, {"payload": b"b"}])
     sent(sink(peer.url, node_id=9), batch).stop(1)

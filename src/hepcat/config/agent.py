@@ -54,6 +54,9 @@ class TargetSettings(Section):
     )
     compress: bool = Field(False, description="zlib for payloads that it makes shorter (chunk 0x0010).")
     bind: str | None = Field(None, description="Local ADDRESS or ADDRESS:PORT to send UDP from.")
+    pairs: bool = Field(
+        True, description="UDP: two datagrams at once through the kernel, which cuts them apart again."
+    )
     ca: Path | None = Field(None, description="TLS: CA certificates to trust instead of the system's.")
     certificate: Path | None = Field(None, description="TLS: own certificate with its chain.")
     private_key: Path | None = Field(None, description="TLS: own private key.")

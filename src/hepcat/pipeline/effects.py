@@ -68,7 +68,7 @@ def _of_target(target: TargetSettings) -> list[str]:
     if len(target.urls) < 2:
         told += _told(target, ["mode"], "with one URL")
     if "udp" not in schemes:
-        told += _told(target, ["bind"], "but over UDP")
+        told += _told(target, ["bind", "pairs"], "but over UDP")
     if not schemes & _TLS:
         told += _told(target, ["ca", "certificate", "private_key", "verify"], "without TLS")
     elif target.certificate is None:

@@ -59,7 +59,7 @@ def _network(settings: TargetSettings, encode: Encode) -> NetworkSink:
         if group[0].scheme == "udp":
             target = UdpTarget(settings.name, group[0], settings.bind)
             targets.append(target)
-            shared.append(_udp_path(target, name, watch=len(groups) > 1))
+            shared.append(_udp_path(target, name, len(groups) > 1, settings.pairs))
             continue
         backlog = Backlog(
             name, settings.memory, spool_folder(settings, group[0], single), settings.spool_limit
@@ -88,8 +88,8 @@ def _check(settings: TargetSettings, places: list[Place]) -> None:
                 )
 
 
-def _udp_path(target: UdpTarget, name: str, watch: bool) -> Callable[[], UdpPath]:
-    return lambda: UdpPath(target, name, watch)
+def _udp_path(target: UdpTarget, name: str, watch: bool, pairs: bool) -> Callable[[], UdpPath]:
+    return lambda: UdpPath(target, name, watch, pairs)
 
 
 def spool_folder(settings: TargetSettings, place: Place, single: bool) -> Path | None:

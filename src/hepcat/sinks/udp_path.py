@@ -1,9 +1,10 @@
 """Datagrams to one target, straight from a worker's thread: no queue, no other thread.
 
-In: encoded messages of one batch. Out: one `sendmmsg` for up to 1,024 of them. What can go wrong: what the
-kernel refuses, and what the target's host answers "port unreachable" to (ICMP), is counted as SINK_FAILED,
-and the target is then away: `alive` is false, until a probe (one message, sent beside its proper way) is
-not refused. A message over what UDP carries is HEP_INEXPRESSIBLE. UDP itself tells nothing of other losses.
+In: encoded messages of one batch. Out: one `sendmmsg` for up to 1,024 of them, or of pairs of them. What can
+go wrong: what the kernel refuses, and what the target's host answers "port unreachable" to (ICMP), is counted
+as SINK_FAILED, and the target is then away: `alive` is false, until a probe (one message, sent beside its
+proper way) is not refused. A message over what UDP carries is HEP_INEXPRESSIBLE. UDP itself tells nothing of
+other losses.
 """
 
 import contextlib
@@ -95,8 +96,11 @@ class UdpTarget:
 class UdpPath:
     """One worker's socket to a UDP target."""
 
-    def __init__(self, target: UdpTarget, name: str, watch: bool = False) -> None:
-        """watch: look for refusals before each batch too, so that another target can take it."""
+    def __init__(self, target: UdpTarget, name: str, watch: bool = False, pairs: bool = True) -> None:
+        """watch: look for refusals before each batch too, so that another target can take it. pairs: of
+        datagrams, as in `Sender`.
+        """
+        self._pairs = pairs
         self.tally = SinkTally(name)
         self._target = target
         self._watch = watch
@@ -154,7 +158,7 @@ class UdpPath:
         except OSError as error:
             trouble = os.strerror(error.errno or 0)
         refused = sender.stops + sender.icmp_errors - before
-        refused += self._take_error() != 0
+        refused += sender.last if self._take_error() else 0
         refused = min(refused, sender.done)
         self.tally.sent += sender.done - refused
         self.tally.octets += int(offsets[first + sender.done] - offsets[first])
@@ -187,7 +191,7 @@ class UdpPath:
         if address is not None and (self._sender is None or address != self._address):
             self.close()
             try:
-                self._sender = Sender(self._open(*address))
+                self._sender = Sender(self._open(*address), pairs=self._pairs)
                 self._address = address
                 self._longest = LONGEST.get(socket.AddressFamily(address[0]), LONGEST[socket.AF_INET])
             except OSError as error:
