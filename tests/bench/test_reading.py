@@ -5,16 +5,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hepcat.bench.calls import call_frames, message, noise_frames, packets_of
+from hepcat.bench.calls import VARIES, call_frames, message, noise_frames, packets_of
 from hepcat.bench.pcapfile import write_pcap
 from hepcat.bench.reading import Reading, indexed_calls, read_random, stream_frames, time_file, time_streams
+from hepcat.bench.traffic import Traffic
+from hepcat.mmsg import _begins
+from tests.lake.make import NOON
 
 
 def test_calls_have_the_sizes_that_captagent_was_measured_with() -> None:
-    frames = call_frames(60)
-    assert len(frames) == 360
+    frames = call_frames(1000)
+    assert len(frames) == 6000
     octets = np.diff(frames.offsets) - 14
-    assert (octets.min(), octets.max()) == (619, 1050)
+    assert (octets.min(), octets.max()) == (619 - VARIES, 1050 + VARIES)
+    assert abs(octets.mean() - 765) < 1
+
+
+def test_calls_make_no_more_pairs_than_other_traffic() -> None:
+    """Else the agent's figure would hold on this load alone."""
+    stream = Traffic(calls=1000).block(NOON + np.arange(6000))
+    in_twos = [6000 / (len(_begins(np.diff(x.offsets), 1472)) - 1) for x in (call_frames(1000), stream)]
+    assert in_twos[0] < 1.03 * in_twos[1]
 
 
 def test_every_message_of_a_call_is_read_and_indexed() -> None:

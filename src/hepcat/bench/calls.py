@@ -1,19 +1,21 @@
 """The load of the agent's measurements: whole calls as Ethernet frames, INVITE/180/200/ACK/BYE/200.
 
 In: how many calls. Out: frames (IPv4, UDP) one behind the other with their bounds. The sizes are those with
-which captagent was measured (its figures stand in hepcat.bench.lines.agent): 619 to 1,050 octets a packet.
+which captagent was measured (its figures stand in hepcat.bench.lines.agent): 619 to 1,050 octets a packet, a
+few more or less from call to call, as names and numbers have it: equal ones would flatter UDP_SEGMENT.
 All addresses are of documentation ranges (RFC 5737), all domains example domains (RFC 2606).
 """
 
 import struct
 from dataclasses import dataclass
 from typing import Any, Final
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
 #: The messages of a call, in order: start line, CSeq, whether it has SDP, whether the caller sends it, and
-#: octets of the IP packet.
+#: octets of the IP packet in the mean.
 _MESSAGES: Final = (
     ("INVITE sip:+4930{n:08d}@sip.example.com SIP/2.0", "1 INVITE", True, True, 1050),
     ("SIP/2.0 180 Ringing", "1 INVITE", False, False, 619),
@@ -23,6 +25,8 @@ _MESSAGES: Final = (
     ("SIP/2.0 200 OK", "2 BYE", False, False, 625),
 )
 MESSAGES_A_CALL: Final = len(_MESSAGES)
+#: So much longer or shorter are the messages of a call.
+VARIES: Final = 16
 _SDP: Final = (
     "v=0\r\no=- {n} 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8 0 101\r\n"
     "a=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n"
@@ -104,6 +108,7 @@ def noise_frames(packets: int, every: int = 50) -> Frames:
 def _sip_frame(n: int, which: int) -> bytes:
     _, _, _, forth, octets = _MESSAGES[which]
     source, target = (CALLER, CALLEE) if forth else (CALLEE, CALLER)
+    octets += crc32(b"%d" % n) % (2 * VARIES + 1) - VARIES
     return udp_frame(source, target, 5060, 5060, message(n, which, octets - 28))
 
 
