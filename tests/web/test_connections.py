@@ -163,7 +163,7 @@ def test_most_of_one_address() -> None:
 def test_one_too_many_is_told_so(
     most: int, an_address: int, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "is_loopback_peer", lambda _: False)
+    monkeypatch.setattr(door, "is_loopback_address", lambda _: False)
     monkeypatch.setattr(connections, "PATIENCE", 20)
     clients = Clients(most, an_address, NOBODY)
 

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
 
+from hepcat.web.accounts.starting import is_loopback_address
 from hepcat.web.accounts.throttle import network_of
 from hepcat.web.problems import problem_response
-from hepcat.web.proxies import Proxies, is_loopback_peer
+from hepcat.web.proxies import Proxies
 
 #: Connections that are turned away before the event loop has its turn again.
 _TURNED_AWAY: Final = 64
@@ -77,7 +78,7 @@ class Clients:
 
     def _is_many(self, host: str) -> bool:
         """Whether many people come by this address."""
-        return is_loopback_peer(host) or self._proxies.trusts(host)
+        return is_loopback_address(host) or self._proxies.trusts(host)
 
 
 class Accepted(socket.socket):

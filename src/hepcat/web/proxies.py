@@ -52,12 +52,6 @@ class Proxies:
         return found
 
 
-def is_loopback_peer(host: str) -> bool:
-    """Whether the peer is a program of this machine."""
-    address = _address(host)
-    return address is not None and address.is_loopback
-
-
 def _address(text: str) -> _Address | None:
     """Return an address; an IPv4 one within IPv6 as what it is."""
     try:
