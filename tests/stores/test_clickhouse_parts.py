@@ -61,6 +61,7 @@ def test_urls():
         ("clickhouse://u:geheim@h/d?clutser=x", 'an option "clutser"'),
         ("clickhouse://u:geheim@h/d?secure=maybe", "secure is neither"),
         ("clickhouse://u:geheim@h/d?timeout=-1", "timeout is not"),
+        ("clickhouse://u:geheim@h/d?silence=0", "silence is not"),
     ],
 )
 def test_urls_that_are_none(url, words):

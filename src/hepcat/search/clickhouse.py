@@ -5,14 +5,17 @@ In: the store's settings. Out: records in the lake's columns. What can go wrong:
 host answers, the login, a missing table or right, a limit of time or memory.
 
 A search asks for all shards first. Only where the server says that one does not answer is it asked again
-without, and the answer is known to be partial: `missing` names the shards. So an answer that is not called
-partial is whole.
+without, and where a host hangs (clickhouse_pulse.py) the other shards are asked one by one
+(clickhouse_apart.py). Then the answer is known to be partial: `missing` names the shards. So an answer that
+is not called partial is whole.
 """
 
 import contextlib
+import contextvars
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pyarrow as pa
@@ -22,7 +25,9 @@ from hepcat.batch.schema import TABLES, columns_of
 from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
 from hepcat.search import cancel
+from hepcat.search.clickhouse_apart import apart, in_order, local, merged
 from hepcat.search.clickhouse_dialect import ClickHouseDialect, sql_text
+from hepcat.search.clickhouse_pulse import Hanging, Pulse
 from hepcat.search.errors import StoreAway
 from hepcat.search.remote_dialect import RemoteDialect
 from hepcat.stores.clickhouse import client as ch
@@ -39,10 +44,19 @@ _PARTIAL_SECONDS: Final = 5.0
 #: What one search may take of each server's memory; sorting and grouping go to disk from half of it.
 _MEMORY: Final = 2 * 2**30
 _IDLE: Final = 8
-#: Seconds after which a shard that says nothing is given up.
-_SILENCE: Final = 10.0
+#: Seconds that a server which works on an answer may say nothing, beyond its own limit.
+_GRACE: Final = 10.0
+
+#: Shards that are asked at once, at most.
+_AT_ONCE: Final = 32
 
 T = TypeVar("T")
+Limits = Mapping[str, Any]
+#: name -> type, values
+Columns = Mapping[str, tuple[str, Sequence[Any]]]
+
+#: What asks a connection, within limits, this SQL; the stack is closed when the answer has been read.
+Asked = Callable[[ch.Connection, Limits, str, contextlib.ExitStack], T]
 
 
 class ClickHouseRemote:
@@ -53,6 +67,7 @@ class ClickHouseRemote:
         self.name = settings.name
         self.dialect: RemoteDialect = ClickHouseDialect()
         self.address = parse_address(settings.read())
+        self.pulse = Pulse(self.address)
         self._lock = threading.Lock()
         self._idle: list[ch.Connection] = []
         self._shards: tuple[Shard, ...] = ()
@@ -68,9 +83,16 @@ class ClickHouseRemote:
 
     def run(self, statement: exp.Expression) -> pa.Table:
         """Run one SELECT; whole numbers come as int64, text as string."""
-        sql = sql_text(statement)
-        found = self._ask(lambda connection, limits: connection.columns(sql, limits))
-        return pa.table({name: _plain(kind, values) for name, (kind, values) in found.items()})
+
+        def asked(connection: ch.Connection, limits: Limits, sql: str, _: object) -> pa.Table:
+            found = connection.columns(sql, limits)
+            return pa.table({name: _plain(kind, values) for name, (kind, values) in found.items()})
+
+        def of_each() -> pa.Table:
+            split = apart(statement, self.dialect.call_key(), self.stored)
+            return split.joined(self._each(split.of_shard, asked))
+
+        return self._whole_or(statement, asked, of_each)
 
     def records(
         self,
@@ -80,36 +102,60 @@ class ClickHouseRemote:
         table: str = "sip",
     ) -> pa.Table:
         """Return records in the lake's columns."""
-        sql = self._select(condition, order, limit, table)
-        return to_records(self._ask(lambda connection, limits: connection.columns(sql, limits)), table)
+        statement = self._select(condition, order, limit, table)
+
+        def asked(connection: ch.Connection, limits: Limits, sql: str, _: object) -> pa.Table:
+            return to_records(connection.columns(sql, limits), table)
+
+        def of_each() -> pa.Table:
+            parts = self._each(local(statement, self.stored), asked)
+            return in_order(parts, _descending(order) if order else None, limit)
+
+        return self._whole_or(statement, asked, of_each)
 
     def stream(
         self, condition: exp.Expression, order: Sequence[exp.Expression], table: str, rows: int
     ) -> Iterator[pa.Table]:
         """Yield such records in tables of about `rows` each, in order through all of them."""
-        sql = self._select(condition, order, None, table)
+        statement = self._select(condition, order, None, table)
+        with contextlib.ExitStack() as opened:
 
-        def begin(connection: ch.Connection, limits: Mapping[str, Any]) -> tuple[Any, Generator[Any]]:
-            blocks = connection.stream(sql, limits)
-            return next(blocks, None), blocks
+            def asked(
+                connection: ch.Connection, limits: Limits, sql: str, kept: contextlib.ExitStack
+            ) -> Iterator[pa.Table]:
+                blocks = connection.stream(sql, limits)
+                kept.callback(blocks.close)
+                first = next(blocks, None)  # the wait for it is the longest
+                return self._pages(connection, first, blocks, table, rows)
 
-        with self._connected() as connection:
-            first, blocks = self._ask_on(connection, begin)
-            try:
-                held: list[pa.Table] = []
-                while first is not None:
-                    held.append(to_records(first, table))
-                    if sum(map(len, held)) >= rows:
-                        yield pa.concat_tables(held)
-                        held = []
-                    with cancel.interrupting(lambda: connection.interrupt()):
-                        first = next(blocks, None)
-                if held:
+            def of_each() -> Iterator[pa.Table]:
+                streams = self._each(local(statement, self.stored), asked, opened)
+                return merged(streams, _descending(order))
+
+            yield from self._whole_or(statement, asked, of_each, opened)
+
+    def _pages(
+        self,
+        connection: ch.Connection,
+        first: Columns | None,
+        blocks: Iterator[Columns],
+        table: str,
+        rows: int,
+    ) -> Iterator[pa.Table]:
+        """Yield the records of blocks in larger tables."""
+        held: list[pa.Table] = []
+        try:
+            while first is not None:
+                held.append(to_records(first, table))
+                if sum(map(len, held)) >= rows:
                     yield pa.concat_tables(held)
-            except HepcatError as error:
-                raise self._explained(error) from None
-            finally:
-                blocks.close()
+                    held = []
+                with self._waiting(connection):
+                    first = next(blocks, None)
+        except HepcatError as error:
+            raise self._explained(error) from None
+        if held:
+            yield pa.concat_tables(held)
 
     def missing(self) -> Sequence[str]:
         """Say which shards did not answer since this was last asked."""
@@ -127,7 +173,7 @@ class ClickHouseRemote:
     def shards(self) -> Sequence[Shard]:
         """Return the shards; connects, if that was not done yet."""
         if not self._shards:
-            with self._connected():
+            with self._lent():
                 pass
         return self._shards
 
@@ -146,7 +192,7 @@ class ClickHouseRemote:
 
     def _select(
         self, condition: exp.Expression, order: Sequence[exp.Expression], limit: int | None, table: str
-    ) -> str:
+    ) -> exp.Select:
         """Return the SELECT of whole records."""
         relations = self.tables(table)
         if not relations:
@@ -155,7 +201,7 @@ class ClickHouseRemote:
         statement = statement.from_(relations[0]).where(condition.copy())
         if order:
             statement = statement.order_by(*(o.copy() for o in order))
-        return sql_text(statement if limit is None else statement.limit(int(limit)))
+        return statement if limit is None else statement.limit(int(limit))
 
     def _limits(self) -> dict[str, Any]:
         return {
@@ -164,45 +210,101 @@ class ClickHouseRemote:
             "max_bytes_before_external_sort": _MEMORY // 2,
             "max_bytes_before_external_group_by": _MEMORY // 2,
             "distributed_product_mode": "global",
-            # A shard that hangs is one that does not answer; who works tells its progress all the time.
-            "receive_timeout": _silence(self.address),
             "connections_with_failover_max_tries": 1,
         }
 
     # -- whom to ask
 
-    def _ask(self, action: Callable[[ch.Connection, Mapping[str, Any]], T]) -> T:
-        with self._connected() as connection:
-            return self._ask_on(connection, action)
+    def _hosts(self) -> list[Host]:
+        """Return all hosts of the cluster, as far as it is known."""
+        return list(dict.fromkeys(host for shard in self._shards for host in shard.replicas))
 
-    def _ask_on(
-        self, connection: ch.Connection, action: Callable[[ch.Connection, Mapping[str, Any]], T]
+    def _whole_or(
+        self,
+        statement: exp.Expression,
+        asked: Asked[T],
+        of_each: Callable[[], T],
+        opened: contextlib.ExitStack | None = None,
     ) -> T:
-        """Ask for all shards; where one does not answer, for the others, and note that."""
+        """Ask one server for all shards; where a host hangs, each shard by itself.
+
+        opened: keeps the connections, for an answer that is read later.
+        """
+        sql = sql_text(statement)
         try:
-            if not self.address.cluster or time.monotonic() >= self._partial_until:
-                try:
-                    with cancel.interrupting(lambda: connection.interrupt()):
-                        return action(connection, self._limits())
-                except ch.Refused as error:
-                    if not self.address.cluster or error.code not in ch.REMOTE:
-                        raise
-            with cancel.interrupting(lambda: connection.interrupt()):
-                answer = action(connection, {**self._limits(), "skip_unavailable_shards": 1})
-            self._note_missing(connection)
-            return answer
+            if not self.pulse.hanging(self._hosts()):
+                with contextlib.suppress(Hanging), contextlib.ExitStack() as own:
+                    kept = opened or own
+                    connection = kept.enter_context(self._lent())
+                    if not self.pulse.hanging(self._hosts()):  # it may have been found out just now
+                        return self._ask_on(connection, lambda c, limits: asked(c, limits, sql, kept))
+            return of_each()
         except HepcatError as error:
             raise self._explained(error) from None
 
+    def _each(
+        self,
+        statement: exp.Expression,
+        asked: Asked[T],
+        opened: contextlib.ExitStack | None = None,
+    ) -> list[T]:
+        """Ask each shard for its own; those that do not answer are noted. Raises Away where none does."""
+        sql = sql_text(statement)
+        hosts = self._hosts()
+        if self.pulse.hanging(hosts) == set(hosts):  # then waiting for them keeps nobody from an answer
+            self.pulse.greet(hosts)
+
+        def of_shard(shard: Shard) -> T | None:
+            hanging = self.pulse.hanging(shard.replicas)
+            for host in shard.replicas:
+                if host in hanging:
+                    continue
+                with contextlib.suppress(ch.Away, StoreAway), contextlib.ExitStack() as kept:
+                    connection = kept.enter_context(self._lent((host,)))
+                    with self._waiting(connection, (host,)):
+                        answer = asked(connection, self._limits(), sql, kept)
+                    if opened is not None:
+                        opened.push(kept.pop_all())
+                    return answer
+            return None
+
+        contexts = [contextvars.copy_context() for _ in self._shards]
+        with ThreadPoolExecutor(_AT_ONCE, "shard") as pool:
+            answers = list(pool.map(lambda c, shard: c.run(of_shard, shard), contexts, self._shards))
+        silent = [shard for shard, answer in zip(self._shards, answers, strict=True) if answer is None]
+        if len(silent) == len(self._shards):
+            raise ch.Away(f"no shard answers: {', '.join(map(str, silent))}")
+        self.note_missing([f"{shard} does not answer" for shard in silent])
+        return [answer for answer in answers if answer is not None]
+
     @contextlib.contextmanager
-    def _connected(self) -> Iterator[ch.Connection]:
-        """Lend a connection to the first host that answers."""
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        if connection is not None and not connection.alive():
-            connection.close()
-            connection = None
-        connection = connection or self._connect()
+    def _waiting(self, connection: ch.Connection, hosts: Sequence[Host] = ()) -> Iterator[None]:
+        """Wait for an answer: until the search is cancelled, or a host hangs that has a part in it."""
+        watched = hosts or self._hosts()
+        with contextlib.ExitStack() as around:
+            around.enter_context(cancel.interrupting(lambda: connection.interrupt()))
+            if len(self._hosts()) > 1:  # else nobody else can be asked
+                around.enter_context(self.pulse.watched(watched, lambda: connection.interrupt()))
+            yield
+
+    def _ask_on(self, connection: ch.Connection, action: Callable[[ch.Connection, Limits], T]) -> T:
+        """Ask for all shards; where one does not answer, for the others, and note that. Raises Hanging."""
+        if not self.address.cluster or time.monotonic() >= self._partial_until:
+            try:
+                with self._waiting(connection):
+                    return action(connection, self._limits())
+            except ch.Refused as error:
+                if not self.address.cluster or error.code not in ch.REMOTE:
+                    raise
+        with self._waiting(connection):
+            answer = action(connection, {**self._limits(), "skip_unavailable_shards": 1})
+        self._note_missing(connection)
+        return answer
+
+    @contextlib.contextmanager
+    def _lent(self, hosts: Sequence[Host] = ()) -> Iterator[ch.Connection]:
+        """Lend a connection to the first of these hosts that answers; none given: any host."""
+        connection = self._kept(hosts) or self._connect(hosts)
         try:
             yield connection
         except BaseException:
@@ -214,19 +316,49 @@ class ClickHouseRemote:
                 return
         connection.close()
 
-    def _connect(self) -> ch.Connection:
-        """Connect to a host of the URL, else to one of the cluster that was seen before."""
-        known = [host for shard in self._shards for host in shard.replicas]
+    def _kept(self, hosts: Sequence[Host]) -> ch.Connection | None:
+        """Return a connection that is not in use, and answers."""
+        while True:
+            with self._lock:
+                found = next((c for c in self._idle if not hosts or c.host in hosts), None)
+                if found is None:
+                    return None
+                self._idle.remove(found)
+            try:
+                found.greet()
+                return found
+            except HepcatError as error:
+                found.close()
+                if isinstance(error, ch.Silent):
+                    self.pulse.note(found.host, hangs=True)
+                    self._forget(found.host)
+
+    def _forget(self, host: Host) -> None:
+        """Close the connections to a host that hangs."""
+        with self._lock:
+            gone = [c for c in self._idle if c.host == host]
+            self._idle = [c for c in self._idle if c.host != host]
+        for connection in gone:
+            connection.close()
+
+    def _connect(self, hosts: Sequence[Host] = ()) -> ch.Connection:
+        """Connect to one of these hosts; none given: of the URL, else of the cluster as it was seen."""
+        choice = list(dict.fromkeys(hosts or [*self.address.hosts, *self._hosts()]))
+        hanging = self.pulse.hanging(choice)
         reasons: list[str] = []
-        for host in dict.fromkeys([*self.address.hosts, *known]):
+        for host in sorted(choice, key=lambda host: host in hanging):
             connection = _connection(self.address, host)
             try:
                 if not self._shards:
                     self._shards = read_shards(connection, self.address)
                 else:
-                    _ = connection.version
+                    connection.greet()
+                self.pulse.note(host, hangs=False)
                 return connection
             except ch.Away as error:
+                connection.close()
+                if isinstance(error, ch.Silent):
+                    self.pulse.note(host, hangs=True)
                 reasons.append(str(error))
             except HepcatError:
                 connection.close()
@@ -237,7 +369,11 @@ class ClickHouseRemote:
         if self._there is None:
             name = ch.literal(self.address.database)
             sql = f"SELECT name FROM system.tables WHERE database = {name}"
-            found = self._ask(lambda connection, limits: connection.columns(sql, limits))
+            try:
+                with self._lent() as connection, self._waiting(connection, (connection.host,)):
+                    found = connection.columns(sql, self._limits())
+            except HepcatError as error:
+                raise self._explained(error) from None
             there = frozenset(value.decode(errors="replace") for value in found["name"][1])
             if "sip" not in there:
                 raise HepcatError(
@@ -263,9 +399,10 @@ class ClickHouseRemote:
         return [shard for shard in self._shards if not any(map(self._answers, shard.replicas))]
 
     def _answers(self, host: Host) -> bool:
-        connection = ch.Connection(self.address, host, timeout=_silence(self.address))
+        connection = ch.Connection(self.address, host)
         try:
-            return bool(connection.version)
+            connection.greet()
+            return True
         except HepcatError:
             return False
         finally:
@@ -274,11 +411,6 @@ class ClickHouseRemote:
     def _explained(self, error: HepcatError) -> HepcatError:
         """Return a server's refusal in words that say what to do."""
         if isinstance(error, ch.Away):
-            silent = self._silent_shards() if self.address.cluster else []
-            if silent:  # it takes connections, so servers wait for it in vain
-                names = " and ".join(map(str, silent))
-                hint = "Stop what hangs there: searches go on without a shard that is down."
-                return StoreAway(f"store {self.name}: {names} does not answer, and the search waited", hint)
             return StoreAway(f"store {self.name}: {error}", "Ask again; another host is asked then.")
         if not isinstance(error, ch.Refused):
             return error
@@ -297,14 +429,14 @@ class ClickHouseRemote:
         return HepcatError(f"store {self.name}: {error}", hint)
 
 
-def _silence(address: Address) -> int:
-    """Return the seconds that a shard may say nothing."""
-    return max(int(min(address.timeout, _SILENCE)), 1)
-
-
 def _connection(address: Address, host: Host) -> ch.Connection:
     # Longer than the server's own limits, so that the server says why.
-    return ch.Connection(address, host, timeout=address.timeout + 2 * _silence(address) + 3)
+    return ch.Connection(address, host, timeout=address.timeout + _GRACE)
+
+
+def _descending(order: Sequence[exp.Expression]) -> bool:
+    """Say whether records come newest first; by time is what searchers order them by."""
+    return bool(order[0].args.get("desc"))
 
 
 def record_columns(table: str) -> list[str]:

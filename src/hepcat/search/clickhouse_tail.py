@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from hepcat.search.clickhouse import ClickHouseRemote, record_columns, to_records
 from hepcat.stores.clickhouse import client as ch
-from hepcat.stores.clickhouse.topology import Shard, connect_any
+from hepcat.stores.clickhouse.address import Host
+from hepcat.stores.clickhouse.topology import Shard
 from hepcat.stores.lake.arrow import arrow_schema
 
 #: Records of a shard that are read at once; the others come with the next look.
@@ -68,15 +69,38 @@ class _End:
         return self._try(self._poll if self._begun else self._begin)
 
     def _try(self, action: Callable[[ch.Connection], list[pa.Table]]) -> list[pa.Table]:
-        """Do something with a connection; where there is none, nothing is new."""
+        """Do something with a connection; where there is none, nothing is new. Waits for none that hangs."""
+        remote, replicas = self._remote, self._shard.replicas
+        hanging = remote.pulse.hanging(replicas)
+        if self._connection is not None and self._connection.host in hanging:
+            self.close()
         try:
             if self._connection is None:
-                self._connection = connect_any(self._remote.address, self._shard.replicas)
+                self._connection = self._connect([host for host in replicas if host not in hanging])
             return action(self._connection)
-        except ch.Away:
+        except ch.Away as error:
+            if isinstance(error, ch.Silent) and self._connection is not None:
+                remote.pulse.note(self._connection.host, hangs=True)
             self.close()
-            self._remote.note_missing([f"{self._shard} does not answer"])
+            remote.note_missing([f"{self._shard} does not answer"])
             return []
+
+    def _connect(self, hosts: Sequence[Host]) -> ch.Connection:
+        """Return a connection to the first of these hosts that answers. Raises Away."""
+        address = self._remote.address
+        for host in hosts:
+            # Who looks for what is new is soon done; and who counts what there is tells how far it is.
+            connection = ch.Connection(address, host, timeout=address.silence)
+            try:
+                connection.greet()
+                return connection
+            except ch.Away as error:
+                if isinstance(error, ch.Silent):
+                    self._remote.pulse.note(host, hangs=True)
+            except BaseException:
+                connection.close()
+                raise
+        raise ch.Away(f"{self._shard} does not answer")
 
     def _begin(self, connection: ch.Connection) -> list[pa.Table]:
         self._blocks = self._last_blocks(connection)

@@ -17,7 +17,7 @@ from hepcat.errors import HepcatError
 PORT: Final = 9000
 SECURE_PORT: Final = 9440
 _FORM: Final = "clickhouse://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?cluster=NAME"
-_OPTIONS: Final = ("cluster", "secure", "verify", "ca_certs", "connect_timeout", "timeout")
+_OPTIONS: Final = ("cluster", "secure", "verify", "ca_certs", "connect_timeout", "timeout", "silence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class Address:
     connect_timeout: float = 5.0
     #: seconds that an answer may take
     timeout: float = 60.0
+    #: seconds after which a server that takes connections, but says nothing, counts as one that hangs
+    silence: float = 3.0
 
 
 def parse_address(url: str) -> Address:
@@ -74,6 +76,7 @@ def parse_address(url: str) -> Address:
         ca_certs=options.get("ca_certs", ""),
         connect_timeout=_seconds(url, options, "connect_timeout", 5.0),
         timeout=_seconds(url, options, "timeout", 60.0),
+        silence=_seconds(url, options, "silence", 3.0),
     )
 
 

@@ -1,8 +1,9 @@
 """One connection to one ClickHouse server: statements in, columns out; and native blocks in.
 
 In: SQL text and blocks that hepcat made (blocks.py). Out: columns. What can go wrong: `Away` (no answer: it
-is not known whether a statement ran), `Refused` (the server's own error, with its code), HepcatError where
-waiting does not help (wrong password, no such database). One thread uses a connection.
+is not known whether a statement ran; `Silent` where the server hangs), `Refused` (the server's own error,
+with its code), HepcatError where waiting does not help (wrong password, no such database, a certificate that
+is not trusted). One thread uses a connection.
 
 The driver speaks the protocol; a block goes past its columns of Python objects straight into the socket.
 """
@@ -11,6 +12,7 @@ import contextlib
 import logging
 import re
 import ssl
+import time
 from collections.abc import Generator, Mapping, Sequence
 from socket import SHUT_RDWR
 from typing import Any, Final
@@ -76,6 +78,10 @@ class Away(HepcatError):
     """The server does not answer, or ceased to in the middle: whether a statement ran is not known."""
 
 
+class Silent(Away):
+    """The server took the connection, and then said nothing for too long: it hangs, or is gone."""
+
+
 class Refused(HepcatError):
     """The server said no. `code`: its number of the error."""
 
@@ -90,7 +96,11 @@ class Connection:
     def __init__(
         self, address: Address, host: Host, *, database: str | None = None, timeout: float | None = None
     ) -> None:
-        """Prepare it. database: another one than the address's. timeout: seconds that an answer may take."""
+        """Prepare it. database: another one than the address's.
+
+        timeout: seconds for which the server may say nothing while it works; when it is greeted, it may for
+        `address.silence` only.
+        """
         self.host = host
         self.address = address
         options: dict[str, Any] = {}
@@ -107,21 +117,48 @@ class Connection:
             client_name="hepcat",
             connect_timeout=address.connect_timeout,
             send_receive_timeout=address.timeout if timeout is None else timeout,
-            sync_request_timeout=min(address.timeout, 10.0),
+            sync_request_timeout=address.silence,
             tcp_keepalive=True,
             settings={"strings_as_bytes": True},
             **options,
         )
+        # The driver's own would wait for a greeting as long as for an answer, and connect again unasked.
+        self._client.connection.force_connect = self.greet
         self._version: tuple[int, int, int] | None = None
 
     @property
     def version(self) -> tuple[int, int, int]:
         """The server's version; connects."""
         if self._version is None:
-            self.columns("SELECT 1 AS one")
+            self.greet()
             info = self._client.connection.server_info
             self._version = (int(info.version_major), int(info.version_minor), int(info.version_patch))
         return self._version
+
+    def greet(self) -> None:
+        """Connect, or see whether the connection still lives. Raises Silent where nobody greets back."""
+        connection = self._client.connection
+        if connection.connected:
+            began = time.monotonic()
+            if self.alive():
+                return
+            self.close()
+            kind = Silent if time.monotonic() - began >= self.address.silence else Away
+            raise kind(f"ClickHouse {self.host} does not answer any more")
+        patience, connection.send_receive_timeout = connection.send_receive_timeout, self.address.silence
+        try:
+            connection._init_connection(*connection.hosts[0])
+            connection.socket.settimeout(patience)
+        except BaseException as error:
+            taken = connection.connected
+            connection.disconnect()
+            if isinstance(error, TimeoutError) and not taken:
+                raise Away(f"ClickHouse {self.host} does not answer: {_reason(error)}") from None
+            if isinstance(error, (driver_errors.Error, OSError, EOFError)):
+                raise self._as_ours(error) from None
+            raise
+        finally:
+            connection.send_receive_timeout = patience
 
     def run(self, sql: str, settings: Mapping[str, Any] | None = None) -> None:
         """Run a statement that has no result."""
@@ -228,7 +265,8 @@ class Connection:
                 f"ClickHouse {self.host}: its certificate cannot be trusted: {error.verify_message}",
                 "Name its authority with ca_certs=FILE in the URL, or say verify=0.",
             )
-        return Away(f"ClickHouse {self.host} does not answer: {_reason(error)}")
+        silent = isinstance(error, (TimeoutError, driver_errors.SocketTimeoutError))
+        return (Silent if silent else Away)(f"ClickHouse {self.host} does not answer: {_reason(error)}")
 
     def _refused(self, error: Any) -> HepcatError:
         code, words = int(error.code), first_line(str(error.message))
