@@ -276,6 +276,13 @@ def test_tree_of_the_example() -> None:
     )
 
 
+def test_a_number_has_no_case() -> None:
+    """It is found twice as fast without; what has letters is found in any case."""
+    number, word = (sql_of(compile_query(parse_query(query))) for query in ("+49*30", "Busy486"))
+    assert "(?i)" not in number
+    assert "(?i)Busy486" in word
+
+
 @pytest.mark.parametrize(
     ("query", "sql"),
     [

@@ -114,6 +114,22 @@ def test_times_that_are_no_number_are_left_to_others(taken: list[bool], tmp_path
     assert taken == []  # it was not even asked
 
 
+def test_the_next_pages_come_with_the_first(taken: list[bool]) -> None:
+    rows = 300_000
+    with Lake(filled_lake(rows), remember=True) as lake:
+        found, until = Searcher(lake), until_of(rows)
+        page = first_page(found, "method:INVITE", None, until, 60)
+        whole = order(found, "method:INVITE", None, until)
+        assert page.of is not None
+        assert page.next is not None
+        assert 1000 < len(page.of) < len(whole)
+        assert page.of.table["call_id"].to_pylist() == whole.table["call_id"].to_pylist()[: len(page.of)]
+        second, same = (page_of(found, ordered, 240, page.next) for ordered in (page.of, whole))
+        assert second.rows.equals(same.rows)
+        assert second.next == same.next
+    assert taken == [True]
+
+
 def test_large_files_are_read_behind_the_search(taken: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starts, "_LARGE", 1000)
     rows = 300_000

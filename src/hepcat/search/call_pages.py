@@ -53,11 +53,15 @@ _END: Final = '"end"'
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows in order; where the next page begins, None at the end; what the answer lacks, in words."""
+    """Rows in order; where the next page begins, None at the end; what the answer lacks, in words.
+
+    of: the order that it is a page of, which may hold the next pages too.
+    """
 
     rows: pa.Table
     next: Key | None
     notes: tuple[str, ...] = ()
+    of: "Ordered | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +149,10 @@ def page_of(
     rows = rows_of(searcher, some["call_id"].to_pylist(), span_of(some, ordered.span), fields)
     notes = ordered.notes
     if end < len(ordered) and len(some):
-        return Page(rows, ordered.key(end - 1), notes)
+        return Page(rows, ordered.key(end - 1), notes, ordered)
     if ordered.cut:
         notes += (f"more calls match than the {len(ordered):,} that are put in order: narrow the time",)
-    return Page(rows, None, notes)
+    return Page(rows, None, notes, ordered)
 
 
 def rows_of(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Calls that match, at most: from there on DuckDB puts them in order sooner than they are handed over.
 _MATCHING: Final = 250_000
+#: Calls that are handed over where so many are known: the next pages will be asked for.
+_FOLLOWING: Final = 1400
 #: Calls whose start has to be looked for after all, at most.
 _DOUBTFUL: Final = 256
 
@@ -39,7 +41,7 @@ def newest_calls(
     span: Times,
     wanted: int,
 ) -> pa.Table | None:
-    """Return call_id, start and end of the `wanted` newest, or of all where they are fewer.
+    """Return call_id, start and end of the `wanted` newest, or of all where they are fewer; or of some more.
 
     end: no message within the span is later.
     """
@@ -98,4 +100,4 @@ def _timed(
 
 def _newest(calls: pa.Table, wanted: int) -> pa.Table:
     order = pc.sort_indices(calls, [("start", "descending"), ("call_id", "ascending")])
-    return calls.take(order.slice(0, wanted))
+    return calls.take(order.slice(0, max(wanted, _FOLLOWING)))

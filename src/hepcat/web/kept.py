@@ -65,7 +65,7 @@ class Kept(Generic[V]):
                 cancel.check()
         try:
             value = make()
-            self._keep(key, value)
+            self.put(key, value)
             return value
         finally:
             with self._mutex:
@@ -83,7 +83,8 @@ class Kept(Generic[V]):
         entry.until = time.monotonic() + self._seconds
         return entry.value
 
-    def _keep(self, key: Hashable, value: V) -> None:
+    def put(self, key: Hashable, value: V) -> None:
+        """Keep a value, in place of what was kept."""
         octets = self._size(value)
         with self._mutex:
             now = time.monotonic()

@@ -3,8 +3,9 @@
 In: a query, a range of time, an order, a cursor. Out: rows, and the cursor of the next page. What can go
 wrong: 400 for the query, a column or a cursor; what searches.py says.
 
-The first page of the newest calls is found without putting all that match in order. For later pages, and for
-other orders, that is done once and kept (site.orders) for who asks on, and for equal requests.
+The first page of the newest calls is found without putting all that match in order, and mostly some more of
+them with it, which are kept for the next pages (site.newest). For pages behind those, and for other orders,
+all that match are put in order once and kept (site.orders) for who asks on, and for equal requests.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -61,8 +62,15 @@ def _page(
     node = asked.node(data.searcher)
     since, until = asked.times.since, asked.times.until
     kept = (asked.store or site.stores.first, node, since, until, asked.sort)
-    if asked.key is None and asked.sort in (None, "-start") and site.orders.peek(kept) is None:
-        return first_page(data.searcher, node, since, until, limit, fields), 0
+    if asked.sort in (None, "-start") and asked.row is None and site.orders.peek(kept) is None:
+        if asked.key is None:
+            page = first_page(data.searcher, node, since, until, limit, fields)
+            if page.next is not None and page.of is not None:
+                site.newest.put(kept, page.of)
+            return page, 0
+        newest, behind = site.newest.peek(kept), Key.from_list(asked.key)
+        if newest is not None and newest.behind(behind) + limit < len(newest):
+            return page_of(data.searcher, newest, limit, behind, fields), newest.behind(behind)
 
     def put_in_order() -> "Ordered":
         return order(data.searcher, node, since, until, asked.sort, site.web.max_rows)

@@ -1,8 +1,9 @@
 /**
  * The search page: one view, from the URL to the screen and back.
  *
- * In: location. Out: the page. Rows are asked for first, the histogram beside them; a new view stops what the one
- * before had asked. `go(changes)` is the only way to another view: it writes the URL, and Back leads back.
+ * In: location. Out: the page. Rows are asked for first; the histogram, which looks at all that match, when they
+ * are there or are long in coming, so as not to hold them up. A new view stops what the one before had asked.
+ * `go(changes)` is the only way to another view: it writes the URL, and Back leads back.
  */
 import { get } from "../api.js";
 import { $, $$, dialog, fill, h, say } from "../dom.js";
@@ -24,6 +25,8 @@ import { Table, callUrl } from "./table.js";
 import { TOGETHER, chooseColumns, exportLinks, menuButton } from "./tools.js";
 
 const BARS_EVERY = 10_000;
+/** Milliseconds that the histogram waits for the first rows. */
+const BARS_AFTER = 500;
 
 let view = first;
 let rows = null;
@@ -33,6 +36,7 @@ let total = -1; // rows that one can scroll to; -1: not known
 let found = -1; // rows that match
 let begun = 0;
 let again = null;
+let bars = null; // the timer of a histogram that is still to be asked for
 let chosen = [];
 let target = history.state?.row ?? null;
 
@@ -77,9 +81,10 @@ function run(started = null) {
   rows = started ?? new Rows({ of, params: paramsOf(view) });
   rows.loaded = (answer, first) => onLoaded(rows, answer, first);
   rows.failed = onFailed;
+  histogram.wait();
+  bars = setTimeout(startBars, BARS_AFTER);
   if (started) rows.resume();
   else rows.more();
-  countBars();
   if (view.live) again = setInterval(() => !document.hidden && countBars(true), BARS_EVERY);
 }
 
@@ -88,7 +93,8 @@ function stop() {
   live?.stop();
   counting?.abort();
   clearInterval(again);
-  live = null;
+  clearTimeout(bars);
+  bars = live = null;
   newer.hidden = true;
 }
 
@@ -102,6 +108,14 @@ function showControls() {
   liveButton.setAttribute("aria-pressed", String(view.live));
   fill(liveButton, icon(view.live ? "pause" : "live"), "Live");
   $(".stores select")?.replaceWith(storeSelect());
+}
+
+/** Ask for the histogram, where that has not been done yet. */
+function startBars() {
+  if (bars === null) return;
+  clearTimeout(bars);
+  bars = null;
+  countBars();
 }
 
 function onLoaded(from, answer, first) {
@@ -120,10 +134,13 @@ function onLoaded(from, answer, first) {
   } else table.count(total);
   summary();
   back();
+  startBars();
 }
 
 function onFailed(problem) {
   grid.removeAttribute("aria-busy");
+  clearTimeout(bars);
+  bars = null;
   if (problem.position !== null) box.mark(problem);
   if (rows.list.length) return notes([problem.message]);
   table.show({ of: view.of, columns: names(), rows: [], sort: view.sort, total: 0 });

@@ -132,7 +132,9 @@ export class Table {
     for (const place of this.pool) place.node.hidden = !used.has(place);
     if (this.active >= first && this.active < last) this.node.setAttribute("aria-activedescendant", `row-${this.active}`);
     else this.node.removeAttribute("aria-activedescendant");
-    if (last + NEAR >= this.rows.length) this.near();
+    // Most people never scroll: at the top the next page is asked for only where the rows do not fill the view.
+    const unmoved = this.node.scrollTop <= 1 && last < this.rows.length;
+    if (last + NEAR >= this.rows.length && !unmoved) this.near();
   }
 
   blank() {
