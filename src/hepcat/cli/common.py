@@ -1,4 +1,4 @@
-"""What the commands share: the options --data, --config and --store, and the store that they lead to."""
+"""What the commands share: the options --data, --config, --kamailio-cfg and --store, and where they lead."""
 
 import os
 import sys
@@ -30,6 +30,14 @@ DataOption = Annotated[
 ]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (TOML).")
+]
+KamailioOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--kamailio-cfg",
+        metavar="FILE",
+        help="The kamailio.cfg (module sipcapture) that `hepcat serve` has; --config goes over it.",
+    ),
 ]
 StoreOption = Annotated[
     str | None,
@@ -80,17 +88,34 @@ class Reading:
         return Data(self.path, self.lake, self.store)
 
 
-def reading(data: Path | None, config: Path | None, store: str | None = None) -> Reading:
+def settings_from(
+    config: Path | None, kamailio_cfg: Path | None = None, flags: Mapping[str, object] | None = None
+) -> "Settings":
+    """Return the settings of a configuration, laid over a kamailio.cfg where one is given."""
+    from hepcat.config.loader import load_settings
+
+    if kamailio_cfg is None:
+        return load_settings(config, flags)
+    from hepcat.config.kamailio import read_kamailio
+
+    return load_settings(config, flags, base=read_kamailio(kamailio_cfg))
+
+
+def is_configured(config: Path | None, kamailio_cfg: Path | None) -> bool:
+    """Say whether there is anything to read: files, or variables of single settings."""
+    files = config is not None or kamailio_cfg is not None
+    return files or any(n.startswith("HEPCAT_") and n != "HEPCAT_DATA" for n in os.environ)
+
+
+def reading(
+    data: Path | None, config: Path | None, store: str | None = None, kamailio_cfg: Path | None = None
+) -> Reading:
     """Return where and how to read; raises HepcatError where there is no lake, or the configuration is wrong.
 
     Variables of single settings count as the configuration does. --data means the lake.
     """
     # Nothing configured is the common case, and reading the settings' model takes longer than a search.
-    settings = None
-    if config is not None or any(n.startswith("HEPCAT_") and n != "HEPCAT_DATA" for n in os.environ):
-        from hepcat.config.loader import load_settings
-
-        settings = load_settings(config)
+    settings = settings_from(config, kamailio_cfg) if is_configured(config, kamailio_cfg) else None
     database = _database(store, data, settings)
     aliases = settings.aliases if settings else {}
     configured = settings.data if settings else None

@@ -5,7 +5,6 @@ why) or 2 (wrong use). What is heavy is imported within the functions: `hepcat -
 """
 
 import json
-import os
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -14,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, data_dir
+from hepcat.cli.common import (
+    ConfigOption,
+    DataOption,
+    KamailioOption,
+    data_dir,
+    is_configured,
+    settings_from,
+)
 
 if TYPE_CHECKING:
     from hepcat.control.client import Client
@@ -41,24 +47,22 @@ class Mode(StrEnum):
     STATUS = "status"
 
 
-def connect(socket: Path | None, data: Path | None, config: Path | None) -> "Client":
+def connect(
+    socket: Path | None, data: Path | None, config: Path | None, kamailio_cfg: Path | None = None
+) -> "Client":
     """Connect to the hepcat that the options lead to. Raises HepcatError."""
     from hepcat.control.client import Client
 
-    return Client(socket or _socket_of(data, config))
+    return Client(socket or _socket_of(data, config, kamailio_cfg))
 
 
-def _socket_of(data: Path | None, config: Path | None) -> Path:
+def _socket_of(data: Path | None, config: Path | None, kamailio_cfg: Path | None) -> Path:
     """Find the socket as the server does; without a configuration its settings' model is not even read."""
     from hepcat.control.address import SOCKET_NAME
 
-    if config is None and not any(
-        name.startswith("HEPCAT_") and name != "HEPCAT_DATA" for name in os.environ
-    ):
+    if not is_configured(config, kamailio_cfg):
         return data_dir(data) / SOCKET_NAME
-    from hepcat.config.loader import load_settings
-
-    settings = load_settings(config)
+    settings = settings_from(config, kamailio_cfg)
     if settings.control.socket is not None and data is None:
         return settings.control.socket
     return data_dir(data, settings.data) / SOCKET_NAME
@@ -72,13 +76,14 @@ def capture(
     socket: SocketOption = None,
     data: DataOption = None,
     config: ConfigOption = None,
+    kamailio_cfg: KamailioOption = None,
 ) -> None:
     """Switch capture on or off, all of it or one source, or show how it is.
 
     While off, what arrives is counted, not stored. A source is on while its own switch and that of all are.
     """
     wanted = {} if mode is Mode.STATUS else {"mode": mode.value}
-    with connect(socket, data, config) as client:
+    with connect(socket, data, config, kamailio_cfg) as client:
         result = client.call("sip_capture", **wanted, **({"source": source} if source else {}))
     from hepcat.cli.ctl_tables import switch_lines
 
@@ -99,11 +104,12 @@ def stats(
     socket: SocketOption = None,
     data: DataOption = None,
     config: ConfigOption = None,
+    kamailio_cfg: KamailioOption = None,
 ) -> None:
     """Show the counters: what was received, stored and dropped, by source, store and reason."""
     if every is not None and not watch:
         raise typer.BadParameter("SECONDS goes with --watch", param_hint="SECONDS")
-    with connect(socket, data, config) as client:
+    with connect(socket, data, config, kamailio_cfg) as client:
         if as_json:
             _watch(client, watch, every, lambda now, *_: typer.echo(json.dumps(now)))
             return
@@ -136,27 +142,38 @@ def agents(
     socket: SocketOption = None,
     data: DataOption = None,
     config: ConfigOption = None,
+    kamailio_cfg: KamailioOption = None,
 ) -> None:
     """Show the capture agents that sent HEP: node id, name, messages, when the last one came."""
-    with connect(socket, data, config) as client:
+    with connect(socket, data, config, kamailio_cfg) as client:
         result = client.call("agents")
     from hepcat.cli.ctl_tables import agents_lines
 
     typer.echo(json.dumps(result) if as_json else "\n".join(agents_lines(result, time.time())))
 
 
-def status(socket: SocketOption = None, data: DataOption = None, config: ConfigOption = None) -> None:
+def status(
+    socket: SocketOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    kamailio_cfg: KamailioOption = None,
+) -> None:
     """Show version, process, what it listens on, where it stores, and whether it can."""
-    with connect(socket, data, config) as client:
+    with connect(socket, data, config, kamailio_cfg) as client:
         result = client.call("status")
     from hepcat.cli.ctl_tables import status_lines
 
     typer.echo("\n".join(status_lines(result)))
 
 
-def reload(socket: SocketOption = None, data: DataOption = None, config: ConfigOption = None) -> None:
+def reload(
+    socket: SocketOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    kamailio_cfg: KamailioOption = None,
+) -> None:
     """Put the configuration in force as it stands in its file now; wait until it is, or say what is wrong."""
-    with connect(socket, data, config) as client:
+    with connect(socket, data, config, kamailio_cfg) as client:
         result = client.call("reload")
     from hepcat.cli.ctl_tables import reload_lines
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption
+from hepcat.cli.common import ConfigOption, KamailioOption, settings_from
 from hepcat.errors import HepcatError
 
 if TYPE_CHECKING:
@@ -61,10 +61,11 @@ def create(
     store: StoreOption = None,
     url_file: UrlFileOption = None,
     config: ConfigOption = None,
+    kamailio_cfg: KamailioOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
     """Make the tables that are missing, with daily partitions; leave alone what is there."""
-    stores = _stores(url, store, url_file, config)
+    stores = _stores(url, store, url_file, config, kamailio_cfg)
     for settings in stores:
         admin, dry = _admin(settings), _printer(settings) if dry_run else None
         _announce(settings, len(stores), dry_run)
@@ -77,6 +78,7 @@ def upgrade(
     store: StoreOption = None,
     url_file: UrlFileOption = None,
     config: ConfigOption = None,
+    kamailio_cfg: KamailioOption = None,
     dry_run: DryRunOption = False,
     widen: Annotated[
         bool,
@@ -86,7 +88,7 @@ def upgrade(
     ] = False,
 ) -> None:
     """Add columns and indexes that older tables lack; make partitions ahead, drop what is too old."""
-    stores = _stores(url, store, url_file, config)
+    stores = _stores(url, store, url_file, config, kamailio_cfg)
     bad = False
     for settings in stores:
         admin, dry = _admin(settings), _printer(settings) if dry_run else None
@@ -102,12 +104,13 @@ def check(
     store: StoreOption = None,
     url_file: UrlFileOption = None,
     config: ConfigOption = None,
+    kamailio_cfg: KamailioOption = None,
 ) -> None:
     """Look at tables, partitions, rights, clock; say what to do.
 
     Exit code 1 where something does not work.
     """
-    stores = _stores(url, store, url_file, config)
+    stores = _stores(url, store, url_file, config, kamailio_cfg)
     bad = False
     for settings in stores:
         _announce(settings, len(stores), False)
@@ -122,7 +125,11 @@ def register(app: typer.Typer) -> None:
 
 
 def _stores(
-    url: str | None, store: str | None, url_file: Path | None, config: Path | None
+    url: str | None,
+    store: str | None,
+    url_file: Path | None,
+    config: Path | None,
+    kamailio_cfg: Path | None,
 ) -> "list[DatabaseSettings]":
     """Return which databases are meant. Raises HepcatError where that is not clear."""
     from hepcat.config.databases import DatabaseSettings, kind_of
@@ -138,14 +145,16 @@ def _stores(
         return [DatabaseSettings.model_validate({"name": "url", "url": url})]
     if url_file is not None:
         return [DatabaseSettings.model_validate({"name": "url", "url_file": url_file})]
-    from hepcat.config.loader import load_settings
-
-    found = load_settings(config).databases
+    found = settings_from(config, kamailio_cfg).databases
     chosen = [database for database in found if store in (None, database.name)]
     if not chosen:
         names = ", ".join(database.name for database in found)
         what = f'no database "{store}" in the configuration' if store else "no database in the configuration"
-        hint = f"There are: {names}." if names else "Name a URL, --url-file, or --config with [[databases]]."
+        hint = (
+            f"There are: {names}."
+            if names
+            else "Name a URL, --url-file, --kamailio-cfg, or --config with [[databases]]."
+        )
         raise HepcatError(what, hint)
     return chosen
 

@@ -14,7 +14,14 @@ from typing import IO, Annotated, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, StoreOption, reading, tell_missing
+from hepcat.cli.common import (
+    ConfigOption,
+    DataOption,
+    KamailioOption,
+    StoreOption,
+    reading,
+    tell_missing,
+)
 from hepcat.cli.words import QueryCommand
 from hepcat.errors import HepcatError
 
@@ -61,6 +68,7 @@ def export(
     limit: LimitOption = None,
     data: DataOption = None,
     config: ConfigOption = None,
+    kamailio_cfg: KamailioOption = None,
     store: StoreOption = None,
 ) -> None:
     """Write the calls that a query finds as pcap, pcapng, text or JSON.
@@ -79,7 +87,7 @@ def export(
     if output == "-" and chosen in (Format.PCAP, Format.PCAPNG) and sys.stdout.isatty():
         raise HepcatError(f"{chosen} is not text", "Write it to a file with -o FILE, or into a pipe.")
     begin, end = api.since_of(since, last), api.to_microseconds(until, "until")
-    with reading(data, config, store).open() as opened, _target(output) as file:
+    with reading(data, config, store, kamailio_cfg).open() as opened, _target(output) as file:
         done = run(opened, asked, file, chosen.value, since=begin, until=end, messages=messages, limit=limit)
         tell_missing(opened)
     of_calls = "" if done.calls is None else f" of {_count(done.calls, 'call')}"

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, Reading, StoreOption, reading, tell_missing
+from hepcat.cli.common import (
+    ConfigOption,
+    DataOption,
+    KamailioOption,
+    Reading,
+    StoreOption,
+    reading,
+    tell_missing,
+)
 from hepcat.errors import HepcatError
 
 if TYPE_CHECKING:
@@ -99,6 +107,7 @@ def flow(
     color: Annotated[Color, typer.Option("--color", help="When to use colour.")] = Color.AUTO,
     data: DataOption = None,
     config: ConfigOption = None,
+    kamailio_cfg: KamailioOption = None,
     store: StoreOption = None,
 ) -> None:
     """Draw the flow of calls: who sent what to whom, when, and with which media."""
@@ -107,7 +116,7 @@ def flow(
     for name, given in (("--raw", raw), ("--explain", explain)):
         if given and format_ not in (Format.TEXT, Format.JSON):
             raise typer.BadParameter(f"{name} goes with --format text and json, not {format_.value}")
-    place = reading(data, config, store)
+    place = reading(data, config, store, kamailio_cfg)
     span = _span(last, since, until, utc)
     ladder, legs = _ladder(place, call_id or [], query, limit, span, max_messages, related)
     findings = ladder.findings(time.time_ns() // 1000) if explain else None

@@ -15,7 +15,14 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, StoreOption, reading, tell_missing
+from hepcat.cli.common import (
+    ConfigOption,
+    DataOption,
+    KamailioOption,
+    StoreOption,
+    reading,
+    tell_missing,
+)
 from hepcat.cli.words import QueryCommand
 from hepcat.errors import HepcatError
 
@@ -112,6 +119,7 @@ def search(
     ] = Table.SIP,
     data: DataOption = None,
     config: ConfigOption = None,
+    kamailio_cfg: KamailioOption = None,
     store: StoreOption = None,
 ) -> None:
     """Find calls, or single messages, in the lake or another store; the newest first.
@@ -134,7 +142,7 @@ def search(
     from hepcat.search.parser import parse_query
 
     parse_query(options.query, options.table)  # a fault in the query shows even where there is no lake
-    with reading(data, config, store).open() as lake:
+    with reading(data, config, store, kamailio_cfg).open() as lake:
         if follow:
             _follow(lake, options)
         elif count:

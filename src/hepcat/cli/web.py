@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, StoreOption, existing_data_dir
+from hepcat.cli.common import (
+    ConfigOption,
+    DataOption,
+    KamailioOption,
+    StoreOption,
+    existing_data_dir,
+    settings_from,
+)
 
 
 def web(
@@ -19,6 +26,7 @@ def web(
     ] = None,
     data: DataOption = None,
     config: ConfigOption = None,
+    kamailio_cfg: KamailioOption = None,
     store: StoreOption = None,
 ) -> None:
     """Offer the page: search, call flow, dashboard; until Ctrl-C.
@@ -26,7 +34,6 @@ def web(
     `hepcat serve` does so by itself. This is for a lake without a server, or another store.
     """
     from hepcat.config.databases import LAKE
-    from hepcat.config.loader import load_settings
     from hepcat.pipeline.logs import setup_logs
     from hepcat.search.stores import settings_of
     from hepcat.web.accounts.starting import check_may_listen
@@ -34,7 +41,8 @@ def web(
     from hepcat.web.running import run
     from hepcat.web.site import SiteOptions
 
-    settings = load_settings(config, {"data": str(data) if data else None, "http.listen": listen})
+    flags = {"data": str(data) if data else None, "http.listen": listen}
+    settings = settings_from(config, kamailio_cfg, flags)
     setup_logs(settings.log)
     database = None
     if store is not None and store != LAKE:
