@@ -334,6 +334,32 @@ def test_numbers_and_times_stay_when_scrolled_sideways(call: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])
+def test_nothing_moves(call: Any, site: Site, phone: bool) -> None:
+    page = call("held-call", phone=phone)
+    page.add_init_script(
+        """globalThis.shifts = [];
+        new PerformanceObserver((list) => shifts.push(...list.getEntries().map((e) => e.value)))
+            .observe({type: 'layout-shift', buffered: true});"""
+    )
+    page.reload()
+    page.wait_for_selector("svg.messages")
+    page.wait_for_timeout(200)
+    assert page.evaluate("shifts") == []
+
+
+def test_the_picture_stays_while_the_server_is_away(call: Any) -> None:
+    page = call("held-call")
+    page.context.set_offline(True)
+    page.keyboard.press("r")
+    page.wait_for_selector(".notice.error:has-text('was not read again')")
+    assert page.locator("svg.messages .m").count() == 16
+    page.context.set_offline(False)
+    page.keyboard.press("r")
+    page.wait_for_selector(".notice.error", state="detached")
+    assert page.faults.pop().startswith("Failed to load resource")  # what could not be read
+
+
 def test_a_long_call_id_makes_nothing_wider(call: Any) -> None:
     page = call("L" * 600, phone=True)
     assert page.locator(".leg").bounding_box()["width"] <= 390

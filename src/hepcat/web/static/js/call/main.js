@@ -29,6 +29,8 @@ let geometry = null;
 let drawing = null;
 let controls = null;
 let asking = null;
+/** What was asked for when the picture was drawn. */
+let drawn = "";
 /** Width that the picture has without scrolling. */
 let width = 0;
 /** How far the picture is scrolled: known here, because asking the page would make it lay out half a picture. */
@@ -45,20 +47,35 @@ async function load() {
   asking?.abort();
   asking = new AbortController();
   if (!view.ids.length) return fail({ detail: "No Call-ID is named in the address.", hint: "Choose calls in the search, or add ?id=CALL-ID." });
+  const asked = callParameters(view).toString();
+  flow.setAttribute("aria-busy", "true");
   try {
-    answer = await get(`/api/call?${callParameters(view)}`, {}, { signal: asking.signal });
+    answer = await get(`/api/call?${asked}`, {}, { signal: asking.signal });
   } catch (problem) {
-    if (problem.name !== "AbortError") fail(problem);
+    if (problem.name === "AbortError") return;
+    flow.removeAttribute("aria-busy");
+    // The picture that is there is still true where the server is only away, or busy.
+    if (answer && asked === drawn && !(problem.status >= 400 && problem.status < 429)) keepAnd(problem);
+    else fail(problem);
     return;
   }
+  flow.removeAttribute("aria-busy");
+  drawn = asked;
   if (view.message !== null && view.message >= answer.ladder.messages.length) Object.assign(view, { message: null, open: false });
   finding = -1;
   drawAll();
 }
 
+/** Tell what went wrong over the picture of before. */
+function keepAnd(problem) {
+  fill($("#notes"), notice("error", h("b", {}, "The call was not read again: "), safe(problem.detail ?? problem.message), " ", safe(problem.hint)));
+}
+
 /** Tell what went wrong instead of a picture. */
 function fail(problem) {
   answer = drawing = null;
+  flow.removeAttribute("aria-busy");
+  $("#wait")?.remove();
   const similar = (problem.hint ?? "").startsWith("Similar: ") ? problem.hint.slice(9).split(", ") : [];
   const links = similar.filter((id) => !id.endsWith("…")).map((id) => h("li", {}, h("a", { href: `/call?${new URLSearchParams({ id })}` }, safe(id))));
   fill($("#legs"));
@@ -71,6 +88,7 @@ function fail(problem) {
 // -- drawing
 
 function drawAll() {
+  $("#wait")?.remove();
   const { calls, messages } = answer.ladder;
   const first = calls[0];
   const name = calls.length > 1 ? count(calls.length, "call") : `${safe(first?.caller ?? "?", 40)} → ${safe(first?.callee ?? "?", 40)}`;
