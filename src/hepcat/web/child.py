@@ -41,7 +41,7 @@ _EARLY: Final = (
     "hepcat.web.app",
     "hepcat.web.running",
     "hepcat.search.api",
-    "hepcat.search.export",
+    "hepcat.search.export_plan",
     "hepcat.search.remote_searcher",
     "hepcat.search.stores",
     "numpy.ma",

@@ -28,7 +28,7 @@ from hepcat.web.site import Site, TheSite
 from hepcat.web.streams import Streamed
 
 if TYPE_CHECKING:
-    from hepcat.search.export_pieces import Plan
+    from hepcat.search.export_plan import Plan
 
 router = APIRouter(prefix="/api", tags=["search"])
 
@@ -97,7 +97,7 @@ async def export(
 
 
 def _plan(site: Site, ids: list[str], q: str, times: Range, of: str, store: str | None) -> "Plan":
-    from hepcat.search.export_pieces import TooLarge, plan_of_calls, plan_of_ids, plan_of_messages
+    from hepcat.search.export_plan import TooLarge, plan_of_calls, plan_of_ids, plan_of_messages
 
     searcher, most = site.stores.get(store).searcher, site.web.export_messages
     try:
