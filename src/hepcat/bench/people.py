@@ -7,7 +7,8 @@ lake has no call to ask for; answers that are errors, or empty, are counted, not
 The model of a person. Each has an account, a session of their own and two connections that stay open, as a
 browser has. They search, wait for the answer, look at it for 1 to 5 seconds (evenly at random), and search
 again: never two searches at once. They start spread over that time. What they ask, as the page asks it (60
-rows of the table's columns, and beside them the histogram of the range):
+rows of the table's columns; the histogram of the range as soon as they are there, or after half a second; the
+next 240 rows where somebody scrolls on, which is one time in four):
 
     30 %   the plain last 15 minutes (somebody opens the page)
     20 %   a Call-ID, in the last day
@@ -43,17 +44,22 @@ KINDS: Final[dict[str, tuple[int, str]]] = {
 }
 #: Calls whose values are asked for.
 _DRAWN: Final = 1000
-#: Rows that the page asks for first, and bars of its histogram.
+#: Rows that the page asks for first, and next; bars of its histogram, which waits so many seconds for rows.
 _ROWS: Final = 60
+_NEXT: Final = 240
 _BARS: Final = 150
+_BARS_AFTER: Final = 0.5
+#: How often somebody scrolls on.
+_ON: Final = 0.25
 _SECONDS: Final = 120.0
 
 
 @dataclass(slots=True)
 class Told:
-    """What happened. calls, bars: seconds of each answer, by kind. failed: status -> how often."""
+    """What happened. calls, pages, bars: seconds of each answer, by kind. failed: status -> how often."""
 
     calls: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    pages: list[float] = field(default_factory=list)
     bars: list[float] = field(default_factory=list)
     empty: int = 0
     failed: dict[str, int] = field(default_factory=dict)
@@ -66,6 +72,7 @@ class Told:
             "seconds": self.seconds,
             "calls": _spread([one for kind in self.calls.values() for one in kind]),
             "kinds": {kind: _spread(found) for kind, found in self.calls.items()},
+            "pages": _spread(self.pages),
             "histogram": _spread(self.bars),
             "empty": self.empty,
             "failed": self.failed,
@@ -150,18 +157,30 @@ class Person:
     def _search(self, known: Sequence[Mapping[str, Any]]) -> None:
         kind = self.random.choices(list(KINDS), [share for share, _ in KINDS.values()])[0]
         parameters = {"q": query_of(kind, self.random.choice(known)), "since": KINDS[kind][1]}
-        beside = threading.Thread(target=self._count, args=(parameters,))
+        there = threading.Event()
+        beside = threading.Thread(target=self._count, args=(parameters, there))
         begin = time.perf_counter()
         beside.start()
-        status, answer = self.rows.get("/api/calls", {**parameters, "limit": _ROWS, "fields": self.fields})
-        if status == 200:
-            self.told.calls[kind].append(time.perf_counter() - begin)
+        answer = self._rows({**parameters, "limit": _ROWS}, self.told.calls[kind], begin)
+        there.set()
+        if answer is not None:
             self.told.empty += not answer["calls"]
-        else:
-            self._failed(status)
+            if answer["next"] and self.random.random() < _ON:
+                on = {"q": parameters["q"], "cursor": answer["next"], "limit": _NEXT}
+                self._rows(on, self.told.pages, time.perf_counter())
         beside.join()
 
-    def _count(self, parameters: Mapping[str, object]) -> None:
+    def _rows(self, parameters: Mapping[str, object], seconds: list[float], begin: float) -> Any:
+        """Ask for rows; return the answer, None where it is an error."""
+        status, answer = self.rows.get("/api/calls", {**parameters, "fields": self.fields})
+        if status != 200:
+            self._failed(status)
+            return None
+        seconds.append(time.perf_counter() - begin)
+        return answer
+
+    def _count(self, parameters: Mapping[str, object], there: threading.Event) -> None:
+        there.wait(_BARS_AFTER)
         begin = time.perf_counter()
         status, _ = self.bars.get("/api/histogram", {**parameters, "of": "calls", "buckets": _BARS})
         if status == 200:
@@ -210,6 +229,7 @@ def let_people_search(
     for person in people:
         for kind, found in person.told.calls.items():
             told.calls[kind] += found
+        told.pages += person.told.pages
         told.bars += person.told.bars
         told.empty += person.told.empty
         for name, count in person.told.failed.items():

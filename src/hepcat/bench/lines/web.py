@@ -287,14 +287,19 @@ def _kept_up(storm: Storm) -> bool:
 
 
 def _times(storm: Storm) -> str:
-    calls, bars = storm.told["calls"], storm.told["histogram"]
+    calls, bars, pages = storm.told["calls"], storm.told["histogram"], storm.told["pages"]
     failed, empty = storm.told["failed"], storm.told["empty"]
     return (
         f"p50 {calls['p50']:.2f} s, p95 {calls['p95']:.2f} s, most {calls['max']:.2f} s "
-        f"of {calls['n']:,} searches (the histogram beside each: p95 {bars['p95']:.2f} s)"
+        f"of {calls['n']:,} searches (p95 of their histograms {_p95(bars)}, "
+        f"of the next 240 rows {_p95(pages)})"
         + (f"; failed: {', '.join(f'{n} x {status}' for status, n in failed.items())}" if failed else "")
         + (f"; {empty} found nothing" if empty else "")
     )
+
+
+def _p95(found: dict[str, float]) -> str:
+    return f"{found['p95']:.2f} s" if found["n"] else "unknown"
 
 
 def _work(storm: Storm) -> str:
