@@ -71,7 +71,8 @@ def _insert(database: Database, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         row["msg"] = row["msg"].encode("latin-1") if octets else row["msg"]
         for name in ("id", "micro_ts", "source_port", "destination_port", "contact_port", "originator_port"):
-            row[name] = int(row[name])
+            if name in row:
+                row[name] = int(row[name])
         row |= {name: int(row[name]) for name in ("proto", "family", "type")}
     with database.engine.begin() as connection:
         if database.kind == "mariadb":
@@ -151,3 +152,34 @@ def test_the_server_is_away(peer: Server, tmp_path: Path) -> None:
             SqlRemote(Database(peer.database.kind, url).settings())
         assert "wr0ng" not in f"{error.value} {error.value.hint}"
         assert error.value.hint
+
+
+def test_what_a_transaction_stored_that_ended_late_is_followed(servers: Servers) -> None:
+    """Rows get their numbers when they are inserted, and are seen when their transaction ends."""
+    database = fresh(servers, "postgres")
+    settings = database.settings(rows=5000)
+    ensure_table(database.engine, "sip_capture", settings)
+    folder, name = RECORDING
+    row = {n: v for n, v in dict(oracle(folder / f"{name}.rows.tsv")[0]).items() if n != "id"}
+    _insert(database, [dict(row)])
+
+    def insert(connection: sa.Connection, call_id: str, rows: int) -> None:
+        chosen = ", ".join(row)
+        payload = f"convert_to(replace(convert_from(msg, 'UTF8'), callid, '{call_id}'), 'UTF8')"
+        connection.exec_driver_sql(
+            f"INSERT INTO sip_capture ({chosen}) SELECT {chosen.replace('msg', payload)} "
+            f"FROM (SELECT * FROM sip_capture WHERE id = 1) AS one, generate_series(1, {rows})"
+        )
+
+    remote = SqlRemote(settings)
+    tail = remote.tail("sip")
+    with database.engine.connect() as late:
+        insert(late, "late", 900)
+        with database.engine.begin() as early:
+            insert(early, "early", 7000)
+        assert set(tail.poll()["call_id"].to_pylist()) == {"early"}
+        late.commit()
+    assert tail.poll()["call_id"].to_pylist() == ["late"] * 900
+    assert len(tail.poll()) == 0
+    tail.close()
+    remote.close()
