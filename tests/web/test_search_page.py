@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from hepcat.search.parser import parse_query
-from tests.web.search_pages import asked, column, done, search_page, settled
+from tests.web.search_pages import ROW, asked, column, done, search_page, settled
 from tests.web.support import SCREENSHOTS, Site, open_page
 
 IMAGES = Path(__file__).parents[2] / "docs/images"
@@ -142,6 +142,15 @@ def test_the_legend_counts_and_narrows(browser: Any, search_site: Site) -> None:
     entry.click()
     settled(page)
     assert asked(page)["q"] == "status:5xx"
+    assert page.locator(".legend .entry").last.inner_text().split() == ["others", "0"]
+    page.go_back()
+    settled(page)
+    failed = page.locator(".legend button:has-text('client failure')")
+    shown = failed.locator(".count").inner_text()
+    failed.click()
+    settled(page)
+    assert asked(page)["q"] == "status:4xx,6xx -status:401,407,487"
+    assert page.inner_text(".summary b") == f"{shown} calls", "challenges that were answered are no failures"
     done(page)
 
 
@@ -204,6 +213,15 @@ def test_the_range_picker(browser: Any, search_site: Site) -> None:
     page.click(".pick >> text='24 h'")
     settled(page)
     assert asked(page)["since"] == "24h"
+    done(page)
+
+
+def test_a_message_is_the_current_one_of_its_call(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site, "since=&of=messages&q=method:ACK")
+    page.click(f"{ROW} >> nth=3")
+    current = page.wait_for_selector("svg.messages [aria-selected=true]")
+    assert "ACK" in current.get_attribute("aria-label")
+    assert {"m", "id"} == set(asked(page))
     done(page)
 
 

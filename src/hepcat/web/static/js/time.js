@@ -150,6 +150,12 @@ export function absolute(since, until) {
   return { since: String(Math.floor(since)), until: String(Math.ceil(until)) };
 }
 
+/** Two bounds outwards to times that are easy to read: within a percent or so of what was meant. */
+export function rounded(since, until) {
+  const unit = [MINUTE, SECOND, 1000].find((one) => until - since >= 60 * one) ?? 1;
+  return [Math.floor(since / unit) * unit, Math.ceil(until / unit) * unit];
+}
+
 /** A range in words: "last 15 min", "22 Nov 13:00 – 14:00". */
 export function label(range) {
   if (!range.since && !range.until) return "all time";

@@ -61,6 +61,10 @@ async function load() {
   }
   flow.removeAttribute("aria-busy");
   drawn = asked;
+  if (view.at !== null) {
+    const found = answer.ladder.messages.findIndex((message) => message.ts === view.at);
+    Object.assign(view, { at: null, message: found < 0 ? view.message : found });
+  }
   if (view.message !== null && view.message >= answer.ladder.messages.length) Object.assign(view, { message: null, open: false });
   finding = -1;
   drawAll();

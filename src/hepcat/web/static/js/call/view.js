@@ -10,6 +10,7 @@
  * @property {string} since
  * @property {string} until
  * @property {string} store
+ * @property {number | null} at time of the message to begin with, in microseconds: search knows no numbers
  * @property {number | null} message number of the current message, from 0
  * @property {boolean} open whether it is shown
  * @property {string} tab
@@ -26,6 +27,7 @@ export const TABS = ["message", "headers", "sdp", "difference"];
 export function readView(search) {
   const given = new URLSearchParams(search);
   const number = Number.parseInt(given.get("m") ?? "", 10);
+  const at = given.get("at") ?? "";
   const color = given.get("color");
   return {
     ids: given.getAll("id").filter((id) => id !== ""),
@@ -33,6 +35,7 @@ export function readView(search) {
     since: given.get("since") ?? "",
     until: given.get("until") ?? "",
     store: given.get("store") ?? "",
+    at: /^\d{1,17}$/.test(at) ? Number(at) : null,
     message: number > 0 ? number - 1 : null,
     open: given.get("open") === "1",
     tab: TABS.includes(given.get("tab") ?? "") ? /** @type {string} */ (given.get("tab")) : TABS[0],

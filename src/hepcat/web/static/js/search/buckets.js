@@ -15,9 +15,28 @@ export const PARTS = [
   { key: "running", word: "running", query: "", of: ["request", "1xx"] },
 ];
 
-/** A part's name: of messages, those without a final status are no calls that run. */
+/** Fields that all messages of a call have alike: a search by them alone finds whole calls. */
+const WHOLE = new Set(["call_id", "from", "to", "user", "from_user", "from_domain", "from_tag", "to_user", "to_domain", "correlation_id"]);
+
+/**
+ * What is counted: "messages"; "calls"; "parts of calls" where a query finds some of their messages only, as
+ * the server goes by the status of what was found.
+ */
+export function nounOf(of, query) {
+  if (of === "messages") return of;
+  const fields = query.replace(/"[^"]*"/g, "").match(/[\w.-]+(?=\s*[:<>=])/g) ?? [];
+  return fields.every((name) => WHOLE.has(name.replace(/^-/, "").toLowerCase())) ? "calls" : "parts of calls";
+}
+
+/** A part's name: what has no final status is a call that runs only where all of its messages were found. */
 export function nameOf(part, noun) {
-  return noun === "messages" && part.key === "running" ? "requests, 1xx" : part.word;
+  if (part.key !== "running" || noun === "calls") return part.word;
+  return noun === "messages" ? "requests, 1xx" : "others";
+}
+
+/** What to search for to see a part; of calls, a challenge that was answered is no failure. */
+export function queryOf(part, noun) {
+  return part.key === "client" && noun !== "messages" ? `${part.query} -status:401,407,487` : part.query;
 }
 
 /** Counts as bars. @param {{since: number|null, until: number|null}} bounds of the picture; null: of the data */

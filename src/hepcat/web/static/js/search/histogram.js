@@ -11,7 +11,7 @@
 import { fill, h, svg } from "../dom.js";
 import { number } from "../format.js";
 import { SECOND, clock, day, onZone, zone } from "../time.js";
-import { MONTH, PARTS, YEAR, barsOf, nameOf, ticks, totals, words } from "./buckets.js";
+import { MONTH, PARTS, YEAR, barsOf, nameOf, queryOf, ticks, totals, words } from "./buckets.js";
 
 const HEIGHT = 84;
 const AXIS = 18;
@@ -113,8 +113,9 @@ export class Histogram {
     fill(this.legend, PARTS.map((part) => {
       const swatch = svg("svg", { class: "swatch", viewBox: "0 0 14 10", "aria-hidden": "true" }, svg("rect", { class: `p-${part.key}`, width: 14, height: 10 }));
       const body = [swatch, nameOf(part, this.noun), h("span", { class: "number count" }, sums ? number(sums[part.key]) : "")];
-      if (!part.query) return h("span", { class: "entry" }, body);
-      return h("button", { type: "button", class: "plain entry", title: `Search for ${part.query} as well`, onclick: () => this.narrow(part.query) }, body);
+      const query = queryOf(part, this.noun);
+      if (!query) return h("span", { class: "entry", title: this.noun === "parts of calls" ? "The messages that were found have no final status, or 401, 407 or 487." : null }, body);
+      return h("button", { type: "button", class: "plain entry", title: `Search for ${query} as well`, onclick: () => this.narrow(query) }, body);
     }));
   }
 

@@ -12,9 +12,10 @@ import { icon } from "../icons.js";
 import { keys } from "../keys.js";
 import { rangePicker } from "../range.js";
 import { shell } from "../shell.js";
-import { DAY, absolute, offset, onZone, resolve, step } from "../time.js";
+import { DAY, absolute, offset, onZone, resolve, rounded, step } from "../time.js";
 import { nothing, trouble } from "./advice.js";
 import { Box } from "./box.js";
+import { nounOf } from "./buckets.js";
 import * as columnsOf from "./columns.js";
 import { early, first, paramsOf } from "./early.js";
 import { Histogram } from "./histogram.js";
@@ -46,7 +47,7 @@ const liveButton = $(".live");
 const newer = $(".newer");
 
 const table = new Table(grid, { open, sort, near: () => rows?.more(), chose, scrolled: (top) => top && live?.flush(), link: linkTo });
-const histogram = new Histogram($(".histogram"), { zoom: (since, until) => go({ ...absolute(since, until), live: false }), narrow });
+const histogram = new Histogram($(".histogram"), { zoom: (since, until) => go({ ...absolute(...rounded(since, until)), live: false }), narrow });
 const box = new Box($(".ask"), {
   search: (q) => go({ q }, true),
   fields: get("/api/fields").then((answer) => answer.fields ?? answer),
@@ -173,7 +174,7 @@ async function countBars(quiet = false) {
     if (signal.aborted) return;
     // Where the range is open at both ends, the picture is as wide as what was found.
     const known = { since: answer.since, until: view.since || view.until ? answer.until : null };
-    histogram.show(answer, known, of);
+    histogram.show(answer, known, nounOf(of, view.q));
     const sum = answer.total.reduce((all, n) => all + n, 0);
     if (!view.live && !rows?.done) total = Math.min(sum, MOST);
     if (!rows?.done || sum > MOST) found = sum;
@@ -250,15 +251,16 @@ function sort(name) {
   go({ sort: next === `-${time}` ? "" : next, live: false });
 }
 
-function linkTo(ids) {
-  return callUrl(ids, { store: view.store });
+/** `at`: the time of the one message that was chosen. */
+function linkTo(ids, at = null) {
+  return callUrl(ids, { store: view.store, at });
 }
 
 function open(list) {
   const ids = [...new Set(list.map((row) => row.call_id).filter(Boolean))].slice(0, TOGETHER);
   if (!ids.length) return say("This message has no Call-ID.");
   history.replaceState({ row: table.active }, "");
-  location.assign(linkTo(ids));
+  location.assign(linkTo(ids, list.length === 1 ? list[0].ts : null));
 }
 
 function chose(list) {

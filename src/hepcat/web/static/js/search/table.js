@@ -4,7 +4,7 @@
  * In: `new Table(node, {open, sort, near, chose, scrolled, link})` and `show({of, columns, rows, sort, total})`. The same few
  * row elements are used again and again while one scrolls; each stands at its place by `transform`. Out:
  * callbacks: `open(rows)`, `sort(name)`, `near()` when the last rows come in sight, `chose(set)` when rows
- * are chosen, `scrolled(atTop)`, `link(ids)` for a call's address. Text from traffic becomes text nodes only.
+ * are chosen, `scrolled(atTop)`, `link(ids, at)` for a call's address. Text from traffic becomes text nodes only.
  *
  * Keyboard: the grid has the focus and names its active row (aria-activedescendant); keys.js has the keys.
  */
@@ -168,7 +168,7 @@ export class Table {
       const sign = word === "request" ? "→" : end.sign;
       fill(node, h("span", { class: "sign", "aria-hidden": "true" }, sign), h("span", {}, word), column.name === "state" && row.status ? h("small", {}, row.status) : null);
     } else if (i === 0 && row.call_id) {
-      fill(node, h("a", { href: this.link([row.call_id]), tabindex: "-1" }, text || "–"));
+      fill(node, h("a", { href: this.link([row.call_id], row.ts), tabindex: "-1" }, text || "–"));
     } else node.textContent = upright(text);
   }
 
