@@ -42,11 +42,11 @@ def password_file(tmp_path: Path) -> Path:
 
 
 def test_users_from_first_to_last(data: Path, password_file: Path) -> None:
-    """The folder need not be there: the first account comes before the first start."""
-    made = hepcat_here(
-        "user", "add", "ada", "--role", "admin", "--password-file", str(password_file), "--data", str(data)
-    )
-    assert "first account" in made.stdout
+    """With --make-folder the first account comes before the first start."""
+    given = ("--role", "admin", "--password-file", str(password_file), "--data", str(data), "--make-folder")
+    made = hepcat_here("user", "add", "ada", *given)
+    assert f"first account in {data}/accounts.db: " in made.stdout
+    assert f"No server runs on {data} just now" in made.stdout
     accounts = Accounts(settings_in(data.parent))
     assert accounts.users.check("ada", PASSWORD)
     hepcat_here("user", "add", "vic", "--role=viewer", f"--password-file={password_file}", f"--data={data}")
@@ -66,6 +66,33 @@ def test_users_from_first_to_last(data: Path, password_file: Path) -> None:
     assert "No administrator is left" in told
     told = hepcat_here("user", "remove", "vic", "--data", str(data)).stdout
     assert "no accounts left" in told
+
+
+def test_accounts_go_where_a_server_can_be(tmp_path: Path, password_file: Path) -> None:
+    """An account in a folder that was mistyped would close nothing, and everybody would think it did."""
+
+    def add(folder: Path, code: int) -> str:
+        given = ("--role", "viewer", "--password-file", str(password_file), "--data", str(folder))
+        done = hepcat_here("user", "add", "ada", *given, check=False)
+        assert done.returncode == code, done
+        assert (folder / "accounts.db").exists() is (code == 0)
+        return done.stderr
+
+    missing = tmp_path / "none" / "data"
+    told = add(missing, 1)
+    assert f"no folder {missing}" in told
+    assert "--make-folder" in told
+    assert not missing.parent.exists()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "holiday.jpg").touch()
+    told = add(other, 1)
+    assert f"{other} is the folder of no lake" in told
+    assert "hepcat serve" in told
+    add(password_file, 1)
+    for number, name in enumerate(("journal", "spool", "sip", "")):  # "": an empty folder
+        (tmp_path / str(number) / name).mkdir(parents=True)
+        add(tmp_path / str(number), 0)
 
 
 def test_what_is_refused(data: Path, password_file: Path) -> None:
@@ -100,6 +127,7 @@ def test_no_lake(tmp_path: Path) -> None:
 
 
 def test_tokens(data: Path, password_file: Path) -> None:
+    data.mkdir()
     hepcat_here(
         "user", "add", "ada", "--role", "admin", "--password-file", str(password_file), "--data", str(data)
     )
@@ -131,6 +159,7 @@ def test_tokens(data: Path, password_file: Path) -> None:
 
 def test_the_password_is_typed_twice_and_not_shown(data: Path) -> None:
     """On a terminal of its own; two that differ change nothing."""
+    data.mkdir()
     for second, code in ((OTHER, 1), (PASSWORD, 0)):
         pid, terminal = pty.fork()
         if pid == 0:
@@ -153,6 +182,7 @@ def test_the_password_is_typed_twice_and_not_shown(data: Path) -> None:
 
 
 def test_the_password_from_a_pipe(data: Path) -> None:
+    data.mkdir()
     command = [*HEPCAT, "user", "add", "ada", "--role", "admin", "--data", str(data)]
     done = subprocess.run(command, input=f"{PASSWORD}\n", capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -192,9 +222,13 @@ def test_beside_a_page_that_runs(data: Path, password_file: Path, tmp_path: Path
 @pytest.mark.parametrize("address", ["0.0.0.0:9080", "[::]:9080", "192.0.2.1:9080"])
 def test_no_start_where_others_reach_it_without_accounts(tmp_path: Path, address: str) -> None:
     settings = settings_in(tmp_path)
-    with pytest.raises(HepcatError, match="there are no accounts") as error:
-        check_may_listen(settings, address)
-    assert f"hepcat user add NAME --role admin --data {settings.data}" in error.value.hint
+    for make, there in (("", True), (" --make-folder", False)):
+        with pytest.raises(HepcatError, match="there are no accounts") as error:
+            check_may_listen(settings, address)
+        assert f"hepcat user add NAME --role admin --data {settings.data}{make}`" in error.value.hint
+        if there:
+            settings.data.rmdir()
+    settings.data.mkdir()
     Accounts(settings).users.add("ada", PASSWORD, "admin")
     assert "in the clear" in check_may_listen(settings, address)[0]
 

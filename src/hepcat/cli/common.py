@@ -25,6 +25,7 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
+        readable=False,  # said by us, as all that is wrong: with what to do
         help="The lake's folder; default HEPCAT_DATA, the configuration's, or ./data.",
     ),
 ]
@@ -63,12 +64,27 @@ def data_dir(data: Path | None, configured: Path | None = None) -> Path:
 def existing_data_dir(data: Path | None, configured: Path | None = None) -> Path:
     """Return the lake's folder for a command that reads; raise HepcatError where there is none."""
     path = data_dir(data, configured)
-    if not path.is_dir():
+    if not is_readable_folder(path):
         raise HepcatError(
             f"no lake at {path}",
             "Start `hepcat serve`, import a capture (`hepcat import FILE`), or name its folder: --data.",
         )
     return path
+
+
+def is_readable_folder(path: Path) -> bool:
+    """Whether there is this folder; raise HepcatError where there is, and it may not be read."""
+    try:
+        os.stat(path / ".")  # fails where it may not be entered
+        os.scandir(path).close()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise HepcatError(
+            f"cannot read the folder {path}: {error.strerror}",
+            "Become root, the server's user or a member of its group; or work on a copy of the folder.",
+        ) from None
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,20 +5,28 @@ Out: a line for each change; exit code 0, 1 (the message says why) or 2 (wrong u
 each change at once.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption, data_dir
+from hepcat.cli.common import ConfigOption, DataOption, data_dir, is_readable_folder
 from hepcat.errors import HepcatError
 
 if TYPE_CHECKING:
+    from hepcat.config.settings import Settings
     from hepcat.web.accounts import Accounts
+
+#: Which folder is meant, for people.
+WHICH: Final = (
+    "Name the folder that the server stores in (--data), or its configuration (--config). `hepcat serve` "
+    "says when it starts where it stores, and the page's Status does."
+)
 
 user = typer.Typer(name="user", help="Accounts of the page: who may look and switch.", no_args_is_help=True)
 
@@ -35,6 +43,13 @@ PasswordFileOption = Annotated[
         help="File whose first line is the password; - is standard input. Not given: asked for twice.",
     ),
 ]
+MakeFolderOption = Annotated[
+    bool,
+    typer.Option(
+        "--make-folder",
+        help="Make the lake's folder where it is missing: for accounts before the server's first start.",
+    ),
+]
 
 
 @user.callback()
@@ -47,11 +62,18 @@ def add(
     name: NameArgument,
     role: RoleOption,
     password_file: PasswordFileOption = None,
+    make_folder: MakeFolderOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Make an account. With the first one, everybody has to log in."""
-    with open_accounts(data, config, make=True) as accounts:
+    """Make an account. With the first one, everybody has to log in.
+
+    --data, or --config, has to be that of the server: the account is for what runs on that folder.
+    """
+    settings = _settings(data, config)
+    if settings.web.accounts is None:
+        _check_folder(settings, make_folder)
+    with _opened(settings) as accounts:
         from hepcat.web.accounts.users import checked_name, checked_role
 
         checked_name(name)
@@ -64,7 +86,7 @@ def add(
         accounts.users.add(name, _password(name, password_file), role)
         typer.echo(f"{name} may log in now, as {role}.")
         if first:
-            typer.echo("This is the first account: from now on everybody has to log in.")
+            _tell_of_first(settings, accounts.database.path)
 
 
 @user.command("list")
@@ -139,26 +161,77 @@ def enable(name: NameArgument, data: DataOption = None, config: ConfigOption = N
 
 
 @contextmanager
-def open_accounts(data: Path | None, config: Path | None, make: bool = False) -> "Iterator[Accounts]":
-    """Open the accounts that the configuration, or the lake's folder, leads to. make: make that folder."""
-    from hepcat.config.loader import load_settings
-    from hepcat.pipeline.privileges import make_data_folder
+def open_accounts(data: Path | None, config: Path | None) -> "Iterator[Accounts]":
+    """Open the accounts that the configuration, or the lake's folder, leads to."""
+    settings = _settings(data, config)
+    if settings.web.accounts is None and not is_readable_folder(settings.data):
+        raise _no_folder(settings.data)
+    with _opened(settings) as accounts:
+        yield accounts
+
+
+@contextmanager
+def _opened(settings: "Settings") -> "Iterator[Accounts]":
     from hepcat.web.accounts import Accounts
 
-    settings = load_settings(config)
-    settings = settings.model_copy(update={"data": data_dir(data, settings.data)})
-    if make and settings.web.accounts is None:
-        make_data_folder(settings.data, settings.user)
-    elif settings.web.accounts is None and not settings.data.is_dir():
-        raise HepcatError(
-            f"no folder {settings.data}",
-            "`hepcat serve` makes it. Name the lake's folder (--data), or a configuration (--config).",
-        )
     accounts = Accounts(settings)
     try:
         yield accounts
     finally:
         accounts.close()
+
+
+def _settings(data: Path | None, config: Path | None) -> "Settings":
+    from hepcat.config.loader import load_settings
+
+    settings = load_settings(config)
+    return settings.model_copy(update={"data": data_dir(data, settings.data)})
+
+
+def _check_folder(settings: "Settings", make: bool) -> None:
+    """Raise HepcatError where no server can have its lake: an account there would close nothing, though
+    whoever mistyped the folder believes so. make: make the folder where it is missing.
+    """
+    from hepcat.pipeline.privileges import make_data_folder
+
+    folder = settings.data
+    if make:
+        make_data_folder(folder, settings.user)
+    if not is_readable_folder(folder):
+        raise _no_folder(folder, " `--make-folder` makes it, for a server that is yet to start there.")
+    names = set(os.listdir(folder))
+    if names and names.isdisjoint(_marks()):
+        raise HepcatError(f"{folder} is the folder of no lake: other things are in it", WHICH)
+
+
+def _marks() -> frozenset[str]:
+    """Return names of which one at least is in the folder of every server that has started, or import."""
+    from hepcat.batch.schema import TABLES
+    from hepcat.control.address import SOCKET_NAME
+    from hepcat.stores.lake.catalog import JOURNAL
+
+    return frozenset({JOURNAL, "spool", "accounts.db", SOCKET_NAME, *TABLES})
+
+
+def _no_folder(folder: Path, more: str = "") -> HepcatError:
+    return HepcatError(f"no folder {folder.absolute()}", WHICH + more)
+
+
+def _tell_of_first(settings: "Settings", path: Path) -> None:
+    """Say what the first account closes, and where that server is not."""
+    from hepcat.control.address import SOCKET_NAME
+    from hepcat.control.client import Client
+
+    where = path.absolute()
+    typer.echo(f"This is the first account in {where}: with these accounts everybody has to log in.")
+    try:
+        with Client(settings.control.socket or settings.data / SOCKET_NAME):
+            return
+    except HepcatError:
+        typer.echo(
+            f"No server runs on {settings.data.absolute()} just now. One that stores elsewhere does not ask "
+            "for these accounts."
+        )
 
 
 def day(seconds: float | None) -> str:

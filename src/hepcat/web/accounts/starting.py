@@ -33,6 +33,8 @@ def check_may_listen(settings: "Settings", address: str) -> list[str]:
     if not enough:
         where = address if not here_only else f"{address}, as {web.public_url},"
         place = f"--data {settings.data}" if web.accounts is None else "--config FILE"
+        if web.accounts is None and not settings.data.exists():
+            place += " --make-folder"
         raise HepcatError(
             f"{where} can be reached by other machines, and there are no accounts in "
             f"{accounts_path(settings)}",
