@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from hepcat.errors import HepcatError
-from hepcat.search import call_pages, searcher
+from hepcat.search import call_pages, searcher, statements
 from hepcat.search.call_pages import Ordered, Page, first_page, order, page_of
 from hepcat.search.memory import Memory
 from hepcat.search.page_keys import FIRST, LAST, Key, is_behind
@@ -105,8 +105,9 @@ def walked(found: Searcher, ordered: Ordered, limit: int, first: Page | None = N
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows, and numbers that are few, so small that a handful of rows needs several."""
-    monkeypatch.setattr(searcher, "_WINDOW_ROWS", 4)
+    monkeypatch.setattr(statements, "_WINDOW_ROWS", 4)
     monkeypatch.setattr(searcher, "FEW", 6)
+    monkeypatch.setattr(statements, "FEW", 6)
     monkeypatch.setattr(call_pages, "FEW", 6)
     monkeypatch.setattr(call_pages, "_MORE", 1)
 

@@ -194,7 +194,7 @@ def test_newest_first_and_cut() -> None:
 
 
 def test_windows_do_not_change_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hepcat.search import searcher as module
+    from hepcat.search import statements as module
 
     rng = random.Random(3)
     rows = calls_at([NOON + rng.randrange(3_600_000_000) for _ in range(60)])
@@ -212,7 +212,7 @@ def test_windows_do_not_change_what_is_found(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_looking_at_the_newest_matches_first_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hepcat.search import searcher as module
+    from hepcat.search import statements as module
 
     rng = random.Random(4)
     rows = calls_at([NOON + rng.randrange(100) * 1_000_000 for _ in range(60)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hepcat.errors import HepcatError
-from hepcat.search import message_pages, searcher
+from hepcat.search import message_pages, statements
 from hepcat.search.memory import Memory
 from hepcat.search.message_pages import message_page
 from hepcat.search.page_keys import LAST, MessageKey
@@ -55,7 +55,7 @@ def world(seed: int) -> list[Row]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_every_message_once(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searcher, "_WINDOW_ROWS", 7)
+    monkeypatch.setattr(statements, "_WINDOW_ROWS", 7)
     rows = world(seed)
     lake = Searcher(Memory({"sip": arrow_table(rows)}))
     backwards = Searcher(Memory({"sip": arrow_table(rows[::-1])}))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hepcat.config.lake import LakeSettings
-from hepcat.search import call_pages, newest_calls, searcher
+from hepcat.search import call_pages, newest_calls, statements
 from hepcat.search.call_pages import first_page, order, page_of
 from hepcat.search.searcher import Searcher
 from hepcat.stores.lake import Lake, LakeWriter, starts
@@ -36,7 +36,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows so small that a handful of rows needs several."""
-    monkeypatch.setattr(searcher, "_WINDOW_ROWS", 4)
+    monkeypatch.setattr(statements, "_WINDOW_ROWS", 4)
 
 
 def stored(folder: Path, rows: list[Row], dice: random.Random) -> Iterator[None]:

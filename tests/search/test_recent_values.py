@@ -3,7 +3,7 @@
 import pytest
 
 from hepcat.errors import HepcatError
-from hepcat.search import recent_values, searcher
+from hepcat.search import recent_values, statements
 from hepcat.search.fields import Kind, fields_of
 from hepcat.search.memory import Memory
 from hepcat.search.recent_values import values
@@ -70,7 +70,7 @@ def test_every_field_has_an_answer() -> None:
 
 
 def test_the_newest_first_and_no_further_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searcher, "_WINDOW_ROWS", 10)
+    monkeypatch.setattr(statements, "_WINDOW_ROWS", 10)
     rows = [{"ts": NOON + i, "from_user": f"u{i // 10:02d}"} for i in range(1000)]
     lake = lake_with(rows)
     assert values(lake, "from_user", limit=1) == ["u99"]

@@ -30,8 +30,9 @@ from hepcat.search.columns import call_fields, call_order, call_sort
 from hepcat.search.newest_calls import newest_calls
 from hepcat.search.page_keys import FIRST, LAST, Key, is_behind
 from hepcat.search.remote_windows import chunks
-from hepcat.search.searcher import AROUND, FEW, INDEXED, Searcher
+from hepcat.search.searcher import AROUND, INDEXED, Searcher
 from hepcat.search.source import fresh
+from hepcat.search.statements import FEW
 from hepcat.search.within import Times
 
 if TYPE_CHECKING:

@@ -10,19 +10,16 @@ newest start first (then by Call-ID). Another `sort` looks at every call that ma
 is exact too; ties are broken by start and Call-ID.
 """
 
-import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
-from typing import Any, Final
+from datetime import tzinfo
+from typing import Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlglot import exp
 
 from hepcat.errors import HepcatError
-from hepcat.search import cancel
 from hepcat.search.ast import EVERYTHING, Node, named, pins, required
 from hepcat.search.calls import calls_sql
 from hepcat.search.columns import (
@@ -31,15 +28,12 @@ from hepcat.search.columns import (
     call_sort,
     message_columns,
     message_order,
-    newest_first,
     view_of,
 )
-from hepcat.search.compile import compile_query, sql_of
-from hepcat.search.dialects import Dialect
 from hepcat.search.histogram import build, counts_sql
 from hepcat.search.pages import even_windows
-from hepcat.search.parser import parse_query
-from hepcat.search.source import SnapshotLike, Source, fresh
+from hepcat.search.source import fresh
+from hepcat.search.statements import FEW, Statements
 from hepcat.search.within import Times, any_of_times, clusters, spanning
 from hepcat.stores.lake.readonly import queries
 
@@ -50,17 +44,10 @@ AROUND: Final = 24 * 3600 * 1_000_000
 INDEXED: Final = frozenset(
     {"call_id", "correlation_id", "call_id_aleg", "from_tag", "to_tag", "from_user", "to_user", "session_id"}
 )
-#: Messages that a first window of time should hold, and how much larger each next one is.
-_WINDOW_ROWS: Final = 100_000
-_WINDOW_GROWTH: Final = 6
-#: Up to this many Call-IDs are written into the condition, where DuckDB asks Bloom filters for them.
-FEW: Final = 256
 #: Calls of more time than this are spread: they are hardly found in one place. Microseconds.
 _SPREAD: Final = 3600 * 1_000_000
 #: All columns of few calls are read at once from so short a time. Microseconds.
 _SHORT: Final = 3 * 3600 * 1_000_000
-#: A search with an index looks at the newest of its matches first: so many for each row of the result.
-_MATCHES_A_ROW: Final = (6, 8, 12, 24, 96)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +58,12 @@ class Found:
     cut: bool = False
 
 
-class Searcher:
+class Searcher(Statements):
     """Searches of one source. Threads may share one as far as they may share its source."""
-
-    def __init__(self, source: Source, dialect: Dialect | None = None) -> None:
-        """Search that source; `dialect` says how its columns are named."""
-        self.source = source
-        self.dialect = dialect or Dialect()
 
     def notes(self) -> list[str]:
         """Say what the answers lack: nothing, the lake answers whole."""
         return []
-
-    def parse(
-        self, query: str, table: str = "sip", now: datetime | None = None, zone: tzinfo | None = None
-    ) -> Node:
-        """Return the tree of a query. Raises QueryError."""
-        return parse_query(query, table, now, zone)
 
     # -- messages
 
@@ -115,13 +91,6 @@ class Searcher:
             at = self._moments(con, node, times, limit + 1, order, table)
             where = f"{any_of_times(clusters(at))} AND {self._where(node, times)}"
             return _cut(self._run(con, self._select(chosen, table, where, order, limit + 1)), limit)
-
-    def _select(
-        self, chosen: str, table: str, where: str, order: str | None, limit: int | None = None
-    ) -> str:
-        bound = "" if limit is None else f" LIMIT {int(limit)}"
-        order = order or newest_first(table)
-        return f"SELECT {chosen} FROM {view_of(table)} WHERE {where} ORDER BY {order}{bound}"
 
     def _moments(
         self,
@@ -442,99 +411,6 @@ class Searcher:
                 return self._run(con, statement)
             except (duckdb.ProgrammingError, duckdb.PermissionException) as error:
                 raise HepcatError(str(error)) from None
-
-    # -- parts
-
-    def _node(self, query: str | Node, table: str) -> Node:
-        return self.parse(query, table) if isinstance(query, str) else query
-
-    def _where(self, node: Node, times: Times) -> str:
-        condition = compile_query(node, self.dialect)
-        return f"{times.sql()} AND ({sql_of(condition, self.dialect)})"
-
-    @contextlib.contextmanager
-    def _snapshot(
-        self, times: Times, table: str | None = "sip", holding: Mapping[str, Collection[str]] | None = None
-    ) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self._moment(times, table, holding) as snapshot:
-            yield snapshot.connection
-
-    @contextlib.contextmanager
-    def _moment(
-        self, times: Times, table: str | None = "sip", holding: Mapping[str, Collection[str]] | None = None
-    ) -> Iterator[SnapshotLike]:
-        tables = None if table is None else (table,)
-        cancel.check()
-        with (
-            self.source.snapshot(times.since, times.until, holding, tables) as snapshot,
-            cancel.interrupting(snapshot.connection.interrupt),
-        ):
-            yield snapshot
-
-    def _run(self, con: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
-        """Run one statement; memory that does not suffice is an error for people."""
-        cancel.check()
-        try:
-            result: Any = con.sql(statement)
-            return result.to_arrow_table()
-        except duckdb.OutOfMemoryException as error:
-            raise HepcatError(
-                "the search needs more memory than it may take",
-                "Narrow the time (--last, --since) or the query, or set lake.query_memory higher. "
-                f"({str(error).splitlines()[0]})",
-            ) from None
-        except duckdb.InvalidInputException as error:
-            raise HepcatError(f"the query cannot be run: {str(error).splitlines()[0]}") from None
-
-    def _call_id_in(self, con: duckdb.DuckDBPyConnection, call_ids: Sequence[str]) -> str:
-        """Return the condition on Call-IDs: written out when few, else a join with a table of them."""
-        if len(call_ids) <= FEW:
-            column = exp.column("call_id", quoted=True)
-            literals: list[Any] = [exp.Literal.string(call_id) for call_id in call_ids]
-            if len(literals) == 1:
-                return exp.EQ(this=column, expression=literals[0]).sql("duckdb")
-            return exp.In(this=column, expressions=literals).sql("duckdb") if literals else "false"
-        con.register("_picked", pa.table({"id": pa.array(call_ids, pa.string())}))
-        return "call_id IN (SELECT id FROM _picked)"
-
-    def _windows_of_matches(
-        self, con: duckdb.DuckDBPyConnection, node: Node, times: Times, limit: int
-    ) -> list[Times]:
-        """Return neighbouring ranges that hold all matches, the newest first, by how many are in each."""
-        cuts = [many * (limit + 1) for many in _MATCHES_A_ROW]
-        statement = self._select("epoch_us(ts) AS at", "sip", self._where(node, times), "ts DESC", cuts[-1])
-        at = self._run(con, statement)["at"].to_pylist()
-        starts = [at[cut - 1] for cut in cuts if cut <= len(at)]
-        starts += [times.since] if len(at) == cuts[-1] else at[-1:]
-        return [Times(start, end) for start, end in zip(starts, [times.until, *starts], strict=False)]
-
-    def _windows(self, con: duckdb.DuckDBPyConnection, times: Times, table: str = "sip") -> list[Times]:
-        """Return neighbouring ranges that make up the range, the newest and shortest first.
-
-        What is wanted is mostly at the end: one look there, instead of everywhere. Each message is
-        looked at once, however far back the search has to go.
-        """
-        low, high, rows = self._extent(con, times, table)
-        windows: list[Times] = []
-        end = times.until
-        if low is not None and high is not None and rows > 2 * _WINDOW_ROWS:
-            length = (high - low) * _WINDOW_ROWS // rows + 1
-            while high - length > low:
-                windows.append(Times(high + 1 - length, end))
-                end = high + 1 - length
-                length *= _WINDOW_GROWTH
-        return [*windows, Times(times.since, end)]
-
-    def _extent(
-        self, con: duckdb.DuckDBPyConnection, times: Times, table: str
-    ) -> tuple[int | None, int | None, int]:
-        """Return (first, last, how many) of the messages in the range, whatever they are."""
-        found = self._run(
-            con,
-            "SELECT epoch_us(min(ts)), epoch_us(max(ts)), count(*) "
-            f"FROM {view_of(table)} WHERE {times.sql()}",
-        )
-        return found[0][0].as_py(), found[1][0].as_py(), int(found[2][0].as_py())
 
 
 def _cut(table: pa.Table, limit: int | None) -> Found:
