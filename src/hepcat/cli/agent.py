@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 CaptagentOption = Annotated[
     Path | None,
-    typer.Option("--captagent", metavar="FILE", help="Read captagent's files: its captagent.xml."),
+    typer.Option(
+        "--captagent", metavar="FILE", help="Read captagent's files: its captagent.xml.", readable=False
+    ),
 ]
 DevOption = Annotated[
     list[str] | None,
@@ -38,7 +40,10 @@ FilterOption = Annotated[
     typer.Option("--filter", metavar="EXPR", help='libpcap filter; else "portrange 5060-5091".'),
 ]
 PlanOption = Annotated[
-    Path | None, typer.Option("--plan", metavar="FILE", help="Capture plan; default: SIP, RTCP and reports.")
+    Path | None,
+    typer.Option(
+        "--plan", metavar="FILE", help="Capture plan; default: SIP, RTCP and reports.", readable=False
+    ),
 ]
 ReadOption = Annotated[
     list[Path] | None,
@@ -47,11 +52,14 @@ ReadOption = Annotated[
         "-r",
         metavar="FILE",
         help='Read capture files, not interfaces; "-": standard input; repeatable.',
+        readable=False,
     ),
 ]
 WriteOption = Annotated[
     Path | None,
-    typer.Option("--write", "-w", metavar="FILE", help="Also keep the frames; name with %Y%m%d-%H%M%S."),
+    typer.Option(
+        "--write", "-w", metavar="FILE", help="Also keep the frames; name with %Y%m%d-%H%M%S.", readable=False
+    ),
 ]
 
 HttpOption = Annotated[
@@ -82,7 +90,9 @@ def agent(
     rtcp: Annotated[bool, typer.Option("--rtcp/--no-rtcp", help="Without a configuration: RTCP too.")] = True,
     keylog: Annotated[
         Path | None,
-        typer.Option("--keylog", metavar="FILE", help="Decrypt TLS with this key log (SSLKEYLOGFILE)."),
+        typer.Option(
+            "--keylog", metavar="FILE", help="Decrypt TLS with this key log (SSLKEYLOGFILE).", readable=False
+        ),
     ] = None,
     node_id: Annotated[
         int | None, typer.Option("--node-id", metavar="N", help="Capture id to send (HEP chunk 0x000c).")

@@ -25,12 +25,13 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        readable=False,  # said by us, as all that is wrong: with what to do
         help="The lake's folder; default HEPCAT_DATA, the configuration's, or ./data.",
+        readable=False,
     ),
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (TOML).")
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="Configuration file (TOML).", readable=False),
 ]
 KamailioOption = Annotated[
     Path | None,
@@ -38,6 +39,7 @@ KamailioOption = Annotated[
         "--kamailio-cfg",
         metavar="FILE",
         help="The kamailio.cfg (module sipcapture) that `hepcat serve` has; --config goes over it.",
+        readable=False,
     ),
 ]
 StoreOption = Annotated[

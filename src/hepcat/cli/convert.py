@@ -24,7 +24,9 @@ def captagent(
     path: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR|FILE", help="captagent.xml, or the folder it is in, such as /etc/captagent."
+            metavar="DIR|FILE",
+            help="captagent.xml, or the folder it is in, such as /etc/captagent.",
+            readable=False,
         ),
     ],
 ) -> None:
@@ -41,7 +43,10 @@ def captagent(
 @convert.command()
 def kamailio(
     path: Annotated[
-        Path, typer.Argument(metavar="FILE", help="kamailio.cfg of a capture server (module sipcapture).")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="kamailio.cfg of a capture server (module sipcapture).", readable=False
+        ),
     ],
 ) -> None:
     """Print the kamailio.cfg of a capture server as TOML; lines without counterpart become comments."""

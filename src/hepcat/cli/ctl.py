@@ -35,6 +35,7 @@ SocketOption = Annotated[
         metavar="PATH",
         help="The control socket; default: `socket` in [control] of the configuration, or hepcat.sock in the "
         "lake's folder.",
+        readable=False,
     ),
 ]
 

@@ -43,7 +43,8 @@ StoreOption = Annotated[
     ),
 ]
 UrlFileOption = Annotated[
-    Path | None, typer.Option("--url-file", metavar="FILE", help="File whose first line is the URL.")
+    Path | None,
+    typer.Option("--url-file", metavar="FILE", help="File whose first line is the URL.", readable=False),
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Change nothing; print the SQL that would be run.")

@@ -92,7 +92,7 @@ def flow(
         ),
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", readable=False)
     ] = None,
     last: Annotated[
         str | None, typer.Option("--last", metavar="TIME", help="Only the last 15m, 2h, 1d ...")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hepcat.cli.common import ConfigOption, DataOption
+from hepcat.cli.common import ConfigOption, DataOption, is_readable_folder
 from hepcat.errors import HepcatError
 
 if TYPE_CHECKING:
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from hepcat.sources.pcap_file import Progress
 
 FilesArgument = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="Captures: pcap, pcapng, or either of them gzipped.")
+    list[Path],
+    typer.Argument(
+        metavar="FILE...", help="Captures: pcap, pcapng, or either of them gzipped.", readable=False
+    ),
 ]
 AgainOption = Annotated[
     bool, typer.Option("--again", help="Store a capture once more that was imported before.")
@@ -39,6 +42,7 @@ def import_files(
     from hepcat.pipeline.importing import import_capture
 
     settings = load_settings(config, {"data": str(data) if data else None})
+    is_readable_folder(settings.data)  # raises; one that is missing is made
     failed = False
     for path in files:
         try:

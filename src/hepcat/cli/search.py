@@ -107,7 +107,7 @@ def search(
         Format | None, typer.Option("--format", help="Default: by the ending of --output, else table.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", readable=False)
     ] = None,
     count: Annotated[bool, typer.Option("--count", help="Print only how many there are.")] = False,
     histogram: Annotated[bool, typer.Option("--histogram", help="Draw bars over time.")] = False,

@@ -41,6 +41,7 @@ KamailioOption = Annotated[
         "--kamailio-cfg",
         metavar="FILE",
         help="Be the capture server of a kamailio.cfg (module sipcapture); --config goes over it.",
+        readable=False,
     ),
 ]
 
@@ -101,7 +102,7 @@ def serve(
 
 
 def check_config(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Configuration file (TOML).")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Configuration file (TOML).", readable=False)],
 ) -> None:
     """Check a configuration file, its keys and certificates: errors with file, line, what is allowed."""
     from hepcat.config.loader import load_settings, unknown_variables

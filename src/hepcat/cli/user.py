@@ -41,6 +41,7 @@ PasswordFileOption = Annotated[
         "--password-file",
         metavar="FILE",
         help="File whose first line is the password; - is standard input. Not given: asked for twice.",
+        readable=False,
     ),
 ]
 MakeFolderOption = Annotated[
