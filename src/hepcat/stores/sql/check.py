@@ -21,7 +21,7 @@ from sqlalchemy.schema import CreateTable
 from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
 from hepcat.stores.admin import Finding, Tell
-from hepcat.stores.sql import alter, ddl, progress
+from hepcat.stores.sql import alter, ddl, progress, rights
 from hepcat.stores.sql.actual import Actual, is_there, look
 from hepcat.stores.sql.engine import explain, fault_of, open_engine, shown
 from hepcat.stores.sql.explain import Kind
@@ -221,9 +221,10 @@ def _check_table(
             f"is of engine {actual.engine}, without transactions: after a failure rows may be twice, or lost"
         )
         findings.append(Finding("warn", subject, text, f"ALTER TABLE {table} ENGINE=InnoDB"))
-    if not actual.unfilled:
-        findings += _check_rights(connection, table, actual)
-    findings += _check_partitions(connection, settings, table, name, now)
+    denied = [] if actual.unfilled else _check_rights(connection, table, actual)
+    findings += denied
+    if not denied:  # else looking into the partitions is refused too
+        findings += _check_partitions(connection, settings, table, name, now)
     return findings or [Finding("ok", subject, "has all columns and indexes, and takes any message")]
 
 
@@ -244,7 +245,8 @@ def _check_rights(connection: sa.Connection, table: str, actual: Actual) -> list
             fault = fault_of(error)
             if fault.kind is not Kind.DENIED:
                 raise
-            findings.append(Finding("bad", subject, fault.words, f"Grant {right} on {table} to the user."))
+            connection.rollback()
+            findings.append(Finding("bad", subject, fault.words, rights.grant(connection, [right], table)))
         connection.rollback()
     if not findings and ddl.is_postgres(connection.dialect):
         statement = (
@@ -298,24 +300,13 @@ def _check_partitions(
 def _check_progress(connection: sa.Connection, settings: DatabaseSettings) -> list[Finding]:
     """hepcat_written: without it a batch whose commit was lost on the way may be written twice."""
     subject = f"table {progress.TABLE_NAME}"
-    if not is_there(connection, progress.TABLE_NAME):
-        text = "is missing: after a lost connection a batch may be written twice"
+    if not rights.is_made(connection):
+        text = f"is missing: {rights.RISK}"
         return [Finding("warn", subject, text, f"Make it: hepcat db create{_store(settings)}")]
-    name = progress.TABLE_NAME
-    columns = ", ".join(column.name for column in progress.WRITTEN.columns)
-    for statement in (
-        f"INSERT INTO {name} ({columns}) SELECT {columns} FROM {name} WHERE 1 = 0",
-        f"DELETE FROM {name} WHERE 1 = 0",
-    ):
-        try:
-            ddl.execute(connection, statement)
-        except sa.exc.DBAPIError as error:
-            fault = fault_of(error)
-            if fault.kind is not Kind.DENIED:
-                raise
-            return [Finding("bad", subject, fault.words, f"Grant SELECT, INSERT and DELETE on {name}.")]
-        finally:
-            connection.rollback()
+    lacks = rights.lacking(connection)
+    if lacks:
+        text = f"the user lacks {' and '.join(lacks)} on it: {rights.RISK}"
+        return [Finding("bad", subject, text, rights.grant(connection, lacks))]
     return [Finding("ok", subject, "is there")]
 
 
@@ -331,7 +322,8 @@ def _check_server(connection: sa.Connection) -> list[Finding]:
         if abs(float(there) - here) > 1:
             text = f"{_hours(float(there))} from UTC there, {_hours(here)} here: hepcat writes instants"
             findings.append(Finding("ok", "time zone", text))
-        if not connection.scalar(sa.text("SELECT @@GLOBAL.local_infile")):
+        raw: Any = connection.connection.dbapi_connection
+        if not raw.has_bulk and not connection.scalar(sa.text("SELECT @@GLOBAL.local_infile")):
             text = "is off: rows are written by INSERT, which is slower than LOAD DATA LOCAL"
             findings.append(
                 Finding("warn", "local_infile", text, "SET GLOBAL local_infile = 1, and in my.cnf.")

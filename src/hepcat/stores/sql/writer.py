@@ -26,7 +26,7 @@ from hepcat.errors import HepcatError
 from hepcat.stores.classic.plan import RowMaker
 from hepcat.stores.classic.schema import SIP_CAPTURE
 from hepcat.stores.classic.tables import Group, NearNames, TableChoice, is_dated, names_at
-from hepcat.stores.sql import progress
+from hepcat.stores.sql import progress, rights
 from hepcat.stores.sql.engine import explain, open_engine, shown
 from hepcat.stores.sql.explain import Kind, fault_of, is_of_driver
 from hepcat.stores.sql.partitions import maintain
@@ -128,7 +128,7 @@ class SqlWriter:
             if fault.kind is not Kind.DENIED:
                 raise
             session.rollback()
-            self._tell_unsure(fault.words)
+            self._tell_unsure(session, fault.words)
             return []
         session.begin()
         ranges = known.read(session.raw)
@@ -136,15 +136,23 @@ class SqlWriter:
         self._progress = known
         return ranges
 
-    def _tell_unsure(self, words: str) -> None:
-        if not self._told_unsure:
-            self._told_unsure = True
-            log.warning(
-                "no right to keep the table of progress: a batch whose commit was lost may be written twice",
-                database=self._shown,
-                error=words,
-                hint=f"Grant CREATE, or SELECT, INSERT and DELETE on {progress.TABLE_NAME}.",
-            )
+    def _tell_unsure(self, session: Session, words: str) -> None:
+        if self._told_unsure:
+            return
+        self._told_unsure = True
+        try:
+            made = rights.is_made(session.connection)
+            lacks = rights.lacking(session.connection) if made else ["CREATE", "SELECT", "INSERT", "DELETE"]
+            hint = rights.grant(session.connection, lacks)
+        except session.errors:  # the reason that is known already says enough
+            lacks, hint = [], f"Grant CREATE, or SELECT, INSERT and DELETE on {progress.TABLE_NAME}."
+        log.warning(
+            f"no right to keep table {progress.TABLE_NAME}: {rights.RISK}",
+            database=self._shown,
+            lacks=", ".join(lacks),
+            error=words,
+            hint=hint,
+        )
 
     def write(self, batch: Batch, first: int, floor: int) -> Written:
         """Write the rows, and that they are written, in one transaction."""
