@@ -3,6 +3,7 @@ cimport cython
 from libc.stdint cimport int64_t
 from hepcat.wire.hep cimport copy_octets
 
+@cython.final
 cdef class Encoder:
     # in: the batch
     cdef const long long[::1] rows
@@ -21,7 +22,7 @@ cdef class Encoder:
     cdef const unsigned short[::1] fields
     cdef Py_ssize_t slots
     # in: what to write
-    cdef const unsigned char[::1] magic
+    cdef const unsigned char[::1] heads
     cdef const unsigned char[::1] key
     cdef const unsigned char[::1] packed
     cdef const long long[::1] packed_at
@@ -38,6 +39,8 @@ cdef class Encoder:
     cdef inline int64_t _node(self, Py_ssize_t row) except -1 nogil
     cdef inline int _put8(self, int value) except -1 nogil
     cdef inline int _put16(self, int value) except -1 nogil
+    cdef inline int _set16(self, Py_ssize_t at, int value) except -1 nogil
+    cdef inline int _set32(self, Py_ssize_t at, long long value) except -1 nogil
     cdef inline int _put32(self, long long value) except -1 nogil
     cdef inline int _put16_in_order(self, int value) except -1 nogil
     cdef inline int _put32_in_order(self, long long value) except -1 nogil

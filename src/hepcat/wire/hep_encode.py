@@ -15,6 +15,8 @@ seconds, microseconds and id: both is what real senders do and real receivers ex
 bits: 0 stands in for a longer one and for none.
 """
 
+import functools
+import struct
 import zlib
 from typing import Any
 
@@ -35,6 +37,9 @@ ABSENT_NODE = cython.declare(cython.longlong, NO_NODE)
 SIP = cython.declare(cython.int, HEP_SIP)
 TAGS = cython.declare(cython.Py_ssize_t, FIELD_INDEX["tags"])
 
+#: Room for the beginning of a HEP3 message (see `_heads`), and where its chunk c stands, if there is one.
+HEAD = cython.declare(cython.Py_ssize_t, 128)
+AT_NODE = cython.declare(cython.Py_ssize_t, 6 + 7 + 7 + 8 + 8 + 10 + 10 + 7)
 #: Octets of a HEP3 message without key, slices, VLAN and addresses: header and chunks 1, 2, 7 to c, f.
 _FIXED3 = cython.declare(cython.Py_ssize_t, 6 + 7 + 7 + 8 + 8 + 10 + 10 + 7 + 10 + 6)
 #: The most that a message has beside its slices and its key.
@@ -70,7 +75,7 @@ class Encoder:
         self, magic: bytes, key: bytes, little: bool, capture_id: int, packed: bytes, packed_at: Any
     ) -> None:
         """Set what does not come from the batch; capture_id -1 leaves each row's own."""
-        self.magic = view(magic)
+        self.heads = view(_heads(magic))
         self.key = view(key)
         self.little = little
         self.capture_id = capture_id
@@ -101,6 +106,15 @@ class Encoder:
         self.out[self.pos + 1] = value & 0xFF
         self.pos += 2
         return 0
+
+    def _set16(self, at: cython.Py_ssize_t, value: cython.int) -> cython.int:
+        self.out[at] = (value >> 8) & 0xFF
+        self.out[at + 1] = value & 0xFF
+        return 0
+
+    def _set32(self, at: cython.Py_ssize_t, value: cython.longlong) -> cython.int:
+        self._set16(at, (value >> 16) & 0xFFFF)
+        return self._set16(at + 2, value & 0xFFFF)
 
     def _put32(self, value: cython.longlong) -> cython.int:
         self._put16((value >> 16) & 0xFFFF)
@@ -162,35 +176,23 @@ class Encoder:
     def _encode3(self, i: cython.Py_ssize_t, row: cython.Py_ssize_t, total: cython.Py_ssize_t) -> cython.int:
         slot: cython.Py_ssize_t = row * self.slots
         node: cython.longlong = self._node(row)
-        self._copy(self.magic, 0, 4)
-        self._put16(total)
-        self._head(0x0001, 1)  # IP family
-        self._put8(self.family[row])
-        self._head(0x0002, 1)  # IP protocol
-        self._put8(self.ip_proto[row])
-        self._head(0x0007, 2)  # source port
-        self._put16(self.src_port[row])
-        self._head(0x0008, 2)  # destination port
-        self._put16(self.dst_port[row])
-        self._head(0x0009, 4)  # seconds
-        self._put32(self.ts[row] // 1_000_000)
-        self._head(0x000A, 4)  # microseconds
-        self._put32(self.ts[row] % 1_000_000)
-        self._head(0x000B, 1)  # protocol type
-        self._put8(self.hep_type[row])
+        begin: cython.Py_ssize_t = self.pos
+        octets: cython.Py_ssize_t = 4 if self.family[row] == 2 else 16  # of an address
+        which: cython.int = (0 if octets == 4 else 2) + (0 if node == ABSENT_NODE else 1)
+        self._copy(self.heads, which * HEAD, AT_NODE + (0 if node == ABSENT_NODE else 10) + 2 * (6 + octets))
+        self._set16(begin + 4, total)
+        self.out[begin + 12] = self.family[row]  # 1: IP family
+        self.out[begin + 19] = self.ip_proto[row]  # 2: IP protocol
+        self._set16(begin + 26, self.src_port[row])  # 7: source port
+        self._set16(begin + 34, self.dst_port[row])  # 8: destination port
+        self._set32(begin + 42, self.ts[row] // 1_000_000)  # 9: seconds
+        self._set32(begin + 52, self.ts[row] % 1_000_000)  # a: microseconds
+        self.out[begin + 62] = self.hep_type[row]  # b: protocol type
         if node != ABSENT_NODE:
-            self._head(0x000C, 4)  # capture agent id
-            self._put32(node)
-        if self.family[row] == 2:
-            self._head(0x0003, 4)  # IPv4 source
-            self._copy(self.src_ip, row * 16 + 12, 4)
-            self._head(0x0004, 4)  # IPv4 destination
-            self._copy(self.dst_ip, row * 16 + 12, 4)
-        else:
-            self._head(0x0005, 16)  # IPv6 source
-            self._copy(self.src_ip, row * 16, 16)
-            self._head(0x0006, 16)  # IPv6 destination
-            self._copy(self.dst_ip, row * 16, 16)
+            self._set32(begin + AT_NODE + 6, node)  # c: capture agent id
+        # 3 and 4, or 5 and 6: source and destination stand at the end
+        copy_octets(self.out, self.pos - octets - 6 - octets, self.src_ip, row * 16 + 16 - octets, octets)
+        copy_octets(self.out, self.pos - octets, self.dst_ip, row * 16 + 16 - octets, octets)
         if len(self.key):
             self._head(0x000E, len(self.key))  # authentication key
             self._copy(self.key, 0, len(self.key))
@@ -255,6 +257,22 @@ class Encoder:
                         self._encode12(row, version)
                 self.offsets[i + 1] = self.pos
         return 0
+
+
+@functools.cache
+def _heads(magic: bytes) -> bytes:
+    """Return the beginnings of HEP3 messages, their values 0: IPv4 without and with an agent id, IPv6 alike.
+
+    To copy one and fill it in takes half the time of writing it octet by octet.
+    """
+    always = ((0x01, 1), (0x02, 1), (0x07, 2), (0x08, 2), (0x09, 4), (0x0A, 4), (0x0B, 1))
+    heads = b""
+    for addresses in (((0x03, 4), (0x04, 4)), ((0x05, 16), (0x06, 16))):
+        for node in ((), ((0x0C, 4),)):
+            chunks = (*always, *node, *addresses)
+            parts = [struct.pack(f"!HHH{size}x", 0, kind, 6 + size) for kind, size in chunks]
+            heads += (magic + bytes(2) + b"".join(parts)).ljust(HEAD, b"\0")
+    return heads
 
 
 def _pack(batch: Batch, rows: npt.NDArray[np.int64]) -> tuple[bytes, npt.NDArray[np.int64]]:

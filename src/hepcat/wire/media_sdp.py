@@ -64,7 +64,10 @@ class SdpReader:
         self.sections = 0
         while at < end:
             line = at
-            while at < end and self.data[at] != 10 and self.data[at] != 13:
+            while at < end:
+                octet = self.data[at]  # read once: this loop sees every octet of the body
+                if octet == 10 or octet == 13:
+                    break
                 at += 1
             if at - line >= 2:
                 octet = self.data[line]
