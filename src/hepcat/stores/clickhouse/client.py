@@ -25,7 +25,7 @@ from clickhouse_driver.varint import write_varint
 from clickhouse_driver.writer import write_binary_str
 
 from hepcat.errors import HepcatError
-from hepcat.stores.clickhouse.address import Address, Host
+from hepcat.stores.clickhouse.address import SECURE_PORT, Address, Host
 
 # It tells every refused connection with a traceback; what matters of that is raised here.
 logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
@@ -70,6 +70,10 @@ PASSING: Final = frozenset(
         999,
     }
 )
+#: OpenSSL's codes for a certificate of another host: X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH.
+_OTHER_NAME: Final = (62, 64)
+#: What TLS calls an answer that is none of its own.
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 #: Revision from which a block says of each column whether it is serialized in another way (a 0 octet: no).
 _CUSTOM_SERIALIZATION: Final = 54454
 
@@ -106,7 +110,7 @@ class Connection:
         options: dict[str, Any] = {}
         if address.secure:
             options = {"secure": True, "verify": address.verify}
-            if address.ca_certs:
+            if address.ca_certs and address.verify:
                 options["ca_certs"] = address.ca_certs
         self._client = clickhouse_driver.Client(
             host.name,
@@ -145,6 +149,7 @@ class Connection:
             self.close()
             kind = Silent if time.monotonic() - began >= self.address.silence else Away
             raise kind(f"ClickHouse {self.host} does not answer any more")
+        self._check_authority()
         patience, connection.send_receive_timeout = connection.send_receive_timeout, self.address.silence
         try:
             connection._init_connection(*connection.hosts[0])
@@ -154,6 +159,9 @@ class Connection:
             connection.disconnect()
             if isinstance(error, TimeoutError) and not taken:
                 raise Away(f"ClickHouse {self.host} does not answer: {_reason(error)}") from None
+            if taken and not self.address.secure and isinstance(error, (EOFError, ConnectionResetError)):
+                words = "closed the connection when it was greeted; if that port is for TLS, say secure=1"
+                raise Away(f"ClickHouse {self.host} {words}") from None
             if isinstance(error, (driver_errors.Error, OSError, EOFError)):
                 raise self._as_ours(error) from None
             raise
@@ -263,10 +271,31 @@ class Connection:
         if isinstance(error, ssl.SSLCertVerificationError):
             return HepcatError(
                 f"ClickHouse {self.host}: its certificate cannot be trusted: {error.verify_message}",
-                "Name its authority with ca_certs=FILE in the URL, or say verify=0.",
+                "Write the host in the URL as its certificate names it, or say verify=0."
+                if error.verify_code in _OTHER_NAME
+                else "Name its authority with ca_certs=FILE in the URL, or say verify=0.",
+            )
+        if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+            return HepcatError(
+                f"ClickHouse {self.host} speaks no TLS at this port",
+                f"Name its port for TLS (tcp_port_secure, mostly {SECURE_PORT}), or leave out secure=1.",
             )
         silent = isinstance(error, (TimeoutError, driver_errors.SocketTimeoutError))
         return (Silent if silent else Away)(f"ClickHouse {self.host} does not answer: {_reason(error)}")
+
+    def _check_authority(self) -> None:
+        """Raise HepcatError where the file of `ca_certs` is of no use; the driver would not name it."""
+        path = self.address.ca_certs
+        if not (self.address.secure and self.address.verify and path):
+            return
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except OSError as error:
+            why = "holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            raise HepcatError(
+                f"ClickHouse {self.host}: {path} (ca_certs of the URL): {why}",
+                "ca_certs names a PEM file with the certificate of whoever vouches for the server.",
+            ) from None
 
     def _refused(self, error: Any) -> HepcatError:
         code, words = int(error.code), first_line(str(error.message))
