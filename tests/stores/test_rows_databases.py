@@ -1,15 +1,14 @@
 """Hostile values through the real readers of each flavour: LOAD DATA, VALUES and COPY."""
 
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
-import pymysql
 import pytest
 
-from hepcat.stores.classic.plan import COPY, LOAD_DATA, PLAIN, VALUES, Cell, Charset, RowMaker
+from hepcat.stores.classic.plan import BULK, COPY, LOAD_DATA, PLAIN, VALUES, Cell, Charset, RowMaker
 from hepcat.stores.classic.schema import SIP_CAPTURE
+from hepcat.stores.sql.mysql import MemoryConnection
 from tests.servers import Servers
 
 from .rows_support import SETTINGS, every
@@ -39,16 +38,15 @@ def octets(values: list[tuple[Any, ...]]) -> list[tuple[bytes, ...]]:
 
 
 @pytest.mark.parametrize(("name", "charset"), MYSQL, ids=[name for name, _ in MYSQL])
-def test_mariadb(mariadb: Any, tmp_path: Path, name: str, charset: Charset) -> None:
+def test_mariadb(mariadb: Any, name: str, charset: Charset) -> None:
     url = urlsplit(mariadb.url)
-    connection = pymysql.connect(
+    connection = MemoryConnection(
         host=url.hostname,
         port=url.port,
         user=url.username,
         password=url.password or "",
         database=url.path[1:],
         charset="utf8mb4",
-        local_infile=True,
     )
     cells = [Cell(column, column.width, charset) for column in TEXTS]
     kind = "varbinary(%d)" if name == "binary" else "varchar(%d) character set " + name
@@ -61,21 +59,25 @@ def test_mariadb(mariadb: Any, tmp_path: Path, name: str, charset: Charset) -> N
         for seed in range(3):
             batch = hostile(seed)
             want = octets(RowMaker(cells, PLAIN, SETTINGS).tuples(batch, every(batch)).values)
-            file = tmp_path / "rows"
-            file.write_bytes(RowMaker(cells, LOAD_DATA, SETTINGS).octets(batch, every(batch)).data.tobytes())
+            connection.load_octets = RowMaker(cells, LOAD_DATA, SETTINGS).octets(batch, every(batch)).data
             cursor.execute(
-                f"load data local infile '{file}' into table t character set binary "
+                "load data local infile 'rows' into table t character set binary "
                 f"fields terminated by '\\t' escaped by '\\\\' lines terminated by '\\n' ({names})"
             )
             assert cursor.rowcount == batch.n
             cursor.execute("show warnings")
             assert cursor.fetchall() == ()
+            bulk = RowMaker(cells, BULK, SETTINGS).octets(batch, every(batch)).data
+            marks = ", ".join("?" * len(cells))
+            number = connection.prepare(f"insert into t ({names}) values ({marks})")
+            assert connection.execute_bulk(number, len(cells), bulk) == batch.n
+            connection.forget(number)
             values = RowMaker(cells, VALUES, SETTINGS).octets(batch, every(batch)).data.tobytes()
             cursor.execute(b"insert into t (" + names.encode() + b") values " + values[:-1])
             hexes = ", ".join(f"hex({cell.column.name})" for cell in cells)
             cursor.execute(f"select {hexes} from t order by id")
             got = [tuple(bytes.fromhex(v) for v in row) for row in cursor.fetchall()]
-            assert got == want + want
+            assert got == want + want + want
             cursor.execute("delete from t")
 
 

@@ -15,6 +15,7 @@ from hepcat.batch import schema as batch_schema
 from hepcat.batch.layout import Batch
 from hepcat.stores.classic import rows as kernel
 from hepcat.stores.classic.plan import (
+    BULK,
     COPY,
     DBTEXT,
     LOAD_DATA,
@@ -246,7 +247,7 @@ def test_as_the_reference(charset: Charset, seed: int) -> None:
 
 @pytest.mark.parametrize("charset", list(Charset), ids=lambda c: c.name)
 def test_flavours_say_the_same(charset: Charset) -> None:
-    """COPY, VALUES, dbtext and tuples are read back to what LOAD DATA says."""
+    """COPY, BULK, VALUES, dbtext and tuples are read back to what LOAD DATA says."""
     cells = original_cells(SIP_CAPTURE, charset)
     for seed in range(4):
         batch = hostile(seed)
@@ -261,6 +262,8 @@ def test_flavours_say_the_same(charset: Charset) -> None:
                 for i in texts:
                     values[i] = read_bytea(values[i] or b"")
         assert copied == want
+        executed = RowMaker(cells, BULK, SETTINGS).octets(batch, every(batch)).data.tobytes()
+        assert list(read_bulk(executed, len(cells))) == want
         inserted = RowMaker(cells, VALUES, SETTINGS).octets(batch, every(batch)).data.tobytes()
         assert list(read_values(inserted)) == want
         text = RowMaker(cells, DBTEXT, SETTINGS).octets(batch, every(batch)).data.tobytes()
@@ -292,6 +295,24 @@ def read_bytea(text: bytes) -> bytes:
         text,
         flags=re.DOTALL,
     )
+
+
+def read_bulk(octets: bytes, columns: int) -> Iterator[list[bytes | None]]:
+    """Read the rows of COM_STMT_BULK_EXECUTE: an indicator, 1 for NULL, a length of 0xFC and two octets."""
+    at, values = 0, list[bytes | None]()
+    while at < len(octets):
+        if octets[at] == 1:
+            values.append(None)
+            at += 1
+        else:
+            assert octets[at : at + 2] == b"\x00\xfc"
+            end = at + 4 + int.from_bytes(octets[at + 2 : at + 4], "little")
+            values.append(octets[at + 4 : end])
+            at = end
+        if len(values) == columns:
+            yield values
+            values = []
+    assert values == []
 
 
 def read_values(octets: bytes) -> Iterator[list[bytes | None]]:
@@ -396,7 +417,7 @@ def test_node_counts_each_time() -> None:
     batch.node_id[:] = 7
     cells = [Cell(column("node"), 5, Charset.UTF8MB3)]
     named = database(capture_node="h\U0001f600:merkel")
-    for flavour in (LOAD_DATA, DBTEXT, VALUES):
+    for flavour in (LOAD_DATA, BULK, DBTEXT, VALUES):
         made = RowMaker(cells, flavour, named).octets(batch, every(batch))
         assert (made.cut, made.replaced) == (3, 3)
     assert made.data.tobytes() == b"('h?:me')," * 3

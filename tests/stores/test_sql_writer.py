@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Batch
 from hepcat.errors import HepcatError
+from hepcat.stores.classic.plan import BULK, LOAD_DATA, VALUES, Flavour
 from hepcat.stores.make import make_store
 from hepcat.stores.spooled import SpooledStore
 from hepcat.stores.sql.ddl import ensure_table
@@ -59,6 +60,25 @@ def database(
 
 every_kind = pytest.mark.parametrize("database", KINDS, indirect=True)
 every_server = pytest.mark.parametrize("database", SERVERS, indirect=True)
+
+
+@pytest.fixture(params=["bulk", "load", "insert"])
+def way(request: pytest.FixtureRequest, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """How rows go into MariaDB; the ways of other servers, by a client that does not know MariaDB's own."""
+    assert database.server is not None
+    if request.param != "bulk":
+        monkeypatch.setattr("hepcat.stores.sql.mysql._BULK", 0)
+    database.server.admin(f"SET GLOBAL local_infile = {int(request.param == 'load')}")
+    yield request.param
+    database.server.admin("SET GLOBAL local_infile = 1")
+
+
+FLAVOURS = {"bulk": BULK, "load": LOAD_DATA, "insert": VALUES}
+
+
+def flavour_of(writer: SqlWriter) -> Flavour:
+    assert writer._session is not None
+    return writer._session.loader.flavour
 
 
 def some(count: int, first: int = 0, ts: int = NOW) -> Batch:
@@ -242,12 +262,13 @@ def test_one_bad_row_never_loses_its_batch(database: Database) -> None:
 
 
 @pytest.mark.parametrize("database", ["mariadb"], indirect=True)
-def test_rows_that_load_data_leaves_out_are_found(database: Database) -> None:
-    """LOAD DATA LOCAL says nothing of a duplicate: it is counted, and the others are written."""
+def test_rows_that_are_left_out_are_found(database: Database, way: str) -> None:
+    """No way says anything of a duplicate: it is counted, and the others are written."""
     database.make_original()
     database.run("ALTER TABLE sip_capture REMOVE PARTITIONING", "ALTER TABLE sip_capture ADD UNIQUE (callid)")
     writer = database.writer()
     writer.open("spool")
+    assert flavour_of(writer) is FLAVOURS[way]
     assert writer.write(some(10), 0, 0).rows == 10
     assert writer.write(some(10, 5), 10, 0) == Written(rows=5, drops={Drop.ROW_REFUSED: 5})
     assert records(database) == list(range(15))
@@ -643,21 +664,47 @@ def test_a_second_writer_of_the_same_numbers_is_stopped(database: Database) -> N
 
 
 @pytest.mark.parametrize("database", ["mariadb"], indirect=True)
-def test_a_server_without_local_infile(database: Database) -> None:
+def test_values_of_any_octets(database: Database, way: str) -> None:
+    database.make_original()
+    writer = database.writer()
+    writer.open("spool")
+    assert flavour_of(writer) is FLAVOURS[way]
+    batch = messages(*(Datagram(call(User_Agent=value), ts=NOW) for value in HOSTILE))
+    assert writer.write(batch, 0, 0) == Written(rows=len(HOSTILE))
+    found = {row[0].encode() for row in database.rows("SELECT user_agent FROM sip_capture")}
+    assert found == set(HOSTILE)
+    writer.close()
+
+
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+def test_a_server_that_prepares_no_statement(database: Database) -> None:
+    """LOAD DATA takes over; the statement that was refused is not tried again with every batch."""
     running = database.server
     assert running is not None
-    running.admin("SET GLOBAL local_infile = 0")
+    database.make_original()
+    running.admin("SET GLOBAL max_prepared_stmt_count = 0")
     try:
-        database.make_original()
         writer = database.writer()
         writer.open("spool")
-        batch = messages(*(Datagram(call(User_Agent=value), ts=NOW) for value in HOSTILE))
-        assert writer.write(batch, 0, 0) == Written(rows=len(HOSTILE))
-        found = {row[0].encode() for row in database.rows("SELECT user_agent FROM sip_capture")}
-        assert found == set(HOSTILE)
+        assert flavour_of(writer) is LOAD_DATA
+        assert writer.write(some(3), 0, 0) == Written(rows=3)
         writer.close()
     finally:
-        running.admin("SET GLOBAL local_infile = 1")
+        running.admin("SET GLOBAL max_prepared_stmt_count = 16382")
+    writer.open("spool")
+    assert flavour_of(writer) is BULK
+    writer.close()
+
+
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+def test_prepared_statements_are_closed(database: Database) -> None:
+    database.make_original()
+    writer = database.writer()
+    writer.open("spool")
+    for first in range(0, 10, 2):
+        writer.write(some(2, first), first, 0)
+    assert database.rows("SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'") == [("Prepared_stmt_count", "0")]
+    writer.close()
 
 
 @pytest.mark.parametrize("database", ["mariadb"], indirect=True)
@@ -722,10 +769,10 @@ def test_the_whole_store_while_the_server_is_killed(database: Database, tmp_path
 
 
 @pytest.mark.parametrize("database", ["mariadb"], indirect=True)
-def test_rows_for_an_insert_are_split_where_the_server_takes_no_such_packet(database: Database) -> None:
+def test_rows_are_split_where_the_server_takes_no_such_packet(database: Database, way: str) -> None:
     running = database.server
     assert running is not None
-    running.admin("SET GLOBAL local_infile = 0; SET GLOBAL max_allowed_packet = 1048576")
+    running.admin("SET GLOBAL max_allowed_packet = 1048576")
     try:
         ensure_table(database.engine, "sip_capture", database.settings())
         writer = database.writer()
@@ -736,12 +783,12 @@ def test_rows_for_an_insert_are_split_where_the_server_takes_no_such_packet(data
         assert {bytes(row[0]) for row in database.rows("SELECT msg FROM sip_capture")} == {call() + body}
         writer.close()
     finally:
-        running.admin("SET GLOBAL local_infile = 1; SET GLOBAL max_allowed_packet = 16777216")
+        running.admin("SET GLOBAL max_allowed_packet = 16777216")
 
 
 @pytest.mark.parametrize("database", ["mariadb"], indirect=True)
-def test_several_connections_do_not_wait_for_each_other(database: Database) -> None:
-    """LOAD DATA holds the table's counter until its end, so that a second connection would gain nothing."""
+def test_several_connections_do_not_wait_for_each_other(database: Database, way: str) -> None:
+    """LOAD DATA would hold the table's counter until its end: INSERT stands in for it."""
     database.make_original()
     one, other = database.writer(connections=2), database.writer(connections=2)
     one.open("spool")

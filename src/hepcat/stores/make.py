@@ -21,7 +21,7 @@ _SQL: Final = ("hepcat.stores.sql.writer", "numpy.random")
 #: Kind of store -> modules that are imported when it is written to.
 #: Looking a host's name up wants encodings.idna.
 _DRIVERS: Final = {
-    "mysql": (*_SQL, "pymysql", "hepcat.stores.sql.bulk_mysql", "encodings.idna"),
+    "mysql": (*_SQL, "pymysql", "hepcat.stores.sql.bulk_mysql", "hepcat.stores.sql.mysql", "encodings.idna"),
     "postgres": (*_SQL, "psycopg", "hepcat.stores.sql.bulk_postgres", "hepcat.stores.sql.postgres"),
     "sqlite": _SQL,
     "odbc": (*_SQL, "pyodbc"),

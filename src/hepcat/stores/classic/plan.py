@@ -60,6 +60,7 @@ class Flavour:
 
     escapes: octet -> letter behind a backslash. also: an octet from 32 to 127 among them, besides the
     backslash. growth: how many octets one octet becomes at most. dates: (first, last) second of a date.
+    measured: the length stands before each value instead of something between them.
     """
 
     separator: bytes
@@ -68,6 +69,7 @@ class Flavour:
     missing: bytes
     opening: bytes = b""
     quoted: bool = False
+    measured: bool = False
     also: int = 0x5C
     growth: int = 2
     dates: tuple[int, int] = (0, 253_402_214_399)
@@ -92,6 +94,8 @@ VALUES: Final = Flavour(
     also=0x27,
     dates=_MYSQL_DATES,
 )
+#: Rows of COM_STMT_BULK_EXECUTE of MariaDB: nothing is escaped.
+BULK: Final = Flavour(b"", b"", {}, b"", measured=True, growth=1, dates=_MYSQL_DATES)
 #: Kamailio's dbtext
 DBTEXT: Final = Flavour(b":", b"\n", {**_SLASHES, 0x00: ord("0"), 0x0D: ord("r"), 0x3A: 0x3A}, b"", also=0x3A)
 #: The values alone; their ends are known
@@ -137,6 +141,7 @@ class Plan:
     missing: Array
     node: Array
     quoted: bool
+    measured: bool
     also: int
     growth: int
     proto_of: Array = field(default_factory=lambda: _table_of(PROTO_OF))
@@ -255,6 +260,7 @@ def _plan(cells: Sequence[Cell], flavour: Flavour, node: str) -> Plan:
         missing=_octets(flavour.missing),
         node=_octets(node.encode()),
         quoted=flavour.quoted,
+        measured=flavour.measured,
         also=flavour.also,
         growth=flavour.growth,
     )

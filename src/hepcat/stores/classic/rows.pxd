@@ -65,6 +65,7 @@ cdef class RowKernel:
     cdef const unsigned char[::1] type_of
     cdef Py_ssize_t columns
     cdef bint quoted
+    cdef bint measured
     cdef int also
     cdef int growth
     # the batch
@@ -132,6 +133,7 @@ cdef class RowKernel:
     cdef int _originator(self, Py_ssize_t row, Py_ssize_t field) except -1 nogil
     cdef int _cell(self, Py_ssize_t i, Py_ssize_t row, Py_ssize_t column) except -1 nogil
     cdef int _octets(self, Py_ssize_t i, Py_ssize_t row, Py_ssize_t column, int source) except -1 nogil
+    cdef int _measured(self, Py_ssize_t i, Py_ssize_t row, Py_ssize_t column) except -1 nogil
     cdef Py_ssize_t _bound(self, Py_ssize_t row) except -1 nogil
     cdef int _row(self, Py_ssize_t i, Py_ssize_t row) except -1 nogil
     cpdef Py_ssize_t run(self, Py_ssize_t first) except -1

@@ -100,6 +100,7 @@ class RowKernel:
         self.proto_of = view(plan.proto_of)
         self.type_of = view(plan.type_of)
         self.quoted = plan.quoted
+        self.measured = plan.measured
         self.also = plan.also
         self.growth = plan.growth
         self.columns = len(plan.source)
@@ -570,6 +571,30 @@ class RowKernel:
             return self._number(self.ts[row] // MICROSECONDS)
         return self._number(self.sequence)  # SEQUENCE
 
+    def _measured(
+        self, i: cython.Py_ssize_t, row: cython.Py_ssize_t, column: cython.Py_ssize_t
+    ) -> cython.int:
+        """Write one value as COM_STMT_BULK_EXECUTE has it: an indicator, the length in two octets, the value.
+
+        No value is longer than a payload, of 65,535 octets. Only what `missing` stands for has no octets
+        where it is no text: that is the indicator of NULL.
+        """
+        at: cython.longlong = self.to
+        self.to += 4
+        self._cell(i, row, column)
+        size: cython.longlong = self.to - at - 4
+        if size == 0 and self.source[column] == FAMILY:
+            self.out[at] = 1
+            self.to = at + 1
+            return 0
+        if size > 65_535:
+            raise IndexError("a value is longer than its length can say")
+        self.out[at] = 0
+        self.out[at + 1] = 0xFC  # a length-encoded integer of two octets follows
+        self.out[at + 2] = size & 255
+        self.out[at + 3] = size >> 8
+        return 0
+
     def _bound(self, row: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """Octets that a row takes at most."""
         size: cython.longlong = len(self.node)
@@ -587,7 +612,10 @@ class RowKernel:
         for column in range(self.columns):
             if column > 0:
                 self._copy(self.separator)
-            self._cell(i, row, column)
+            if self.measured:
+                self._measured(i, row, column)
+            else:
+                self._cell(i, row, column)
             if self.wants_ends:
                 self.ends[i * self.columns + column] = self.to
         self.sequence += 1

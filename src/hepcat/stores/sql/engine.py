@@ -77,7 +77,7 @@ def connecting(engine: Engine) -> Iterator[Connection]:
 
 
 def _mysql(target: Target, seconds: float, create: bool, application: str, options: dict[str, Any]) -> Engine:
-    from hepcat.stores.sql.bulk_mysql import MemoryLoadConnection
+    from hepcat.stores.sql.mysql import MemoryConnection
 
     arguments = {
         "charset": "utf8mb4",
@@ -90,7 +90,7 @@ def _mysql(target: Target, seconds: float, create: bool, application: str, optio
     url = target.url
     arguments |= {"host": url.host or "localhost", "port": url.port or 3306, "database": url.database}
     arguments |= {"user": url.username or "", "password": url.password or ""}
-    return sa.create_engine(url, creator=lambda: MemoryLoadConnection(**arguments), **options)
+    return sa.create_engine(url, creator=lambda: MemoryConnection(**arguments), **options)
 
 
 def _postgres(
