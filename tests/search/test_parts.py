@@ -18,7 +18,7 @@ from hepcat.search.api import since_of, to_microseconds
 from hepcat.search.calls import CALL_COLUMNS, STATES
 from hepcat.search.fields import ALIASES, Kind, fields_of, find, names_of
 from hepcat.search.follow import Tail
-from hepcat.search.histogram import WIDTHS, width_for
+from hepcat.search.histogram import CLASSES, WIDTHS, width_for
 from hepcat.search.parser import parse_query
 from hepcat.search.searcher import Searcher
 from hepcat.search.times import SECOND, parse_duration, parse_time
@@ -225,6 +225,32 @@ def test_histogram_counts_like_python() -> None:
     calls = searcher.histogram("", zone=UTC)
     assert sum(calls["total"].to_pylist()) == 100
     assert sum(searcher.histogram("status:503", zone=UTC)["5xx"].to_pylist()) == 60
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([("INVITE", None), ("INVITE", 200), ("BYE", 200)], "2xx"),
+        ([("INVITE", 200), ("INVITE", 488), ("BYE", 200)], "2xx"),
+        ([("INVITE", 200), ("BYE", 481)], "2xx"),
+        ([("INVITE", 407), ("INVITE", 503)], "5xx"),
+        ([("INVITE", 302), ("INVITE", 486)], "4xx"),
+        ([("INVITE", None), ("INVITE", 180), ("CANCEL", None), ("CANCEL", 200), ("INVITE", 487)], "1xx"),
+        ([("INVITE", None), ("INVITE", 401)], "request"),
+        ([("BYE", None), ("BYE", 200)], "2xx"),
+        ([("REGISTER", 401), ("REGISTER", 200)], "2xx"),
+        ([("REGISTER", 200), ("REGISTER", 403)], "4xx"),
+        ([("OPTIONS", None)], "request"),
+    ],
+)
+def test_what_a_call_counts_as(messages: list[tuple[str, int | None]], expected: str) -> None:
+    rows: list[Row] = [
+        {"ts": NOON + i * SECOND, "call_id": "c", "method": method, "status": status}
+        for i, (method, status) in enumerate(messages)
+    ]
+    found = Searcher(Source(rows)).histogram("").to_pylist()
+    assert [name for row in found for name in CLASSES if row[name]] == [expected]
+    assert sum(row["total"] for row in found) == 1
 
 
 def test_histogram_of_a_narrow_part_of_a_long_time() -> None:

@@ -5,7 +5,9 @@ ones too: `start`, `end` (timestamps), `total`, and by class of status `request`
 width is a round one, so that no more than the wanted number of buckets covers what was found.
 
 Messages are counted by their own status. A call is counted where its first matching message is, by the
-highest status of its matching messages other than 401, 407 and 487.
+responses that are among its matching messages: by those to its INVITE where there is one, a 2xx before all
+others (a re-INVITE that fails later does not undo it), else by the highest status. 401, 407 and 487 do not
+count.
 """
 
 from collections.abc import Callable
@@ -27,6 +29,11 @@ WIDTHS: Final[tuple[int, ...]] = (
 _FINER: Final = 32
 CLASSES: Final[tuple[str, ...]] = ("request", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx")
 
+#: Statuses that do not say what became of a call: challenges, and a request that was given up.
+UNDECIDED: Final[tuple[int, ...]] = (401, 407, 487)
+#: What a message of an INVITE adds to its status, and a 2xx to it: of a call the highest sum counts.
+OF_INVITE, ANSWERED = 1000, 2000
+
 #: (range, width) -> table of bucket, class (0 is a request), n, low and high (first and last time)
 Count = Callable[[Times, int], pa.Table]
 
@@ -41,9 +48,11 @@ def counts_sql(condition: str, width: int, messages: bool) -> str:
         )
     # 64 bits of hash in place of the text halve the time; that two of millions of calls share them, and
     # are drawn as one, is less likely than one in a million.
+    status = f"CASE WHEN status IN {UNDECIDED} THEN 0 ELSE coalesce(status, 0) END"
+    of_invite = f"CASE WHEN status BETWEEN 200 AND 299 THEN {ANSWERED} ELSE {OF_INVITE} END"
     calls = (
         "SELECT min(ts) AS first, "
-        "max(CASE WHEN status IN (401, 407, 487) THEN 0 ELSE coalesce(status, 0) END) AS status "
+        f"max({status} + CASE WHEN method = 'INVITE' THEN {of_invite} ELSE 0 END) % {OF_INVITE} AS status "
         f"FROM sip WHERE {condition} AND call_id IS NOT NULL GROUP BY hash(call_id)"
     )
     return (

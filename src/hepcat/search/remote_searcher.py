@@ -36,7 +36,7 @@ from hepcat.stores.lake.arrow import arrow_schema
 
 COUNT: Final = exp.Count(this=exp.Star())
 #: What a histogram of tested records, and the calls among them, need of each.
-_SLIM: Final = ("ts", "status", "call_id")
+_SLIM: Final = ("ts", "status", "method", "call_id")
 
 
 class RemoteSearcher:

@@ -10,7 +10,9 @@ from typing import Final, TypeVar
 import pyarrow as pa
 from sqlglot import exp
 
-from hepcat.search.remote_dialect import RemoteDialect, both, named_as
+from hepcat.search.ast import Equals, Match
+from hepcat.search.histogram import ANSWERED, OF_INVITE, UNDECIDED
+from hepcat.search.remote_dialect import RemoteDialect, both, bounds, named_as
 from hepcat.search.times import SECOND
 from hepcat.search.within import Times
 
@@ -114,9 +116,10 @@ class Counter:
         )
 
     def _of_calls(self, times: Times, width: int) -> exp.Select:
-        """A call is counted where its first match is, by the highest status of its matches."""
-        key, status = self.dialect.call_key(), _outcome(self.dialect.status())
-        firsts = named_as(first_at=exp.Min(this=self.dialect.micros()), outcome=exp.Max(this=status))
+        """A call is counted where its first match is, as histogram.py says."""
+        key, status = self.dialect.call_key(), _outcome(self.dialect)
+        highest = exp.Mod(this=exp.Max(this=status), expression=_literal(OF_INVITE))
+        firsts = named_as(first_at=exp.Min(this=self.dialect.micros()), outcome=highest)
         calls = self.select(firsts, self._where(times), [key]).subquery("calls")
         at, outcome = exp.column("first_at", quoted=True), exp.column("outcome", quoted=True)
         groups = [self.dialect.bucket(at, width), self.dialect.bucket(outcome, 100)]
@@ -127,11 +130,22 @@ class Counter:
         return both(*parts) if self.messages else both(*parts, self.dialect.has_call())
 
 
-def _outcome(status: exp.Expression) -> exp.Expression:
-    """Return a message's part in its call's outcome: the status, 0 for 401, 407 and 487."""
-    challenge = exp.In(this=status.copy(), expressions=[exp.Literal.number(n) for n in (401, 407, 487)])
-    zero = exp.If(this=challenge, true=exp.Literal.number(0))
-    return exp.Case(ifs=[zero], default=status.copy())
+def _outcome(dialect: RemoteDialect) -> exp.Expression:
+    """Return a message's part in its call's outcome; that of a call is the highest, modulo OF_INVITE."""
+    status = dialect.status()
+    undecided = exp.In(this=status.copy(), expressions=[_literal(n) for n in UNDECIDED])
+    success = exp.Between(this=status.copy(), low=_literal(200), high=_literal(299))
+    # A CSeq of an odd form cannot be told from others' by all databases: then its status alone counts.
+    invite = bounds(Match("method", Equals("INVITE")), dialect).sure
+    plus = exp.Case(ifs=[exp.If(this=success, true=_literal(ANSWERED))], default=_literal(OF_INVITE))
+    return exp.Add(
+        this=exp.Paren(this=exp.Case(ifs=[exp.If(this=undecided, true=_literal(0))], default=status)),
+        expression=exp.Paren(this=exp.Case(ifs=[exp.If(this=invite.copy(), true=plus)], default=_literal(0))),
+    )
+
+
+def _literal(value: int) -> exp.Literal:
+    return exp.Literal.number(value)
 
 
 def _counted(groups: Sequence[exp.Expression], at: exp.Expression) -> list[exp.Expression]:

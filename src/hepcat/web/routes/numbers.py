@@ -50,8 +50,9 @@ async def histogram(
 ) -> Encoded:
     """Return counts by time and class of status.
 
-    A message is counted by its own status; a call where its first matching message is, by the highest
-    status of its matching messages other than 401, 407 and 487.
+    A message is counted by its own status. A call is counted where its first matching message is, by the
+    responses that are among its matching messages: by those to its INVITE where there is one, a 2xx before
+    all others, else by the highest status. 401, 407 and 487 do not count.
     """
 
     def search() -> bytes:
