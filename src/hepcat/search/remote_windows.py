@@ -144,7 +144,7 @@ def _outcome(dialect: RemoteDialect) -> exp.Expression:
     )
 
 
-def _literal(value: int) -> exp.Literal:
+def _literal(value: int) -> exp.Expression:
     return exp.Literal.number(value)
 
 
