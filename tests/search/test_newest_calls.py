@@ -11,6 +11,7 @@ from hepcat.search import call_pages, newest_calls, statements
 from hepcat.search.call_pages import first_page, order, page_of
 from hepcat.search.searcher import Searcher
 from hepcat.stores.lake import Lake, LakeWriter, starts
+from hepcat.stores.lake.compact import Compactor
 from tests.lake.make import build
 from tests.search.filled import FIRST, filled_lake, until_of
 from tests.search.support import NOON, Row
@@ -161,6 +162,41 @@ def test_more_calls_than_may_be_kept(taken: list[bool], monkeypatch: pytest.Monk
         assert lake._starts is not None
         assert not lake._starts._known
     assert taken == []
+
+
+def test_merged_files_are_not_read_again(taken: list[bool], tmp_path: Path) -> None:
+    """Not even where numbers of a merged file's records are far apart, as after an import."""
+    read: list[str] = []
+    real = starts._read
+
+    def reading(connection: object, relation: str, records: int) -> object:
+        read.append(relation)
+        return real(connection, relation, records)  # type: ignore[arg-type]
+
+    dice = random.Random(3)
+    settings = LakeSettings(journal_rows=10, compact=False)
+    calls = [b"%d" % dice.randrange(30) for _ in range(95)]
+    with LakeWriter(tmp_path, settings) as writer:
+        for i, call in enumerate(calls):
+            writer.append(build([{"payload": b"x", "call_id": call, "ts": NOON + 1_000_000 * i}]))
+    (tmp_path / "journal" / ".sequence").write_text(f"{2**41:020d}")
+    with LakeWriter(tmp_path, settings) as writer:
+        writer.append(build([{"payload": b"x", "call_id": b"7", "ts": NOON + 200_000_000}] * 11))
+    with Lake(tmp_path, remember=True) as lake, pytest.MonkeyPatch.context() as patch:
+        before = first_page(Searcher(lake), "", NOON, None, 50)
+        assert lake._starts is not None
+        assert len(lake._starts._known) > 5
+        compactor = Compactor(tmp_path, LakeSettings(compact_files=2, delete_after=0), lambda *_: None)
+        while compactor.step():
+            pass
+        patch.setattr(starts, "_read", reading)
+        after = first_page(Searcher(lake), "", NOON, None, 50)
+        assert after.rows.equals(before.rows)
+        assert read == ["_sip_journal"]
+        assert len(lake._starts._known) == 1
+        (known,) = lake._starts._known
+        assert known.last - known.first > 2**40
+    assert taken == [True, True]
 
 
 def test_the_longest_unused_file_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,10 +49,11 @@ class _OpenJournal:
 
 @dataclass(slots=True)
 class _Footer:
-    """What is remembered of a file: its times, columns it lacks, and the Bloom filters asked for so far."""
+    """What is remembered of a file: times, records, columns it lacks, Bloom filters asked for so far."""
 
     low: int
     high: int
+    records: int
     lacks: frozenset[str]
     filters: dict[str, tuple[Filter, ...] | None] = field(default_factory=dict)
 
@@ -215,7 +216,7 @@ class Lake:
         starts = self._starts
         if starts is None or "sip" not in tables:
             return Snapshot(connection, len(files), journal_rows)
-        calls = [f for f in files if f.table == "sip"]
+        calls = {f: self._footer_of(f).records for f in files if f.table == "sip"}
         return Snapshot(connection, len(files), journal_rows, lambda own: starts.of(calls, own))
 
     def _make_view(self, connection: duckdb.DuckDBPyConnection, table: str, files: list[ParquetFile]) -> None:
@@ -263,7 +264,7 @@ class Lake:
             metadata = _metadata(f.path)
             columns = {metadata.schema.column(i).path.partition(".")[0] for i in range(metadata.num_columns)}
             lacks = frozenset(arrow_schema(f.table).names) - columns
-            self._footers[f] = _Footer(*_time_range(metadata), lacks)
+            self._footers[f] = _Footer(*_time_range(metadata), metadata.num_rows, lacks)
         return self._footers[f]
 
     def _read_journals(self, found: Listing) -> int:

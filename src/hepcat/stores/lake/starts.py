@@ -1,19 +1,20 @@
 """When each call began and ended, kept in memory: the newest calls need no look through the day before.
 
-In: Parquet files of table sip, and the journal's records. Out: `Starts.of(files)`, which tells for hashes
-of Call-IDs the times of the first and the last message that these files hold. What can go wrong:
-duckdb.IOException where a file went away; None where it cannot tell: a large file is not read yet, there
-are too many calls, or times are infinite. Then who asks has to look for themselves.
+In: Parquet files of table sip with how many records each has, and the journal's records. Out:
+`Starts.of(files)`, which tells for hashes of Call-IDs the times of the first and the last message in them.
+What can go wrong: duckdb.IOException where a file went away; None where it cannot tell: a large file is not
+read yet, there are too many calls, or times are infinite. Then who asks has to look for themselves.
 
-A file never changes, so it is read once: the 64-bit hashes of its Call-IDs in order, and beside each the
-time of its first message. 20 million messages are some 4 million such entries, 20 octets each, and 2 to 3
-seconds of CPU. Small files, as they come while messages are stored, are read when they are asked for; large
-ones by a thread. That two of a million calls share a hash, and one of them is taken to have begun with the
-other, is less likely than one in ten million.
+A file never changes, so it is read once: the 64-bit hashes of its Call-IDs in order, and beside each the time
+of its first message. 20 million messages are some 4 million such entries, 20 octets each, and 2 to 3 seconds
+of CPU. Small files, as they come while messages are stored, are read when they are asked for; large ones by a
+thread. A file that others were merged into holds the calls of those: it is not read. That two of a million
+calls share a hash, and one of them is taken to have begun with the other, is less likely than one in ten
+million.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import duckdb
@@ -24,6 +25,8 @@ from hepcat.stores.lake.catalog import ParquetFile
 
 Hashes = npt.NDArray[np.uint64]
 Times = npt.NDArray[np.int64]
+#: Files, and how many records each has.
+Files = Mapping[ParquetFile, int]
 #: Calls that are kept at most: 200 MB.
 _AT_MOST: Final = 10_000_000
 #: A file of more records is not waited for.
@@ -39,13 +42,20 @@ _LONGEST: Final = 2**32 - 1
 class Known:
     """The calls of one file, or of the journal: hashes in order, and when each began and ended."""
 
-    __slots__ = ("first", "hashes", "lengths")
+    __slots__ = ("first", "hashes", "lengths", "records")
 
-    def __init__(self, hashes: Hashes, first: Times, last: Times) -> None:
-        """Keep lengths as milliseconds, rounded up: half as large."""
+    def __init__(self, hashes: Hashes, first: Times, last: Times, records: int = 0) -> None:
+        """Keep lengths as milliseconds, rounded up: half as large. records: of the file."""
         self.hashes = hashes
         self.first = first
         self.lengths = np.minimum((last - first) // 1000 + 1, _LONGEST).astype(np.uint32)
+        self.records = records
+
+    @property
+    def last(self) -> Times:
+        """When each had ended, if not later."""
+        last: Times = self.first + 1000 * self.lengths.astype(np.int64)
+        return last
 
     def within(self, hashes: Hashes, first: Times, last: Times) -> None:
         """Take the times of these hashes, as far as they are here, into those known so far."""
@@ -85,11 +95,11 @@ class Starts:
         self._reader = connect()  # of the thread
         self._known: dict[ParquetFile, Known | None] = {}  # None: it has infinite times
         self._mutex = threading.Lock()
-        self._wanted: set[ParquetFile] = set()
+        self._wanted: dict[ParquetFile, int] = {}
         self._reading: threading.Thread | None = None
         self._closed = False
 
-    def of(self, files: Sequence[ParquetFile], connection: duckdb.DuckDBPyConnection) -> Begun | None:
+    def of(self, files: Files, connection: duckdb.DuckDBPyConnection) -> Begun | None:
         """Return when the calls of these files and of a snapshot's journal began; None: not known (yet)."""
         with self._mutex:
             if self._closed:
@@ -97,32 +107,50 @@ class Starts:
             for f in files:
                 if f in self._known:
                     self._known[f] = self._known.pop(f)  # the longest unused ones stand in front
-            missing = [f for f in files if f not in self._known]
+            for f in files:
+                if f not in self._known:
+                    self._merge(f, files[f])
+            missing = {f: records for f, records in files.items() if f not in self._known}
             if missing and self._size(files) > _AT_MOST:
                 return None
-            large = [f for f in missing if f.last - f.first >= _LARGE]
+            large = {f: records for f, records in missing.items() if records >= _LARGE}
             if large:
                 self._read_soon(large)
                 return None
-            for f in missing:
-                self._keep(f, _read(self._connect(), _FILE.format(f.path.replace("'", "''"))))
+            for f, records in missing.items():
+                self._keep(f, _read(self._connect(), _FILE.format(f.path.replace("'", "''")), records))
             parts = [self._known[f] for f in files]
-        parts.append(_read(connection, "_sip_journal"))
+        parts.append(_read(connection, "_sip_journal", 0))
         known = [part for part in parts if part is not None]
         return Begun(known) if len(known) == len(parts) else None
 
-    def _size(self, files: Iterable[ParquetFile]) -> int:
+    def _size(self, files: Files) -> int:
         """Return how many calls these files have; about, where they were not read yet."""
-        known = ((f, self._known.get(f)) for f in files)
-        return sum(len(k.hashes) if k else (f.last - f.first) // _MESSAGES_A_CALL for f, k in known)
+        known = ((self._known.get(f), records) for f, records in files.items())
+        return sum(len(k.hashes) if k else records // _MESSAGES_A_CALL for k, records in known)
+
+    def _merge(self, f: ParquetFile, records: int) -> None:
+        """Remember a file that others were merged into, where these are known and are all of it."""
+        within = [g for g in self._known if g.date == f.date and f.first <= g.first and g.last <= f.last]
+        parts: list[Known] = []
+        end = -1
+        for g in sorted(within, key=lambda g: (g.first, -g.last)):
+            known = self._known[g]
+            if g.first > end and known is not None:  # else it was merged into the one before
+                parts.append(known)
+                end = g.last
+        if parts and sum(part.records for part in parts) == records:
+            self._keep(f, _joined(parts, records))
+            for g in within:
+                del self._known[g]
 
     def _keep(self, f: ParquetFile, known: Known | None) -> None:
         """Remember a file; forget others, the longest unused first, where that is too much."""
         self._known[f] = known
-        while len(self._known) > 1 and self._size(self._known) > _AT_MOST:
+        while len(self._known) > 1 and sum(len(k.hashes) for k in self._known.values() if k) > _AT_MOST:
             del self._known[next(iter(self._known))]
 
-    def _read_soon(self, files: Sequence[ParquetFile]) -> None:
+    def _read_soon(self, files: Files) -> None:
         self._wanted.update(files)
         if self._reading is None and not self._closed:
             self._reading = threading.Thread(target=self._read_wanted, name="starts", daemon=True)
@@ -134,11 +162,11 @@ class Starts:
                 if not self._wanted or self._closed:
                     self._reading = None
                     return
-                f = self._wanted.pop()
+                f, records = self._wanted.popitem()
                 if f in self._known:
                     continue
             try:
-                found = _read(self._reader, _FILE.format(f.path.replace("'", "''")))
+                found = _read(self._reader, _FILE.format(f.path.replace("'", "''")), records)
             except duckdb.Error:
                 continue  # it went away, or cannot be read: searches will say so
             with self._mutex:
@@ -157,7 +185,18 @@ class Starts:
 _FILE: Final = "read_parquet(['{}'], hive_partitioning = false)"
 
 
-def _read(connection: duckdb.DuckDBPyConnection, relation: str) -> Known | None:
+def _joined(parts: Sequence[Known], records: int) -> Known:
+    """Return the calls of all parts."""
+    hashes = np.concatenate([part.hashes for part in parts])
+    order = np.argsort(hashes)
+    hashes = hashes[order]
+    begins = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1])))
+    first = np.minimum.reduceat(np.concatenate([part.first for part in parts])[order], begins)
+    last = np.maximum.reduceat(np.concatenate([part.last for part in parts])[order], begins)
+    return Known(hashes[begins], first, last, records)
+
+
+def _read(connection: duckdb.DuckDBPyConnection, relation: str, records: int) -> Known | None:
     """Read a file, or the journal; None where a time is no number."""
     found = connection.sql(
         "SELECT hash(call_id) AS hash, epoch_us(min(ts)) AS first, epoch_us(max(ts)) AS last, "
@@ -166,4 +205,5 @@ def _read(connection: duckdb.DuckDBPyConnection, relation: str) -> Known | None:
     ).to_arrow_table()
     if not all(chunk.true_count == len(chunk) for chunk in found["finite"].chunks):
         return None
-    return Known(*(found[name].to_numpy() for name in ("hash", "first", "last")))
+    hashes, first, last = (found[name].to_numpy() for name in ("hash", "first", "last"))
+    return Known(hashes, first, last, records)
