@@ -106,8 +106,9 @@ def test_pages_and_calls_by_id(pair: Pair) -> None:
 
 @pytest.mark.parametrize("query", REFUSED)
 def test_columns_that_are_not_kept(pair: Pair, query: str) -> None:
-    with pytest.raises(HepcatError, match=r"has no column (vlan|tags|malformed)"):
+    with pytest.raises(HepcatError, match=r"has no column (vlan|tags|malformed)") as caught:
         pair.store.count(query, messages=True)
+    assert "--store lake" in caught.value.hint
 
 
 def test_made_queries(pair: Pair) -> None:

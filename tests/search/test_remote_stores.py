@@ -17,8 +17,7 @@ from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
 from hepcat.search.api import Data
 from hepcat.search.classic_records import records_of
-from hepcat.search.dbtext_source import read_dbtext
-from hepcat.search.memory import Local
+from hepcat.search.dbtext_source import DbtextDialect, read_dbtext
 from hepcat.search.remote_searcher import RemoteSearcher
 from hepcat.search.searcher import Searcher
 from hepcat.search.sql_remote import SqlRemote
@@ -148,7 +147,12 @@ def test_dbtext(tmp_path: Path) -> None:
     writer.open("00000000-0000-0000-0000-000000000000")
     writer.write(batch_of([*MESSAGES, *LOGS], False), 1, 1)
     writer.close()
-    store, lake = Searcher(read_dbtext(settings), Local()), lake_of(MESSAGES, "sqlite")
+    store, lake = Searcher(read_dbtext(settings), DbtextDialect("db")), lake_of(MESSAGES, "sqlite")
+    for query in ("vlan:7", "tags:x", "from:alice (to:bob OR -vlan:1)", "vlan:1..5"):
+        with pytest.raises(HepcatError, match=r"has no column (vlan|tags)") as caught:
+            store.count(query)
+        assert "--store lake" in caught.value.hint
+    assert store.count("malformed:*", messages=True) == lake.count("malformed:*", messages=True) > 0
     for query in QUERIES[::12]:
         assert store.messages(query).table.equals(lake.messages(query).table), query
     assert store.count("", table="log") == len(LOGS)

@@ -5,13 +5,16 @@ folder or table, a line that is no row.
 """
 
 from itertools import islice
+from typing import Final
 
 import pyarrow as pa
+from sqlglot import exp
 
 from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
 from hepcat.search.classic_records import COLUMNS, records_of
-from hepcat.search.memory import Memory
+from hepcat.search.dialects_classic import not_kept
+from hepcat.search.memory import Local, Memory
 from hepcat.search.remote_records import concat
 from hepcat.stores.dbtext.folder import folder_of
 from hepcat.stores.dbtext.reader import DbtextReader
@@ -19,6 +22,7 @@ from hepcat.stores.sql.names import sip_names
 
 _SISTERS = {"rtcp": "rtcp_capture", "log": "logs_capture", "other": "report_capture"}
 _ROWS = 10_000
+_NEVER: Final = frozenset({"vlan", "tags"})
 
 
 def read_dbtext(settings: DatabaseSettings) -> Memory:
@@ -37,6 +41,20 @@ def read_dbtext(settings: DatabaseSettings) -> Memory:
         if name in there:
             tables[table] = _records(reader, name, table)
     return Memory(tables)
+
+
+class DbtextDialect(Local):
+    """The lake's dialect over what a classic table keeps. `malformed` is found out from the octets again."""
+
+    def __init__(self, store: str) -> None:
+        """store: its name, for what is told."""
+        self.store = store
+
+    def column(self, name: str) -> exp.Expression:
+        """Return a column. Raises HepcatError for one that the store never has anything in."""
+        if name in _NEVER:
+            raise not_kept(self.store, name)
+        return super().column(name)
 
 
 def _records(reader: DbtextReader, name: str, table: str) -> pa.Table:

@@ -59,6 +59,14 @@ _REQUEST: Final = 1
 _REPLY: Final = 2
 
 
+def not_kept(store: str, column: str) -> HepcatError:
+    """Return what is told to who searches for what a classic table has no column for."""
+    return HepcatError(
+        f"store {store} has no column {column}: the classic table does not keep it",
+        "Leave the term out, or ask a store that keeps it: the lake (--store lake), or ClickHouse.",
+    )
+
+
 class ClassicDialect(RemoteDialect):
     """Plain SQL on the classic tables. widths: of text columns, in characters; none: unbounded.
 
@@ -83,10 +91,7 @@ class ClassicDialect(RemoteDialect):
         """Return the bounds of one test."""
         column, test, fold = node.column, node.test, node.fold
         if column in NOT_KEPT:
-            raise HepcatError(
-                f"store {self.store} has no column {column}: the classic table does not keep it",
-                "Leave the term out, or search the lake.",
-            )
+            raise not_kept(self.store, column)
         if column in TEXTS:
             return self._text(TEXTS[column], test, fold)
         if column in _PORTS:

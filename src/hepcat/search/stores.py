@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from hepcat.config.databases import LAKE, DatabaseSettings, kind_of
 from hepcat.errors import HepcatError
 from hepcat.search.errors import NoTail
-from hepcat.search.memory import Local
 from hepcat.search.searcher import Searcher
 
 if TYPE_CHECKING:
@@ -53,9 +52,9 @@ def open_store(settings: DatabaseSettings) -> OpenStore:
     """Open a database for searching."""
     kind = kind_of(settings.read())
     if kind == "dbtext":
-        from hepcat.search.dbtext_source import read_dbtext
+        from hepcat.search.dbtext_source import DbtextDialect, read_dbtext
 
-        found = Searcher(read_dbtext(settings), Local())
+        found = Searcher(read_dbtext(settings), DbtextDialect(settings.name))
         return OpenStore(settings.name, found, lambda table: _no_tail(settings.name), lambda: None)
     from hepcat.search.remote_searcher import RemoteSearcher
 
@@ -74,6 +73,6 @@ def open_store(settings: DatabaseSettings) -> OpenStore:
 
 def _no_tail(name: str) -> Any:
     raise NoTail(
-        f"store {name} cannot be followed",
-        "--follow shows what arrives in the lake, in a database of SQL, or in ClickHouse.",
+        f"store {name} cannot be followed: a folder of dbtext is read as a whole",
+        "Follow the lake (--store lake), a database of SQL, or ClickHouse; or search again in a while.",
     )
