@@ -10,6 +10,7 @@ import pytest
 
 from hepcat.web.accounts import Accounts
 from tests.accounts.support import OTHER, PASSWORD, settings_in
+from tests.web.pictures import keep
 from tests.web.support import SCREENSHOTS, Site, chromium, open_page
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -160,7 +161,7 @@ def test_how_it_looks(
     folder.mkdir(exist_ok=True)
     page = open_page(browser, f"{site.url}/login?next=/account", dark=dark, phone=phone)
     page.get_by_label("User name").wait_for()
-    page.screenshot(path=folder / f"login-{name}.png")
+    keep(page, folder / f"login-{name}.png")
     assert violations(page) == []
     log_in(page, "ada", PASSWORD)
     page.get_by_role("heading", name="API tokens").wait_for()
@@ -169,7 +170,7 @@ def test_how_it_looks(
         accounts.tokens.add("ada", "night shift's script", 7)
         page.reload()
     page.locator("#list td.name").first.wait_for()
-    page.screenshot(path=folder / f"account-{name}.png")
+    keep(page, folder / f"account-{name}.png")
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert violations(page) == []
     assert page.faults == []

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support import ROOT, SHARED, need
 from tests.web.call_captures import held_call, long_call, two_legs, write
+from tests.web.pictures import keep
 from tests.web.support import SCREENSHOTS, Site, import_lake, open_page
 
 WIRESHARK = SHARED / "captures" / "zeek-wireshark.pcap"
@@ -410,4 +411,4 @@ def test_screenshots(call: Any, look: str) -> None:
     page = call("held-call", dark=look == "dark", phone=look == "phone", **view)
     assert page.locator("svg.messages [role=option]").count() == 16
     if SCREENSHOTS:
-        page.screenshot(path=str(ROOT / "docs" / "images" / f"call-{look}.png"))
+        keep(page, ROOT / "docs/images" / f"call-{look}.png")

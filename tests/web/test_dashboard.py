@@ -14,6 +14,7 @@ from hepcat.search.figure_table import FIGURES
 from tests.serve.peers import hep3, invite
 from tests.support import ROOT, Server, wait_for
 from tests.web.dashboard_lake import HOUR, hour_of_calls
+from tests.web.pictures import keep
 from tests.web.support import SCREENSHOTS, Site, open_page
 from tests.web.test_accessibility import violations
 from tests.web.test_status_page import SHIFTS, send
@@ -361,5 +362,5 @@ def test_screenshots(browser: Any, tmp_path: Path, look: str) -> None:
         )
         page.wait_for_selector(".t-asr .more:not(:empty)")
         wait_for(lambda: again(page) or page.locator(".agents .chip").count(), 20, "an agent")
-        page.screenshot(path=IMAGES / f"dashboard-{look}.png", full_page=look != "phone")
+        keep(page, IMAGES / f"dashboard-{look}.png", full_page=look != "phone")
         page.context.close()

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from hepcat.search.parser import parse_query
+from tests.web.pictures import keep
 from tests.web.search_pages import ROW, asked, column, done, search_page, settled
 from tests.web.support import SCREENSHOTS, Site, open_page
 
@@ -289,8 +290,7 @@ def picture(page: Any, name: str) -> None:
     if not SCREENSHOTS:
         return
     page.evaluate("document.querySelector('.took').remove()")
-    IMAGES.mkdir(exist_ok=True)
-    page.screenshot(path=IMAGES / f"search-{name}.png")
+    keep(page, IMAGES / f"search-{name}.png")
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])

@@ -12,6 +12,7 @@ import pytest
 
 from tests.serve.peers import hep3, invite
 from tests.support import HEPCAT, ROOT, Server, free_port, hepcat, program, wait_for
+from tests.web.pictures import keep
 from tests.web.support import SCREENSHOTS, Site, open_page
 
 IMAGES = ROOT / "docs" / "images"
@@ -351,5 +352,5 @@ def test_screenshots(browser: Any, server: Server) -> None:
             page.route("**/api/st*", steady)
             page.goto(f"http://127.0.0.1:{server.http}/status")
             page.wait_for_selector(".sources td:nth-child(4):not(:empty)")
-            page.screenshot(path=IMAGES / f"status-{name}.png", full_page=True)
+            keep(page, IMAGES / f"status-{name}.png", full_page=True)
             page.context.close()
