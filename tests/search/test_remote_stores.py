@@ -25,7 +25,7 @@ from hepcat.search.stores import settings_of
 from hepcat.search.within import Times
 from hepcat.stores.sql.ddl import ensure_table
 from tests.search.remote_queries import QUERIES
-from tests.search.remotes import SECOND, Call, Message, batch_of, fill, lake_of, usual
+from tests.search.remotes import SECOND, Call, Message, batch_of, fill, hostile, lake_of, usual
 from tests.search.support import NOON
 from tests.stores.sql_support import Database
 from tests.support import HEPCAT, program, wait_for
@@ -145,9 +145,10 @@ def test_dbtext(tmp_path: Path) -> None:
     create(settings)
     writer = DbtextWriter(settings)
     writer.open("00000000-0000-0000-0000-000000000000")
-    writer.write(batch_of([*MESSAGES, *LOGS], False), 1, 1)
+    sip = [*MESSAGES, *(message for message in hostile() if b"Call-ID" not in message.payload)]
+    writer.write(batch_of([*sip, *LOGS], False), 1, 1)
     writer.close()
-    store, lake = Searcher(read_dbtext(settings), DbtextDialect("db")), lake_of(MESSAGES, "sqlite")
+    store, lake = Searcher(read_dbtext(settings), DbtextDialect("db")), lake_of(sip, "sqlite")
     for query in ("vlan:7", "tags:x", "from:alice (to:bob OR -vlan:1)", "vlan:1..5"):
         with pytest.raises(HepcatError, match=r"has no column (vlan|tags)") as caught:
             store.count(query)
