@@ -1,10 +1,15 @@
 """Accounts made once, with hashes that are quick to make: argon2 is slow on purpose."""
 
+import datetime
 from pathlib import Path
 from typing import Final
 
 import pytest
 from argon2 import PasswordHasher
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from hepcat.web.accounts import Accounts
 from hepcat.web.accounts.passwords import Hashing
@@ -32,3 +37,36 @@ def two_users(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cheap_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that make many hashes."""
     monkeypatch.setattr(Hashing, "_argon2", lambda _: CHEAP)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with localhost.pem and localhost.key, old.pem (expired) and its key."""
+    folder = tmp_path_factory.mktemp("certificates")
+    now = datetime.datetime.now(datetime.UTC)
+    for name, ends in (
+        ("localhost", now + datetime.timedelta(days=2)),
+        ("old", now - datetime.timedelta(days=2)),
+    ):
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=9))
+            .not_valid_after(ends)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        (folder / f"{name}.key").write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+    return folder

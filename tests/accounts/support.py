@@ -73,3 +73,8 @@ def log_in(client: TestClient, user: str, password: str = PASSWORD) -> dict[str,
 def shown(session: dict[str, Any]) -> dict[str, str]:
     """Return the headers that a page of ours sends with an unsafe request."""
     return {**OWN_PAGE, "X-CSRF-Token": session["csrf"]}
+
+
+def tls(folder: Path, certificate: str = "localhost.pem", key: str = "localhost.key") -> str:
+    """Return the settings of TLS with files of the fixture `certificates`."""
+    return f'[web]\ncertificate = "{folder / certificate}"\nkey = "{folder / key}"\n'

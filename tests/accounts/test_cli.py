@@ -1,6 +1,5 @@
 """`hepcat user` and `hepcat token`, alone and beside a page that runs; starting where others reach it."""
 
-import datetime
 import json
 import os
 import pty
@@ -14,15 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from hepcat.errors import HepcatError
 from hepcat.web.accounts import Accounts
-from hepcat.web.accounts.starting import check_certificate, check_may_listen
-from tests.accounts.support import OTHER, PASSWORD, settings_in
+from tests.accounts.support import OTHER, PASSWORD, settings_in, tls
 from tests.support import HEPCAT, hepcat_here
 from tests.web.support import Site
 
@@ -219,20 +212,6 @@ def test_beside_a_page_that_runs(data: Path, password_file: Path, tmp_path: Path
     assert PASSWORD not in log
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:9080", "[::]:9080", "192.0.2.1:9080"])
-def test_no_start_where_others_reach_it_without_accounts(tmp_path: Path, address: str) -> None:
-    settings = settings_in(tmp_path)
-    for make, there in (("", True), (" --make-folder", False)):
-        with pytest.raises(HepcatError, match="there are no accounts") as error:
-            check_may_listen(settings, address)
-        assert f"hepcat user add NAME --role admin --data {settings.data}{make}`" in error.value.hint
-        if there:
-            settings.data.rmdir()
-    settings.data.mkdir()
-    Accounts(settings).users.add("ada", PASSWORD, "admin")
-    assert "in the clear" in check_may_listen(settings, address)[0]
-
-
 def test_the_page_alone_does_not_start_there_either(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     command = [*HEPCAT, "web", "--data", str(tmp_path / "data"), "--listen", "0.0.0.0:9080"]
@@ -240,59 +219,6 @@ def test_the_page_alone_does_not_start_there_either(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "there are no accounts" in done.stderr
     assert "hepcat user add NAME --role admin" in done.stderr
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:9080", "[::1]:9080"])
-def test_on_loopback_it_starts(tmp_path: Path, address: str) -> None:
-    assert check_may_listen(settings_in(tmp_path), address) == []
-    assert not (tmp_path / "data" / "accounts.db").exists()
-    behind = settings_in(tmp_path, '[web]\npublic_url = "https://sip.example.org"')
-    with pytest.raises(HepcatError, match=r"as https://sip\.example\.org"):
-        check_may_listen(behind, address)
-    local = settings_in(tmp_path, '[web]\npublic_url = "http://hepcat.localhost:9080"')
-    assert check_may_listen(local, address) == []
-
-
-def test_openid_connect_is_accounts_enough(tmp_path: Path) -> None:
-    text = '[web]\npublic_url = "https://x"\n[web.oidc]\nissuer = "https://id.example"\nclient_id = "h"'
-    assert check_may_listen(settings_in(tmp_path, text), "0.0.0.0:9080") == []
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with localhost.pem and localhost.key, old.pem (expired) and its key."""
-    folder = tmp_path_factory.mktemp("certificates")
-    now = datetime.datetime.now(datetime.UTC)
-    for name, ends in (
-        ("localhost", now + datetime.timedelta(days=2)),
-        ("old", now - datetime.timedelta(days=2)),
-    ):
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=9))
-            .not_valid_after(ends)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        (folder / f"{name}.key").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-    return folder
-
-
-def tls(folder: Path, certificate: str = "localhost.pem", key: str = "localhost.key") -> str:
-    return f'[web]\ncertificate = "{folder / certificate}"\nkey = "{folder / key}"\n'
 
 
 @pytest.fixture
@@ -331,21 +257,3 @@ def test_over_tls(secure: Site, certificates: Path) -> None:
     trusting.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(urllib.error.URLError):
         status_of(f"{secure.url}/healthz", trusting)
-
-
-def test_certificates_that_cannot_be_used(tmp_path: Path, certificates: Path) -> None:
-    check_certificate(settings_in(tmp_path))
-    check_certificate(settings_in(tmp_path, tls(certificates)))
-    for text, told in (
-        (tls(certificates, key="old.key"), "is not the key of the certificate"),
-        (tls(certificates, key="none.key"), "cannot read"),
-        (tls(certificates, certificate="localhost.key"), "cannot use certificate"),
-    ):
-        with pytest.raises(HepcatError, match=told):
-            check_certificate(settings_in(tmp_path, text))
-
-
-def test_an_expired_certificate_is_told(tmp_path: Path, certificates: Path) -> None:
-    """It stops nothing: calls have to be captured all the same."""
-    settings = settings_in(tmp_path, tls(certificates, "old.pem", "old.key"))
-    assert "expired on" in check_may_listen(settings, "127.0.0.1:9080")[0]

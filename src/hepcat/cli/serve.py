@@ -104,16 +104,28 @@ def serve(
 def check_config(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Configuration file (TOML).", readable=False)],
 ) -> None:
-    """Check a configuration file, its keys and certificates: errors with file, line, what is allowed."""
+    """Check a configuration file, its keys and certificates: errors with file, line, what is allowed.
+
+    What `hepcat serve` would refuse is an error here too: the page at an address that others reach, without
+    accounts. So run it as who starts the server, who may read the same files.
+    """
     from hepcat.config.loader import load_settings, unknown_variables
     from hepcat.pipeline.check import check_files, summary
 
     settings = load_settings(file)
-    problems = check_files(settings)
+    problems, notes = check_files(settings), []
+    if settings.web.enabled:
+        from hepcat.web.checks import check_page
+
+        page = check_page(settings)
+        problems += [f"{error}. {error.hint}" for error in (*page.refused, *page.faults)]
+        notes = page.notes
     if problems:
         raise HepcatError("\n".join(f"{file}: {problem}" for problem in problems))
     for name, near in unknown_variables(os.environ):
-        typer.echo(f"warning: unknown variable {name}; did you mean {near}?", err=True)
+        notes.append(f"unknown variable {name}; did you mean {near}?")
+    for note in notes:
+        typer.echo(f"warning: {note}", err=True)
     typer.echo(f"ok: {file}")
     for line in summary(settings):
         typer.echo(f"  {line}")

@@ -36,8 +36,8 @@ def web(
     from hepcat.config.databases import LAKE
     from hepcat.pipeline.logs import setup_logs
     from hepcat.search.stores import settings_of
-    from hepcat.web.accounts.starting import check_may_listen
-    from hepcat.web.listening import DEFAULT_LISTEN, bind, read_tls, url_of
+    from hepcat.web.checks import accepted_page
+    from hepcat.web.listening import bind, url_of
     from hepcat.web.running import run
     from hepcat.web.site import SiteOptions
 
@@ -49,15 +49,15 @@ def web(
         database = settings_of(store, settings.databases)
     elif store == LAKE or LAKE in settings.stores:
         existing_data_dir(settings.data)
-    for note in check_may_listen(settings, settings.http.listen or DEFAULT_LISTEN):
+    checked = accepted_page(settings)
+    for note in checked.notes:
         typer.echo(f"warning: {note}", err=True)
-    tls = read_tls(settings)
     listening = bind(settings)
     typer.echo(f"hepcat shows {store or settings.data} on {url_of(settings, listening)}\nStop with Ctrl-C.")
     run(
         SiteOptions(settings, database, url_of(settings, listening)),
         listening,
-        tls.context() if tls is not None else None,
+        checked.tls.context() if checked.tls is not None else None,
     )
 
 

@@ -66,6 +66,14 @@ class OidcSettings(Section):
         return text
 
     @model_validator(mode="after")
+    def _somebody_may_enter(self) -> "OidcSettings":
+        if not self.admins and not self.viewers:
+            raise ValueError(
+                "give admins or viewers: values of role_claim that let people in; without one nobody gets in"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _at_most_one_secret(self) -> "OidcSettings":
         names = ("client_secret", "client_secret_file", "client_secret_env")
         if len([name for name in names if getattr(self, name) is not None]) > 1:

@@ -8,7 +8,6 @@ import errno
 import os
 import socket
 import ssl
-from datetime import UTC, datetime
 from typing import Final
 
 from hepcat.config.settings import Settings
@@ -101,18 +100,7 @@ def read_tls(settings: Settings) -> Tls | None:
             ) from None
     tls = Tls(*octets)
     tls.context()
-    _check_expiry(octets[0])
     return tls
-
-
-def _check_expiry(certificate: bytes) -> None:
-    from cryptography import x509
-
-    ends = x509.load_pem_x509_certificates(certificate)[0].not_valid_after_utc
-    if ends < datetime.now(UTC):
-        raise HepcatError(
-            f"web.certificate expired on {ends:%Y-%m-%d}", "Browsers refuse it; put the new one there."
-        )
 
 
 def url_of(settings: Settings, listening: socket.socket) -> str:

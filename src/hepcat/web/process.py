@@ -23,7 +23,7 @@ import structlog
 
 from hepcat.config.settings import Settings
 from hepcat.errors import HepcatError
-from hepcat.web.accounts.starting import check_may_listen
+from hepcat.web.checks import accepted_page
 from hepcat.web.listening import DEFAULT_LISTEN, Tls, bind, read_tls, url_of
 
 #: Seconds between attempts to start a keeper that ended.
@@ -58,9 +58,10 @@ class WebProcess:
 
         The default address may be taken, by another hepcat perhaps: then there is no page, which is told.
         """
-        for note in check_may_listen(self._settings, self._settings.http.listen or DEFAULT_LISTEN):
+        checked = accepted_page(self._settings)
+        for note in checked.notes:
             log.warning(note)
-        self._tls = read_tls(self._settings)
+        self._tls = checked.tls
         try:
             self._socket = bind(self._settings)
         except HepcatError as error:

@@ -9,12 +9,14 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
+import structlog
 from fastapi import Depends, Request
 
 from hepcat.config.databases import LAKE, DatabaseSettings
 from hepcat.config.settings import Settings
 from hepcat.web.accounts import Accounts
 from hepcat.web.asking import ServerControl
+from hepcat.web.checks import check_login
 from hepcat.web.connections import most_connections
 from hepcat.web.door import Clients
 from hepcat.web.hub import Hub
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 #: Exports that are sent at once: each holds a page of messages. Of these, most of one user.
 _EXPORTS: Final = 8
 _EXPORTS_A_USER: Final = 4
+
+log = structlog.get_logger("hepcat.web")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,9 @@ class Site:
         self.samples = Samples(self.control)
 
     def start(self) -> None:
-        """Begin what runs beside the requests."""
+        """Begin what runs beside the requests; say who cannot get in, though the settings let them."""
+        for error in check_login(self.settings):
+            log.error("nobody can log in with OpenID Connect", problem=str(error), hint=error.hint)
         self.samples.start()
         threading.Thread(target=self.stores.warm, name="warm", daemon=True).start()
 

@@ -5,7 +5,6 @@ command that helps. Loads neither the web stack nor argon2: the server asks befo
 """
 
 import ipaddress
-import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +36,7 @@ def check_may_listen(settings: "Settings", address: str) -> list[str]:
             place += " --make-folder"
         raise HepcatError(
             f"{where} can be reached by other machines, and there are no accounts in "
-            f"{accounts_path(settings)}",
+            f"{accounts_path(settings).absolute()}",
             f"Make one: `hepcat user add NAME --role admin {place}`; or listen on 127.0.0.1.",
         )
     if web.certificate is None and not (web.public_url or "").startswith("https://"):
@@ -46,31 +45,6 @@ def check_may_listen(settings: "Settings", address: str) -> list[str]:
             "([web] certificate and key; or public_url = https://... where a proxy does it)"
         ]
     return _expired(web.certificate)
-
-
-def check_certificate(settings: "Settings") -> None:
-    """Raise HepcatError where [web] names a certificate or a key that cannot be used."""
-    certificate, key = settings.web.certificate, settings.web.key
-    if certificate is None or key is None:
-        return
-    for path in (certificate, key):
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            raise HepcatError(
-                f"cannot read {path}: {error.strerror}",
-                "Check [web] certificate and key, and the files' permissions.",
-            ) from None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        # Without the callback, a key with a pass phrase would make OpenSSL ask on the terminal.
-        context.load_cert_chain(certificate, key, password=lambda: "")
-    except (ssl.SSLError, OSError, ValueError) as error:
-        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-            message = f"{key} is not the key of the certificate {certificate}"
-        else:
-            message = f"cannot use certificate {certificate} with key {key}"
-        raise HepcatError(message, "Both are PEM files; the key has no pass phrase.") from None
 
 
 def is_local_name(host: str) -> bool:
@@ -100,7 +74,7 @@ def _expired(certificate: Path | None) -> list[str]:
     try:
         ends = x509.load_pem_x509_certificates(certificate.read_bytes())[0].not_valid_after_utc
     except (OSError, ValueError):
-        return []  # check_certificate says what is wrong
+        return []  # listening.read_tls says what is wrong
     if ends >= datetime.now(UTC):
         return []
     return [f"{certificate} expired on {ends:%Y-%m-%d}: browsers refuse it"]
