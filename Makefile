@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 KERNELS := $(shell sed -n 's/^    "\(hepcat\.[a-z_.]*\)",$$/\1/p' src/hepcat/_pure.py)
 SOURCES := $(addsuffix .py,$(addprefix src/,$(subst .,/,$(KERNELS))))
 PXDS    := $(wildcard src/hepcat/*/*.pxd)
+# pip would compile every kernel, wanted or not; `build` compiles those that changed.
+WITHOUT_KERNELS := HEPCAT_KERNEL=none
 
 .PHONY: help run test lint bench fuzz docs clean build peers
 
@@ -14,11 +16,13 @@ help: ## list the targets
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("hepcat needs Python 3.11 or later, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
+	@echo 'installing what hepcat needs into $(VENV): a minute or two'
 	$(BIN)/python -m pip install -q --disable-pip-version-check -U pip 'setuptools>=77' 'cython>=3.2'
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
-	touch $@ $(VENV)/.built
+	$(WITHOUT_KERNELS) $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	touch $@
 
 $(VENV)/.built: $(VENV)/.made setup.py $(SOURCES) $(PXDS)
+	@echo 'compiling the kernels that are new or changed: all of them take some minutes, one some seconds'
 	$(BIN)/python setup.py -q build_ext --inplace
 	touch $@
 
@@ -44,7 +48,7 @@ bench: build ## measure; prints the table of docs/performance.md
 	$(BIN)/hepcat bench self --json bench-out/figures.json --markdown bench-out/table.md
 
 fuzz: build ## fuzz every parser for a minute each
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[fuzz]' --no-build-isolation
+	$(WITHOUT_KERNELS) $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[fuzz]' --no-build-isolation
 	$(BIN)/python fuzz/run.py
 
 docs: build ## write the generated parts of docs/ (command line, counters, schema)

@@ -22,7 +22,7 @@ def kernels() -> tuple[str, ...]:
         if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "KERNELS":
             assert node.value is not None
             every = tuple(ast.literal_eval(node.value))
-            only = os.environ.get("HEPCAT_KERNEL")  # rebuild one kernel while working on it
+            only = os.environ.get("HEPCAT_KERNEL")  # rebuild one while working on it; "none": as make does
             return tuple(name for name in every if only in (None, name))
     raise SystemExit("src/hepcat/_pure.py has no KERNELS")
 
@@ -36,11 +36,17 @@ def extension(name: str, ending: str = ".py") -> Extension:
     )
 
 
+def extensions() -> list[Extension]:
+    """The kernels, and what they share; nothing where no kernel is wanted."""
+    wanted = kernels()
+    return [*map(extension, wanted), extension(SHARED, ".c")] if wanted else []
+
+
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 setup(
     ext_modules=cythonize(
-        [*map(extension, kernels()), extension(SHARED, ".c")],
+        extensions(),
         language_level=3,
         quiet=True,
         nthreads=THREADS,
