@@ -93,3 +93,12 @@ def test_no_violations_in_what_opens(server: Server, browser: Any, path: str, ke
         assert not (found := violations(page)), "\n".join(found)
     finally:
         page.context.close()
+
+
+def test_no_violations_while_an_answer_is_waited_for(server: Server, browser: Any) -> None:
+    page = open_page(browser, "about:blank")
+    page.route("**/api/calls*", lambda route: None)
+    page.goto(url_of(server, "/"))
+    page.wait_for_selector("[role=row] >> nth=3", state="attached")
+    assert not (found := violations(page)), "\n".join(found)
+    page.context.close()

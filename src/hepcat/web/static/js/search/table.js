@@ -21,7 +21,7 @@ const NEAR = 120;
 export class Table {
   constructor(node, { open, sort, near, chose, scrolled, link }) {
     Object.assign(this, { node, open, sortBy: sort, near, chose, scrolled, link });
-    this.head = h("div", { role: "row", class: "head", "aria-rowindex": "1" });
+    this.head = h("div", { role: "row", class: "head", "aria-rowindex": "1", "aria-busy": "true" });
     this.body = h("div", { role: "rowgroup", class: "body" });
     this.chosen = new Map();
     this.pool = [];
@@ -100,6 +100,7 @@ export class Table {
       return h("div", { role: "columnheader", "aria-colindex": i + 2, "aria-sort": sorted ?? "none", class: `c-${column.name} ${column.kind}` }, button);
     });
     fill(this.head, h("div", { role: "columnheader", "aria-colindex": "1", class: "pick" }, h("span", { class: "unseen" }, "chosen")), ...heads);
+    this.head.removeAttribute("aria-busy");
     this.pool = [];
     fill(this.body);
   }
