@@ -35,9 +35,11 @@ class BoundedBodies:
 
         async def bounded() -> Message:
             nonlocal octets
-            message = await receive()
-            octets += len(message.get("body", b""))
-            if octets > MOST:
+            message: Message = {}
+            if octets <= MOST:
+                message = await receive()
+                octets += len(message.get("body", b""))
+            if octets > MOST:  # said to each who asks, for the first may have lost interest
                 raise HTTPException(413, _TOLD)  # FastAPI passes it on from where it reads the body
             return message
 

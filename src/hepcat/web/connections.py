@@ -9,14 +9,17 @@ once would lock everybody out, with no account at all.
 """
 
 import asyncio
+import contextlib
 import resource
 import time
 from typing import Any, Final
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from hepcat.pipeline.privileges import raise_file_limit
 from hepcat.web.door import Clients, Door, Ended
+from hepcat.web.problems import problem_response
 
 #: Seconds for a request to arrive, head and body: of a connection's first, and once a next one has begun.
 PATIENCE: Final = 20.0
@@ -61,6 +64,26 @@ class Connection(H11Protocol):
         """End."""
         self._end_wait()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Tell a client that what it sends is no HTTP; where it is being answered already, only end that."""
+        answer = problem_response(400, "this is no HTTP that is understood here")
+        headers = [
+            ("Content-Type", answer.media_type or ""),
+            ("Content-Length", str(len(answer.body))),
+            ("Connection", "close"),
+        ]
+        with contextlib.suppress(h11.LocalProtocolError):
+            parts = [
+                self.conn.send(h11.Response(status_code=400, headers=headers, reason=b"Bad Request")),
+                self.conn.send(h11.Data(data=bytes(answer.body))),
+                self.conn.send(h11.EndOfMessage()),
+            ]
+            self.transport.write(b"".join(part or b"" for part in parts))
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # what is still made for it is for nobody
+            self.cycle.message_event.set()
+        self.transport.close()
 
     def look(self) -> int:
         """Give up a client that takes its answer too slowly; return how many octets wait for it."""

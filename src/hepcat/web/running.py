@@ -115,10 +115,16 @@ class Running(uvicorn.Server):
             self._captured_signals.clear()
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's is not said elsewhere: that an answer was broken off is (streams.py)."""
+    return record.msg != "ASGI callable returned without completing response."
+
+
 def run(options: SiteOptions, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
     """Serve until a signal comes."""
     # It would write a line of each request that is no HTTP, or one too many: anybody could fill the log.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     site = Site(options)
     config = uvicorn.Config(
         make_app(site),

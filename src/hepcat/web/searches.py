@@ -75,6 +75,10 @@ class Searches:
             try:
                 await self._take_place(client, patient)
                 return await self._search(client, function, seconds or self._settings.query_seconds)
+            except SearchCancelled:
+                if client.refused is not None:
+                    raise client.refused from None
+                raise
             finally:
                 watching.cancel()
 
@@ -195,8 +199,9 @@ class _Client:
         self.user = user
         self.turn: asyncio.Future[None] | None = None
         self.search: Cancel | None = None
-        #: why nobody waits any more
+        #: why nobody waits any more; what to answer, where somebody does
         self.why: str | None = None
+        self.refused: HTTPException | None = None
 
     @property
     def waits(self) -> bool:
@@ -227,8 +232,10 @@ def _forget(running: "asyncio.Future[T]") -> None:
 
 
 async def _watch(request: Request, client: _Client) -> None:
-    """Tell once the client has gone away."""
-    with contextlib.suppress(HTTPException):  # it sends more than a request may bring
+    """Tell once the client has gone away, or sends more than a request may bring."""
+    try:
         while (await request.receive())["type"] != "http.disconnect":
             pass
+    except HTTPException as error:
+        client.refused = error
     client.leave("the client went away")

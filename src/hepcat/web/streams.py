@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from typing import Final
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -72,8 +73,9 @@ class Streamed(Response):
 
 async def _left(receive: Receive) -> None:
     """Return once the client has gone away."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    with contextlib.suppress(HTTPException):  # it sends more than a request may bring
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 async def _end(*tasks: "asyncio.Task[None]") -> None:
