@@ -143,6 +143,34 @@ def test_tls_whose_key_only_root_may_read(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+def test_no_process_can_be_started(tmp_path: Path) -> None:
+    """An interpreter that the server's user may not start: no page, and that is all."""
+    closed = tmp_path / "python"
+    closed.touch(mode=0o644)
+    program = f"import sys; sys.executable = {str(closed)!r}; from hepcat.cli.main import main; main()"
+    server = Server(tmp_path, page=True)
+    listen = (f"--hep=udp://127.0.0.1:{server.port}", f"--http=127.0.0.1:{server.http}")
+    with server.log.open("ab") as log:
+        server.process = subprocess.Popen(
+            [HEPCAT[0], "-c", program, "serve", "--data", str(server.data), *listen],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    with server:
+        wait_for(lambda: "Stop with Ctrl-C" in server.log.read_text(), 60, "the server's start")
+        send(server, "one")
+        wait_for(lambda: server.count() == 1, 30, "stored without a page")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.http), 5)
+        assert server.stop() == 0
+    said = server.log.read_text()
+    assert f"{closed}: Permission denied" in said
+    assert "capture goes on" in said
+    assert "Page: " not in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize(
     ("web", "words"),
     [

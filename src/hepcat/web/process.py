@@ -3,7 +3,8 @@
 In: settings, and an address. Out: a keeper (child.py), started while there is the right to read every file,
 that imports what is needed, becomes the user that the server becomes, and keeps a worker which answers.
 What can go wrong: HepcatError before it is started (the address is taken, certificate or key cannot be
-read, other machines reach it and there are no accounts); later only the log tells.
+read, other machines reach it and there are no accounts); later, and where no process can be started at all,
+only the log tells: capture goes on without a page.
 
 Settings, certificate and key go to the keeper's standard input: no secret shows in `ps` or in the
 environment. Only the parent holds the other end, so the keeper ends with its parent, however that ends.
@@ -30,6 +31,7 @@ from hepcat.web.listening import DEFAULT_LISTEN, Tls, bind, read_tls, url_of
 _AGAIN: Final = 10.0
 #: Seconds for keeper and worker to end.
 _END_SECONDS: Final = 10.0
+_WHERE: Final = "Install hepcat, and its Python, where its user may read them; then restart it when it suits."
 #: What the keeper is told: settings, the listening socket's descriptor, certificate and key.
 Task = tuple[Settings, int, Tls | None]
 
@@ -47,6 +49,7 @@ class WebProcess:
         self._watcher: threading.Thread | None = None
         self._stopping = threading.Event()
         self._mutex = threading.Lock()
+        self._problem = ""  # why no keeper could be started, as last told
 
     @property
     def url(self) -> str | None:
@@ -71,6 +74,9 @@ class WebProcess:
             log.warning(f"no page: {DEFAULT_LISTEN} is taken", hint="--http ADDRESS:PORT names another")
             return
         self._keeper = self._spawn()
+        if self._keeper is None:
+            self._socket.close()
+            self._socket = None
 
     def start(self) -> None:
         """Let the keeper begin: the lake is there, and the parent is who it is going to be."""
@@ -103,16 +109,28 @@ class WebProcess:
         if self._socket is not None:
             self._socket.close()
 
-    def _spawn(self) -> "subprocess.Popen[bytes]":
+    def _spawn(self) -> "subprocess.Popen[bytes] | None":
+        """Start a keeper; None, which the log tells, where that cannot be: the server goes on."""
         assert self._socket is not None
         environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
-        return subprocess.Popen(
-            [sys.executable, "-m", "hepcat.web.child"],
-            stdin=subprocess.PIPE,
-            pass_fds=(self._socket.fileno(),),
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for the parent, which ends the keeper
-        )
+        try:
+            keeper = subprocess.Popen(
+                [sys.executable, "-m", "hepcat.web.child"],
+                stdin=subprocess.PIPE,
+                pass_fds=(self._socket.fileno(),),
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for the parent, which ends the keeper
+            )
+        except OSError as error:
+            problem = f"{sys.executable or 'the interpreter'}: {error.strerror}"
+            if problem != self._problem:  # said once, however often it is tried
+                log.error(
+                    "no page, its process cannot be started; capture goes on", problem=problem, hint=_WHERE
+                )
+            self._problem = problem
+            return None
+        self._problem = ""
+        return keeper
 
     def _tell(self) -> None:
         """Hand the settings over."""
@@ -139,14 +157,5 @@ class WebProcess:
             if self._stopping.wait(_AGAIN):
                 return
             with self._mutex:
-                try:
-                    self._keeper = self._spawn()
-                except OSError as error:
-                    log.error(
-                        "the page cannot be started again; capture goes on",
-                        problem=f"{sys.executable}: {error.strerror}",
-                        hint="Restart hepcat when it suits; or install it where its user may read it.",
-                    )
-                    self._keeper = None
-                    continue
+                self._keeper = self._spawn()
             self._tell()
