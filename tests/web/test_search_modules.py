@@ -154,6 +154,23 @@ def test_the_axis_has_whole_days_and_years_when_clocks_change(modules: Any) -> N
     assert years == ["2020-01-01T00:00:00.000Z", "2025-01-01T00:00:00.000Z"]
 
 
+@pytest.mark.parametrize(
+    ("query", "noun"),
+    [
+        ("", "calls"),
+        ("alice", "calls"),
+        ("from:alice -to:bob", "calls"),
+        ('from:alice "status:200"', "calls"),
+        ("from:alice status:4xx", "parts of calls"),
+        ("-method:OPTIONS", "parts of calls"),
+        ("status>=400", "parts of calls"),
+    ],
+)
+def test_what_a_histogram_of_calls_counts(modules: Any, query: str, noun: str) -> None:
+    assert module(modules, "search/buckets", f"m.nounOf('calls', {json.dumps(query)})") == noun
+    assert module(modules, "search/buckets", f"m.nounOf('messages', {json.dumps(query)})") == "messages"
+
+
 def test_a_sparkline_fills_no_gaps(modules: Any) -> None:
     drawn = """(() => {
         const { node, show } = m.sparkline();
