@@ -19,6 +19,7 @@ from hepcat.search.parser import parse_query
 from hepcat.search.remote_searcher import RemoteSearcher
 from hepcat.search.searcher import AROUND, Searcher
 from hepcat.search.sql_remote import SqlRemote
+from hepcat.search.within import Times
 from hepcat.stores.lake import Lake, LakeWriter
 from tests.lake.make import build
 from tests.search.filled import FIRST as BEGIN
@@ -312,3 +313,16 @@ def test_a_database_says_where_it_is_not_sure(pair: Pair, monkeypatch: pytest.Mo
     monkeypatch.setattr(remote_pages, "MOST_READ", 10)
     with pytest.raises(HepcatError, match="cannot put"):
         order(pair.store, sort="-duration")
+
+
+def test_an_order_that_would_be_too_large_is_cut() -> None:
+    ids = [f"{n:05}@{'long.' * 100}example.org" for n in range(1000)]
+    numbers = list(range(1000))
+    table = pa.table({"call_id": ids, "value": numbers, "start": numbers, "end": numbers})
+    whole = Ordered("start", False, table, False, Times())
+    assert whole.within(table.nbytes) is whole
+    cut = whole.within(100_000)
+    assert cut.cut
+    assert 80_000 < cut.table.nbytes <= 100_000
+    assert cut.table.equals(table.slice(0, len(cut)))
+    assert len(whole.within(1)) == 1

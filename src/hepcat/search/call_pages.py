@@ -17,7 +17,7 @@ began, the page comes from there (newest_calls.py).
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
@@ -86,6 +86,15 @@ class Ordered:
         """Return the key of a row."""
         value, start, call_id = (self.table[name][row].as_py() for name in ("value", "start", "call_id"))
         return Key(value, start, call_id)
+
+    def within(self, octets: int) -> "Ordered":
+        """Return the first calls of it, as many as so many octets hold: Call-IDs may be long."""
+        rows = len(self)
+        while rows > 1 and self.table.slice(0, rows).nbytes > octets:
+            rows -= rows // 8 or 1
+        if rows == len(self):
+            return self
+        return replace(self, table=self.table.take(pa.array(range(rows))), cut=True)
 
     def behind(self, key: Key | None) -> int:
         """Return the number of the first row behind a key, which need not be of a row that is there."""

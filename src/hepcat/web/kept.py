@@ -2,7 +2,8 @@
 
 In: a key, and how to make its value. Out: the value; equal requests at the same time make it once. What can
 go wrong: what making it raises, to each who waits; where only the maker was cancelled, another one of those
-who wait makes it. Bounded by number, octets and time; the ones that were used least lately go first.
+who wait makes it. Bounded by number, octets and time; the ones that were used least lately go first. What is
+larger than all that may be kept is not kept.
 """
 
 import threading
@@ -32,7 +33,7 @@ class Kept(Generic[V]):
     def __init__(
         self, size: Callable[[V], int], number: int = 64, octets: int = 128 << 20, seconds: float = 300.0
     ) -> None:
-        self._size, self._number, self._octets, self._seconds = size, number, octets, seconds
+        self._size, self._number, self.most, self._seconds = size, number, octets, seconds
         self._entries: OrderedDict[Hashable, _Entry[V]] = OrderedDict()
         self._making: dict[Hashable, threading.Event] = {}
         self._mutex = threading.Lock()
@@ -90,8 +91,8 @@ class Kept(Generic[V]):
             now = time.monotonic()
             for old in [k for k, entry in self._entries.items() if entry.until < now]:
                 del self._entries[old]
-            if octets > self._octets:
+            if octets > self.most:
                 return
             self._entries[key] = _Entry(value, octets, now + self._seconds)
-            while len(self._entries) > self._number or self.octets > self._octets:
+            while len(self._entries) > self._number or self.octets > self.most:
                 self._entries.popitem(last=False)

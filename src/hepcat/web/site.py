@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 #: Exports that are sent at once: each holds a page of messages. Of these, most of one user.
 _EXPORTS: Final = 8
 _EXPORTS_A_USER: Final = 4
+#: Octets of orders that are kept, at least; of a call in an order, mostly fewer.
+_ORDERS: Final = 128 << 20
+_OF_A_CALL: Final = 128
 
 log = structlog.get_logger("hepcat.web")
 
@@ -113,7 +116,8 @@ class Site:
             most_connections(self.web.connections), self.web.connections_an_address, self.proxies
         )
         self.searches = Searches(self.web)
-        self.orders: Kept[Ordered] = Kept(lambda ordered: ordered.table.nbytes)
+        room = max(_ORDERS, 2 * _OF_A_CALL * self.web.max_rows)
+        self.orders: Kept[Ordered] = Kept(lambda ordered: ordered.table.nbytes, octets=room)
         self.newest: Kept[Ordered] = Kept(lambda newest: newest.table.nbytes, 512, 32 << 20)
         self.answers: Kept[bytes] = Kept(len, octets=32 << 20, seconds=2.0)  # web/sharing.py
         self.figures: Kept[bytes] = Kept(len, octets=32 << 20, seconds=15.0)

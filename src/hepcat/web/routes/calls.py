@@ -73,7 +73,8 @@ def _page(
             return page_of(data.searcher, newest, limit, behind, fields), newest.behind(behind)
 
     def put_in_order() -> "Ordered":
-        return order(data.searcher, node, since, until, asked.sort, site.web.max_rows)
+        ordered = order(data.searcher, node, since, until, asked.sort, site.web.max_rows)
+        return ordered.within(site.orders.most // 2)  # more would be put in order anew for every page
 
     ordered: Any = site.orders.get(kept, put_in_order)
     row = asked.row
