@@ -10,9 +10,11 @@ import pytest
 import hepcat
 from hepcat.search.calls import CALL_COLUMNS
 from hepcat.search.fields import fields_of
+from hepcat.search.parser import MAX_LENGTH
 from hepcat.web.cursor import asked_for
 from hepcat.web.parameters import MAX_CURSOR, moment
 from hepcat.web.problems import Problem
+from hepcat.web.routes.pages import STATIC as PAGES
 from hepcat.web.rows import plain
 from tests.support import Server, wait_for
 from tests.web.support import Site
@@ -251,7 +253,7 @@ def test_a_fault_in_a_query_is_pointed_at(search_site: Site, query: str, positio
         ({"sort": "shoe_size"}, 400),
         ({"fields": "start,shoe_size"}, 400),
         ({"store": "elsewhere"}, 404),
-        ({"q": "x" * 5000}, 422),
+        ({"q": "x" * (MAX_LENGTH + 1)}, 422),
     ],
 )
 def test_wrong_parameters(search_site: Site, parameters: dict[str, Any], status: int) -> None:
@@ -259,6 +261,17 @@ def test_wrong_parameters(search_site: Site, parameters: dict[str, Any], status:
     assert answer["status"] == status, answer
     assert answer["detail"]
     assert answer["title"]
+
+
+def test_the_longest_query_is_read_everywhere(search_site: Site) -> None:
+    """One bound: what a terminal finds, the API and the pages find."""
+    name = search_site.get("/api/calls", limit=1)["calls"][0]["call_id"]
+    longest = f'call_id:"{name}"'.ljust(MAX_LENGTH)
+    assert [row["call_id"] for row in search_site.get("/api/calls", q=longest)["calls"]] == [name]
+    assert search_site.get("/api/calls", q=longest + " ")["status"] == 422
+    for file, bounds in (("index.html", 1), ("js/search/state.js", 1), ("js/dashboard/main.js", 2)):
+        text = (PAGES / file).read_text()
+        assert text.count(str(MAX_LENGTH)) == bounds, file
 
 
 def test_a_whole_number_is_microseconds() -> None:

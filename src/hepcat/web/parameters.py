@@ -11,12 +11,11 @@ from typing import Annotated, Final
 from fastapi import Depends, Query
 from pydantic import Field
 
+from hepcat.search.parser import MAX_LENGTH
 from hepcat.search.render.escape import safe_line
 from hepcat.search.times import moment_of, parse_time
 from hepcat.web.problems import Problem
 
-#: Longest query that is read.
-MAX_QUERY: Final = 4096
 #: A datagram has room for one this long, and a request for its escapes (running.py).
 MAX_CALL_ID: Final = 16_384
 #: Longest cursor that is made and read: it has to fit into a request's address.
@@ -26,7 +25,7 @@ _MOST_US: Final = 2**62
 _MICROSECONDS: Final = re.compile(r"-?[0-9]{1,19}")
 
 QueryText = Annotated[
-    str, Query(alias="q", max_length=MAX_QUERY, description="Search expression; empty is everything.")
+    str, Query(alias="q", max_length=MAX_LENGTH, description="Search expression; empty is everything.")
 ]
 StoreName = Annotated[
     str | None, Query(alias="store", max_length=128, description="Name of a store; default the first.")

@@ -39,7 +39,7 @@ let control = new AbortController();
 
 const main = $("#main");
 const picker = rangePicker({ range: view, change: (range) => go({ ...view, ...range }), known: () => figures });
-const input = h("input", { name: "q", "aria-label": "Only calls and messages that match", "aria-describedby": "fault", placeholder: "all calls, or a query", value: view.q, maxlength: "4096", spellcheck: "false", autocapitalize: "off", autocomplete: "off", enterkeyhint: "search" });
+const input = h("input", { name: "q", "aria-label": "Only calls and messages that match", "aria-describedby": "fault", placeholder: "all calls, or a query", value: view.q, maxlength: "8192", spellcheck: "false", autocapitalize: "off", autocomplete: "off", enterkeyhint: "search" });
 const fault = h("p", { class: "fault", id: "fault", role: "alert", hidden: true });
 const updated = h("span", { class: "muted number updated" });
 const told = h("div", { class: "told" });
@@ -209,7 +209,7 @@ function fromSearch(search) {
   const given = new URLSearchParams(search);
   if (given.has("zone")) setZone(given.get("zone") === "utc" ? "utc" : "browser", false);
   const text = (name, most) => (given.get(name) ?? "").slice(0, most);
-  return { q: text("q", 4096), since: given.has("since") || given.has("until") ? text("since", 64) : DEFAULT_SINCE, until: text("until", 64), store: text("store", 128) };
+  return { q: text("q", 8192), since: given.has("since") || given.has("until") ? text("since", 64) : DEFAULT_SINCE, until: text("until", 64), store: text("store", 128) };
 }
 
 function toSearch({ q, since, until, store }) {

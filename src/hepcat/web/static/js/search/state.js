@@ -10,7 +10,8 @@ import { DEFAULTS, known } from "./columns.js";
 
 /** The range where the URL has none. */
 export const DEFAULT_SINCE = "1h";
-const LONGEST = 4096;
+/** Characters of a query (hepcat.search.parser). */
+const LONGEST = 8192;
 
 /**
  * @typedef {object} View
