@@ -4,12 +4,17 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from hepcat.errors import HepcatError
 from hepcat.search.calls import CALL_COLUMNS, STATES
 from hepcat.search.columns import call_fields, call_sort
+from hepcat.search.memory import Memory
 from hepcat.search.searcher import AROUND, Searcher
+from hepcat.search.within import Times
+from hepcat.stores.lake.arrow import to_arrow
+from tests.search.remotes import SECOND, Call, batch_of, hostile, usual
 from tests.search.support import NOON, Row, Source
 
 A, B = ("10.0.0.1", 5060), ("10.0.0.2", 5080)
@@ -211,6 +216,25 @@ def test_windows_do_not_change_what_is_found(monkeypatch: pytest.MonkeyPatch) ->
             assert a.to_pylist() == b.to_pylist(), query
 
 
+def test_a_first_window_is_small_where_messages_came_in_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hepcat.search import statements as module
+
+    monkeypatch.setattr(module, "_WINDOW_ROWS", 50)
+    hour = 3_600_000_000
+    at = [NOON + i * hour // 300 for i in range(300)]
+    at += [NOON + hour - 20_000_000 + i * 20_000 for i in range(1000)]
+    one = calls_at([NOON])[0]
+    rows = [{**one, "call_id": f"c{i}", "ts": ts} for i, ts in enumerate(at)]
+    searcher = Searcher(Source(rows))
+    for times in (Times(NOON, NOON + hour), Times(NOON, NOON + 2 * hour), Times(NOON, None), Times()):
+        with searcher._snapshot(times) as con:
+            windows = searcher._windows(con, times)
+        sizes = [searcher.count("", w.since, w.until, messages=True) for w in windows]
+        assert sum(sizes) == len(rows)
+        if times.until == NOON + hour:
+            assert 30 <= sizes[0] <= 100
+
+
 def test_looking_at_the_newest_matches_first_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     from hepcat.search import statements as module
 
@@ -369,3 +393,17 @@ def test_other_tables() -> None:
     )
     assert searcher.count("works node:3", table="log") == 1
     assert searcher.messages("hep_type:100", table="log").table["payload"].to_pylist() == [b"it works"]
+
+
+def test_a_column_is_the_same_whatever_is_asked_for_with_it() -> None:
+    """What nobody asks for is not computed, and some is had in another way then."""
+    before_1970 = Call("old@x", -10 * SECOND).ask("INVITE").say(180, "Ringing").say(486, "Busy Here").messages
+    batch = batch_of([*usual(), *hostile(), *before_1970], True)
+    searcher = Searcher(Memory({"sip": pa.Table.from_batches([to_arrow(batch, "sip")])}))
+    names = tuple(column.name for column in CALL_COLUMNS)
+    whole = searcher.calls("", sort="call_id", fields=names).table
+    assert len(set(whole["state"].to_pylist())) > 5
+    for name in names:
+        alone = searcher.calls("", sort="call_id", fields=("call_id", name)).table
+        assert alone[name].to_pylist() == whole[name].to_pylist(), name
+        assert alone.schema.field(name).type == whole.schema.field(name).type, name

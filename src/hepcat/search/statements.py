@@ -8,6 +8,7 @@ SearchCancelled.
 import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
+from itertools import pairwise
 from typing import Any, Final
 
 import duckdb
@@ -29,6 +30,8 @@ FEW: Final = 256
 #: Messages that a first window of time should hold, and how much larger each next one is.
 _WINDOW_ROWS: Final = 100_000
 _WINDOW_GROWTH: Final = 6
+#: How dense messages are is asked for in these last parts of the range too: they need not come evenly.
+_PARTS: Final = (256, 16)
 #: A search with an index looks at the newest of its matches first: so many for each row of the result.
 _MATCHES_A_ROW: Final = (6, 8, 12, 24, 96)
 
@@ -123,11 +126,12 @@ class Statements:
         What is wanted is mostly at the end: one look there, instead of everywhere. Each message is
         looked at once, however far back the search has to go.
         """
-        low, high, rows = self._extent(con, times, table)
+        low, high, rows, since = self._extent_and_parts(con, times, table)
         windows: list[Times] = []
         end = times.until
         if low is not None and high is not None and rows > 2 * _WINDOW_ROWS:
-            length = (high - low) * _WINDOW_ROWS // rows + 1
+            ages = [(high - at, n) for at, n in since if low < at < high]
+            length = _length([(0, 0), *ages, (high - low, rows)], _WINDOW_ROWS)
             while high - length > low:
                 windows.append(Times(high + 1 - length, end))
                 end = high + 1 - length
@@ -138,9 +142,33 @@ class Statements:
         self, con: duckdb.DuckDBPyConnection, times: Times, table: str
     ) -> tuple[int | None, int | None, int]:
         """Return (first, last, how many) of the messages in the range, whatever they are."""
+        return self._counted(con, times, table, [])[:3]
+
+    def _extent_and_parts(
+        self, con: duckdb.DuckDBPyConnection, times: Times, table: str
+    ) -> tuple[int | None, int | None, int, list[tuple[int, int]]]:
+        """Return the same, and (time, how many since then) for parts at the end of a range with two ends."""
+        starts: list[int] = []
+        if times.since is not None and times.until is not None:
+            starts = [times.until - (times.until - times.since) // part for part in _PARTS]
+        return self._counted(con, times, table, starts)
+
+    def _counted(
+        self, con: duckdb.DuckDBPyConnection, times: Times, table: str, starts: list[int]
+    ) -> tuple[int | None, int | None, int, list[tuple[int, int]]]:
+        parts = [f", count(*) FILTER (WHERE {Times(start, None).sql()})" for start in starts]
         found = self._run(
             con,
-            "SELECT epoch_us(min(ts)), epoch_us(max(ts)), count(*) "
+            f"SELECT epoch_us(min(ts)), epoch_us(max(ts)), count(*){''.join(parts)} "
             f"FROM {view_of(table)} WHERE {times.sql()}",
         )
-        return found[0][0].as_py(), found[1][0].as_py(), int(found[2][0].as_py())
+        low, high, rows, *since = (column[0].as_py() for column in found.columns)
+        return low, high, int(rows), [(at, int(n)) for at, n in zip(starts, since, strict=True)]
+
+
+def _length(ages: list[tuple[int, int]], wanted: int) -> int:
+    """Return how long before the end the last `wanted` messages begin. ages: (how long before, how many)."""
+    for (short, few), (long, many) in pairwise(ages):
+        if many >= wanted:
+            return short + (long - short) * (wanted - few) // max(many - few, 1) + 1
+    return ages[-1][0] + 1
