@@ -198,6 +198,8 @@ DEFAULT_FIELDS: Final[tuple[str, ...]] = tuple(column.name for column in CALL_CO
 _RESPONSE: Final = "struct_pack(status := status, phrase := reason_phrase)"
 #: A time of capture may be any 64 bits; beyond the year 2223 messages are no longer told apart by it.
 _MOMENT: Final = "greatest(least(epoch_us(ts), 8000000000000000), -8000000000000000)"
+#: More than any status: messages of one microsecond are in order of that.
+_ORDERS: Final = 1024
 _CHALLENGE: Final = "status IN (401, 407)"
 _FIRST_OF: Final = "first"  # of the call's first message
 _REQUEST_OF: Final = "request"  # of its first request
@@ -229,12 +231,15 @@ _FACTS: Final[dict[str, str]] = {
     "final_at": f"min(ts) FILTER (status >= 300 AND NOT ({_CHALLENGE}) AND method = 'INVITE')",
     "cancel_at": "min(ts) FILTER (status IS NULL AND method = 'CANCEL')",
     "bye_at": "min(ts) FILTER (status IS NULL AND method = 'BYE')",
-    "ok": f"arg_min({_RESPONSE}, o) FILTER (status BETWEEN 200 AND 299 AND own)",
-    "final": f"arg_max({_RESPONSE}, o) FILTER (status >= 300 AND NOT ({_CHALLENGE}) AND own)",
-    "last_final": f"arg_max({_RESPONSE}, o) FILTER (status >= 200 AND NOT ({_CHALLENGE}) AND own)",
-    "challenge": f"arg_max({_RESPONSE}, o) FILTER ({_CHALLENGE} AND own)",
     "challenge_order": f"max(o) FILTER ({_CHALLENGE} AND own)",
-    "provisional": f"arg_max({_RESPONSE}, o) FILTER (status < 200 AND own)",
+}
+#: Responses that decide something: the first or the last, of which.
+_DECIDING: Final[dict[str, tuple[Literal["min", "max"], str]]] = {
+    "ok": ("min", "status BETWEEN 200 AND 299 AND own"),
+    "final": ("max", f"status >= 300 AND NOT ({_CHALLENGE}) AND own"),
+    "last_final": ("max", f"status >= 200 AND NOT ({_CHALLENGE}) AND own"),
+    "challenge": ("max", f"{_CHALLENGE} AND own"),
+    "provisional": ("max", "status < 200 AND own"),
 }
 _WORD: Final = re.compile(r"'[^']*'|\b(?:(first|request)\.)?([a-z_]+)\b")
 
@@ -246,13 +251,26 @@ def _facts(wanted: str) -> dict[str, str]:
     for owner, name in _WORD.findall(wanted):
         if owner:
             parts[owner].add(name)
-        elif name in _FACTS:
+        else:
             names.add(name)
     facts = {name: sql for name, sql in _FACTS.items() if name in names}
+    facts |= {name: _response(*of, "phrase" in names) for name, of in _DECIDING.items() if name in names}
     for owner, condition in ((_FIRST_OF, ""), (_REQUEST_OF, " FILTER (status IS NULL)")):
         if parts[owner]:
             facts[owner] = f"arg_min(struct_pack({', '.join(sorted(parts[owner]))}), o){condition}"
     return facts
+
+
+def _response(which: Literal["min", "max"], condition: str, phrase: bool) -> str:
+    """Return the SQL of the first or last response for which a condition is true; null where there is none.
+
+    Its status is the end of its `o`: where nobody asks for the phrase, that is had for a tenth of the time.
+    """
+    if phrase:
+        return f"arg_{which}({_RESPONSE}, o) FILTER ({condition})"
+    order = f"{which}(o) FILTER ({condition})"
+    status = f"(({order} % {_ORDERS} + {_ORDERS}) % {_ORDERS})::USMALLINT"  # times before 1970 are negative
+    return f"CASE WHEN {order} IS NOT NULL THEN struct_pack(status := {status}) END"
 
 
 def calls_sql(relation: str, columns: tuple[str, ...]) -> str:
@@ -266,19 +284,23 @@ def calls_sql(relation: str, columns: tuple[str, ...]) -> str:
     if "decisive" in wanted:
         decisive, wanted = f", {_DECISIVE} AS decisive", f"{wanted} {_DECISIVE}"
     facts = "".join(f',\n        {sql} AS "{name}"' for name, sql in _facts(wanted).items())
-    return f"""
-WITH marked AS (
-    SELECT *, {_MOMENT} * 1024 + coalesce(status, 0) AS o FROM {relation} WHERE call_id IS NOT NULL
-), kinds AS (
+    kinds, marked = "", "marked"
+    if re.search(r"\b(?:kind|own)\b", facts):
+        kinds = """, kinds AS (
     SELECT call_id AS id,
         CASE WHEN bool_or(method = 'INVITE') THEN 'INVITE' ELSE arg_min(method, o) END AS kind
     FROM marked GROUP BY call_id
-), facts AS (
-    SELECT call_id{facts}
-    FROM (
+)"""
+        marked = """(
         SELECT m.*, kind, method IS NOT DISTINCT FROM kind AS own
         FROM marked m JOIN kinds k ON m.call_id = k.id
-    )
+    )"""
+    return f"""
+WITH marked AS (
+    SELECT *, {_MOMENT} * {_ORDERS} + coalesce(status, 0) AS o FROM {relation} WHERE call_id IS NOT NULL
+){kinds}, facts AS (
+    SELECT call_id{facts}
+    FROM {marked}
     GROUP BY call_id
 ), decided AS (
     SELECT *{decisive} FROM facts
