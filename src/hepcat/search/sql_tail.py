@@ -12,8 +12,9 @@ from hepcat.stores.lake.arrow import arrow_schema
 
 #: How far behind the last number a row may still appear, at least.
 _LATE: Final = 2_000
-#: Transactions of as many rows as hepcat's that may be under way at once, with those of other writers.
-_AT_ONCE: Final = 2
+#: Transactions of as many rows as hepcat's that may be under way at once, with those of other writers; twice,
+#: for MariaDB takes up to twice as many numbers for the rows of a statement as there are.
+_AT_ONCE: Final = 4
 #: Rows that are read at a time.
 _ROWS: Final = 1_000
 
