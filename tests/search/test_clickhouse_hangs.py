@@ -204,6 +204,7 @@ def test_live_mode_goes_on(servers: list[ClickHouse], tmp_path: Path) -> None:
         found += len(tail.poll())
         time.sleep(0.1)
     drained(store, 60)
+    found += len(tail.poll())
     assert found == sip
     store.close()
     tail.close()

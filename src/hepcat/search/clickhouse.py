@@ -285,7 +285,11 @@ class ClickHouseRemote:
             around.enter_context(cancel.interrupting(lambda: connection.interrupt()))
             if len(self._hosts()) > 1:  # else nobody else can be asked
                 around.enter_context(self.pulse.watched(watched, lambda: connection.interrupt()))
-            yield
+            try:
+                yield
+            except ch.Silent as error:  # it has begun to hang since it was greeted
+                self.pulse.note(connection.host, hangs=True)
+                raise Hanging(str(error)) from None
 
     def _ask_on(self, connection: ch.Connection, action: Callable[[ch.Connection, Limits], T]) -> T:
         """Ask for all shards; where one does not answer, for the others, and note that. Raises Hanging."""
@@ -370,8 +374,10 @@ class ClickHouseRemote:
             name = ch.literal(self.address.database)
             sql = f"SELECT name FROM system.tables WHERE database = {name}"
             try:
-                with self._lent() as connection, self._waiting(connection, (connection.host,)):
-                    found = connection.columns(sql, self._limits())
+                try:
+                    found = self._of_any(sql)
+                except Hanging:  # known now, so another host is asked
+                    found = self._of_any(sql)
             except HepcatError as error:
                 raise self._explained(error) from None
             there = frozenset(value.decode(errors="replace") for value in found["name"][1])
@@ -382,6 +388,11 @@ class ClickHouseRemote:
                 )
             self._there = there
         return self._there
+
+    def _of_any(self, sql: str) -> Columns:
+        """Ask any one host."""
+        with self._lent() as connection, self._waiting(connection, (connection.host,)):
+            return connection.columns(sql, self._limits())
 
     def _note_missing(self, asked: ch.Connection) -> None:
         """Note which shards do not answer."""
