@@ -123,7 +123,7 @@ def test_switching_one_source_off_and_on(page: Any, server: Server) -> None:
     page.get_by_role("button", name="Leave it on").click()
     assert page.get_by_role("switch", name=url).get_attribute("aria-checked") == "true"
     page.get_by_role("switch", name=url).click()
-    assert url in page.inner_text("dialog")
+    assert page.locator("dialog p").all_inner_texts()[0] == f"This switches capture off for {url}."
     page.get_by_role("button", name="Switch off").click()
     page.wait_for_selector(".sources [role=switch][aria-checked=false]")
     assert "Capture was switched off" in page.inner_text(".told")
@@ -146,6 +146,7 @@ def test_switching_one_source_off_and_on(page: Any, server: Server) -> None:
 def test_switching_all_with_the_keyboard(page: Any, server: Server) -> None:
     page.get_by_role("switch", name="all sources").focus()
     page.keyboard.press("Space")
+    assert page.locator("dialog p").all_inner_texts()[0] == "This switches capture off for all sources."
     page.get_by_role("button", name="Switch off").press("Enter")
     page.wait_for_selector(".state:has-text('Capture is off')")
     assert {one["capture"] for one in stats(server)["sources"].values()} == {False}

@@ -45,7 +45,7 @@ export function makeSwitches(told, changed) {
     const off = h("button", { type: "button", class: "danger", onclick: () => (box.close(), turn(source, name, "off")) }, "Switch off");
     const box = dialog(
       "Switch capture off?",
-      h("p", {}, source ? h("code", {}, name) : `${name}.`),
+      source ? h("p", {}, "This switches capture off for ", h("code", {}, name), ".") : h("p", {}, "This switches capture off for all sources."),
       h("p", {}, "What arrives from then on is counted as capture_off and not stored. Nothing brings it back."),
       h("footer", {}, h("button", { type: "button", onclick: () => box.close() }, "Leave it on"), off),
     );
