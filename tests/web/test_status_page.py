@@ -1,6 +1,7 @@
 """The status page on a running server: what came, what was lost, and the switch."""
 
 import json
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -234,10 +235,25 @@ def test_a_server_that_stopped(browser: Any, tmp_path: Path) -> None:
     with Server(tmp_path, page=True) as server:
         send(server, "one")
         page = status_page(browser, server)
+        page.wait_for_selector(".agents .chip.success")
         server.stop()
         page.keyboard.press("r")
         page.wait_for_selector(".state.error:has-text('does not answer')")
         assert row(page, "sources", source(server))["Received"] == "1"  # the last values stay
+        assert re.fullmatch(r"last known, as of \d\d:\d\d:\d\d", page.inner_text(".updated"))
+        assert page.inner_text(".agents h2") == "Agents last known"
+        colors = page.evaluate(
+            """() => {
+                const color = (one, name) => getComputedStyle(document.querySelector(one))[name];
+                const probe = document.body.appendChild(document.createElement('p'));
+                probe.style.color = 'var(--ended)';
+                return [color('body > p:last-child', 'color'), color('.agents .chip', 'color'),
+                    color('.stores .chip', 'color'), color('.sources .switch .word', 'color')];
+            }"""
+        )
+        assert len(set(colors)) == 1, "nothing is green"
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+        assert (found := axe.Axe().run(page)).violations_count == 0, found.generate_report()
         page.context.close()
 
 

@@ -79,6 +79,7 @@ let everyAgent = false;
 let timer = 0;
 let asking = null;
 let made = false;
+let asOf = "";
 
 shell("status").then((session) => {
   switches.who(session);
@@ -133,7 +134,11 @@ function show() {
     parts.state.className = `state notice ${state.kind}`;
     fill(parts.state, icon(SIGNS[state.kind]), h("div", {}, h("p", {}, h("strong", {}, state.title), state.text ? `. ${state.text}` : ""), state.hint ? h("p", { class: "muted" }, state.hint) : null));
   }
-  put(parts.updated, last.status ? `as of ${clock(now(), 0)}` : parts.updated.textContent);
+  if (last.status) asOf = clock(now(), 0);
+  // Green words of a server that may be gone would be lies.
+  const stale = !last.status;
+  put(parts.updated, stale ? (asOf ? `last known, as of ${asOf}` : "") : `as of ${asOf}`);
+  main.classList.toggle("stale", stale);
   main.classList.toggle("without", !runs);
   if (!last.status) return;
   parts.facts.show(model.facts(last));
@@ -180,7 +185,7 @@ function build() {
 
 function section(title, name, ...children) {
   const id = `s-${name.split(" ")[0]}`;
-  return h("section", { class: name, "aria-labelledby": id }, h("h2", { id }, title), ...children);
+  return h("section", { class: name, "aria-labelledby": id }, h("h2", { id }, title, h("span", { class: "last" }, " last known")), ...children);
 }
 
 function sourceSwitch(cell, row) {
