@@ -5,7 +5,6 @@ before each run, the messages the generator's. Generator, capture server and dat
 are. Kamailio is sent twice what it takes, and its rows are counted while it is saturated: its best case.
 hepcat is sent a number of messages faster than the database takes them, its spool keeps the rest, and the
 clock runs from the first datagram until the last row is in the database. What counts are rows in the table.
-Kamailio's children write over a connection each; hepcat over as many as it takes to use the database.
 """
 
 import contextlib
@@ -45,20 +44,16 @@ url = "{url}"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of database. hepcat is sent `messages`, `rate` a second, which is more than it takes.
-
-    connections: over how many hepcat writes; where there are several, one is measured as well.
-    """
+    """A kind of database. hepcat is sent `messages`, `rate` a second, which is more than it takes."""
 
     title: str
     rate: int
     messages: int
     run: Callable[[], contextlib.AbstractContextManager[DatabaseServer]]
-    connections: int = 1
 
 
 KINDS: Final = (
-    Kind("MariaDB, compressed table", 40_000, 250_000, databases.mariadb, connections=2),
+    Kind("MariaDB, compressed table", 25_000, 250_000, databases.mariadb),
     Kind("PostgreSQL", 40_000, 400_000, databases.postgres),
 )
 
@@ -185,13 +180,8 @@ def _measure(context: Context, kind: Kind, database: DatabaseServer) -> list[Row
     plain = _say(context, "kamailio", kamailio_trial(folder, database, (), seconds))
     fast = _say(context, "kamailio -x fm -X fm", kamailio_trial(folder, database, _FAST, seconds))
     messages = kind.messages // 5 if context.quick else kind.messages
-    rows = _baselines(kind, plain, fast)
-    for connections in sorted({1, kind.connections}):
-        more = f"connections = {connections}"
-        place = folder / str(connections)
-        ours = _say(context, f"hepcat, {more}", hepcat_trial(place, database, kind.rate, messages, more))
-        rows.append(_stored(kind, connections, ours, plain, fast))
-    return [*rows, _cpu(kind, ours, plain)]
+    ours = _say(context, "hepcat", hepcat_trial(folder, database, kind.rate, messages))
+    return [*_baselines(kind, plain, fast), _stored(kind, ours, plain, fast), _cpu(kind, ours, plain)]
 
 
 def _say(context: Context, what: str, one: Trial) -> Trial:
@@ -215,17 +205,14 @@ def _baselines(kind: Kind, plain: Trial, fast: Trial) -> list[Row]:
     ]
 
 
-def _stored(kind: Kind, connections: int, ours: Trial, plain: Trial, fast: Trial) -> Row:
-    times, whole = ours.rate / plain.rate, ours.stored == ours.sent
-    judged = connections == kind.connections
-    over = f"{connections} connection{'s' if connections > 1 else ''}"
+def _stored(kind: Kind, ours: Trial, plain: Trial, fast: Trial) -> Row:
+    times = ours.rate / plain.rate
     return Row(
-        f"HEP/UDP into {kind.title}, {over}, default durability, all on the same cores, "
-        f"for {ours.seconds:.0f} s",
+        f"HEP/UDP into {kind.title}, default durability, all on the same cores, for {ours.seconds:.0f} s",
         f"{ours.rate:,.0f} rows a second; sent {ours.sent:,}, in the database {ours.stored:,}",
-        f"{_TIMES} times kamailio's default, nothing lost" if judged else "nothing lost",
+        f"{_TIMES} times kamailio's default, nothing lost",
         f"{times:.1f} times kamailio, {ours.rate / fast.rate:.1f} times kamailio -x fm -X fm",
-        whole and (times >= _TIMES or not judged),
+        times >= _TIMES and ours.stored == ours.sent,
         ours.rate,
         {"kamailio": plain.rate, "kamailio_fm": fast.rate},
     )
