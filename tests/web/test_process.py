@@ -107,6 +107,24 @@ def test_what_a_server_tells_of_itself(server: Server) -> None:
     assert samples[-1]["dropped"] == {}
 
 
+def test_who_switched_is_in_the_log(server: Server) -> None:
+    url = f"http://127.0.0.1:{server.http}/api"
+    body = b'{"mode": "off"}'
+    request = urllib.request.Request(f"{url}/capture", body, {"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=20).close()
+    urllib.request.urlopen(urllib.request.Request(f"{url}/reload", b""), timeout=20).close()
+
+    def lines() -> list[dict[str, Any]]:
+        found = [line for line in server.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in map(json.loads, found) if "by way of the page" in line["event"]]
+
+    switched, reloaded = wait_for(lambda: (found := lines()) and len(found) == 2 and found, 20, "the log")
+    assert switched["event"] == "capture switched off by way of the page"
+    assert switched["source"] == "all"
+    for line in (switched, reloaded):
+        assert (line["user"], line["via"], line["peer"]) == ("open", "open", "127.0.0.1")
+
+
 def test_tls_whose_key_only_root_may_read(tmp_path: Path) -> None:
     need("openssl")
     if os.geteuid() != 0:

@@ -6,6 +6,7 @@ without a server the routes that need one answer 503 with a problem of kind no-s
 
 from typing import Annotated, Any, Final, Literal
 
+import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,10 +17,11 @@ from hepcat.batch.drops import DROP_DOCS
 from hepcat.config.databases import safe_url
 from hepcat.errors import HepcatError
 from hepcat.web import metrics as own
-from hepcat.web.auth import Admin, Viewer, viewer_of
+from hepcat.web.auth import Admin, Principal, Viewer, peer_of, viewer_of
 from hepcat.web.problems import PROBLEMS, Problem
 from hepcat.web.site import Site, TheSite
 
+log = structlog.get_logger("hepcat.web")
 router = APIRouter()
 _REASONS: Final = {drop.name.lower(): doc for drop, doc in DROP_DOCS.items()}
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -93,19 +95,27 @@ async def capture(site: TheSite, viewer: Viewer) -> dict[str, Any]:
 
 
 @router.post("/api/capture", tags=["server"], summary="Switch capture on or off", responses=PROBLEMS)
-async def switch(site: TheSite, admin: Admin, wanted: Switch) -> dict[str, Any]:
+async def switch(site: TheSite, admin: Admin, request: Request, wanted: Switch) -> dict[str, Any]:
     """Switch all of it, or one source; administrators only."""
     found: dict[str, Any] = await run_in_threadpool(
         site.control.call, "sip_capture", wanted.model_dump(exclude_none=True)
     )
+    _tell(request, admin, f"capture switched {wanted.mode}", source=wanted.source or "all")
     return found
 
 
 @router.post("/api/reload", tags=["server"], summary="Read the configuration again", responses=PROBLEMS)
-async def reload(site: TheSite, admin: Admin) -> dict[str, Any]:
+async def reload(site: TheSite, admin: Admin, request: Request) -> dict[str, Any]:
     """Put the server's configuration in force as it stands in its file; administrators only."""
     found: dict[str, Any] = await run_in_threadpool(site.control.call, "reload")
+    _tell(request, admin, "configuration reloaded")
     return found
+
+
+def _tell(request: Request, admin: Principal, what: str, **more: str) -> None:
+    """Log who did it, and from where: to the server it was the page."""
+    peer = peer_of(request)
+    log.info(f"{what} by way of the page", user=admin.name, via=admin.via, peer=peer, **more)
 
 
 @router.get(
