@@ -58,6 +58,7 @@ PAGES = {
     "/login": "form",
     "/account": "main",
     "/api/docs": "details",
+    "/nothere": "nav a",
 }
 
 

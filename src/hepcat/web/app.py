@@ -18,6 +18,7 @@ from hepcat.web import openapi, problems
 from hepcat.web.auth import is_secure
 from hepcat.web.bodies import BoundedBodies
 from hepcat.web.headers import SecurityHeaders
+from hepcat.web.routes import pages
 from hepcat.web.site import Site
 
 #: Modules with a `router` each.
@@ -64,6 +65,7 @@ def make_app(site: Site) -> FastAPI:
     for name in ROUTES:
         app.include_router(importlib.import_module(f"hepcat.web.routes.{name}").router)
     openapi.install(app)
+    pages.install(app)
     app.add_middleware(BoundedBodies)
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=4)
     app.add_middleware(SecurityHeaders, secure=is_secure(site.web))

@@ -1,7 +1,8 @@
 """The pages and what they are made of: files of the package, never of anywhere else.
 
 In: GET of a page's path, or of /static/NAME. Out: the file, with an ETag; browsers ask again each time and
-get 304 (a new version shows at once). What can go wrong: 404.
+get 304 (a new version shows at once). What can go wrong: 404, for people a page, for programs a problem
+document.
 """
 
 import hashlib
@@ -11,7 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from hepcat.search.render.escape import safe_line
+from hepcat.web.problems import problem_response
 
 STATIC: Final = Path(__file__).parent.parent / "static"
 #: path -> file
@@ -24,6 +29,9 @@ PAGES: Final = {
     "/account": "account.html",
     "/api/docs": "docs.html",
 }
+#: What stands where there is no page, and what is no place of pages.
+MISSING: Final = "missing.html"
+_NO_PAGES: Final = ("/api/", "/auth/", "/static/")
 _TYPES: Final = {".js": "text/javascript", ".html": "text/html", ".css": "text/css", ".svg": "image/svg+xml"}
 
 router = APIRouter(include_in_schema=False)
@@ -71,6 +79,22 @@ def _answer(request: Request, name: str) -> Response:
     if file.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(file.octets, media_type=file.type, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Let the application answer so where it has no route."""
+    app.add_exception_handler(404, _missing)
+
+
+async def _missing(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    for_people = "text/html" in request.headers.get("accept", "") and not path.startswith(_NO_PAGES)
+    if for_people and request.method in ("GET", "HEAD"):
+        file = _file(MISSING)
+        return Response(file.octets, 404, {"Cache-Control": "no-store"}, file.type)
+    told = f"there is nothing at {safe_line(path, 200)}" if error.detail == "Not Found" else str(error.detail)
+    return problem_response(404, told)
 
 
 def _page(name: str) -> object:
