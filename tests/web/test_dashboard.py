@@ -95,7 +95,7 @@ def test_a_query_and_what_is_wrong(site: Calls) -> None:
     wrong = figures(site, q="status:(")
     assert (wrong["status"], wrong["query"]) == (400, "status:(")
     assert "position" in wrong
-    assert figures(site, buckets=301)["status"] == 422
+    assert figures(site, buckets=301)["status"] == 400
     assert figures(site, store="none")["status"] == 404
     assert figures(site, since=site.high, until=site.low)["status"] == 400
     assert figures(site, since="never")["status"] == 400

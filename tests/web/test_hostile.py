@@ -136,7 +136,7 @@ def test_addresses_act_no_more_than_messages(visit: Any) -> None:
     for name in ("id", "m", "tab", "color", "nohost", "nomethod", "store", "since"):
         page = visit(f"/call?{urlencode({'id': HOSTILE_IDS[0], name: MARKUP}, doseq=True)}")
         page.wait_for_selector("svg.messages, .notice")
-        page.faults.clear()  # 404 and 422 that were asked for
+        page.faults.clear()  # 404 and 400 that were asked for
 
 
 def test_files_are_no_pages(visit: Any) -> None:

@@ -14,6 +14,7 @@ from hepcat.errors import HepcatError
 from hepcat.search import fields as registry
 from hepcat.search.calls import CALL_COLUMN, CALL_COLUMNS, DEFAULT_FIELDS
 from hepcat.search.dialects import Dialect
+from hepcat.search.errors import UnknownName
 
 
 def newest_first(table: str) -> str:
@@ -103,13 +104,13 @@ def call_sort(sort: str | None) -> tuple[str, bool]:
     return name, sort.startswith("-")
 
 
-def unknown_field(name: str, known: Sequence[str], what: str) -> HepcatError:
+def unknown_field(name: str, known: Sequence[str], what: str) -> UnknownName:
     """Make the error for a column that there is not."""
     import difflib
 
     close = difflib.get_close_matches(name, known, n=3)
     guess = f"; did you mean {' or '.join(close)}?" if close else ""
-    return HepcatError(f"{what} have no column {name!r}{guess}", f"There are: {', '.join(known)}.")
+    return UnknownName(f"{what} have no column {name!r}{guess}", f"There are: {', '.join(known)}.")
 
 
 def call_order(column: str, descending: bool) -> str:

@@ -20,6 +20,10 @@ class NoTail(HepcatError):
     """What arrives in the store cannot be followed."""
 
 
+class UnknownName(HepcatError):
+    """A name that was given is none that there is: of a column, a field, a list, a format."""
+
+
 class QueryError(HepcatError):
     """The query cannot be understood. `query`, `position` (0-based, in characters), `reason`."""
 

@@ -8,7 +8,7 @@ the file. Memory holds one page, and the Call-IDs of what was found.
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from hepcat.errors import HepcatError
+from hepcat.search.errors import UnknownName
 from hepcat.search.export_pieces import FORMATS, Format, Written
 from hepcat.search.export_plan import plan_of_calls, plan_of_messages
 
@@ -36,7 +36,7 @@ def export(
 ) -> Exported:
     """Write what a query finds. since, until: microseconds. limit: calls (messages) at most, newest first."""
     if format not in FORMATS:
-        raise HepcatError(f"unknown format {format!r}", f"One of: {', '.join(FORMATS)}.")
+        raise UnknownName(f"unknown format {format!r}", f"One of: {', '.join(FORMATS)}.")
     make = plan_of_messages if messages else plan_of_calls
     plan = make(data.searcher, data.searcher.parse(query), since, until, limit=limit)
     done = Exported(calls=plan.calls)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 import duckdb
 from sqlglot import exp
 
-from hepcat.errors import HepcatError
 from hepcat.search import fields as registry
 from hepcat.search.ast import EVERYTHING
+from hepcat.search.errors import UnknownName
 from hepcat.search.fields import Field, Kind
 from hepcat.search.remote_records import concat
 from hepcat.search.searcher import Searcher
@@ -71,7 +71,7 @@ def _expressions(searcher: "Searcher | RemoteSearcher", name: str, prefix: str) 
     if found is None:
         close = registry.suggest(name)
         hint = f"Did you mean {' or '.join(close)}?" if close else "docs/search.md lists the fields."
-        raise HepcatError(f"there is no field {name!r}", hint)
+        raise UnknownName(f"there is no field {name!r}", hint)
     if found.kind in (Kind.TIME, Kind.PAYLOAD):
         return []
     if found.kind is Kind.PERSON and "@" in prefix:

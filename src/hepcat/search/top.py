@@ -18,6 +18,7 @@ from sqlglot import exp
 from hepcat.errors import HepcatError
 from hepcat.search.ast import EVERYTHING, Exists, Match, Node, required
 from hepcat.search.calls import calls_sql
+from hepcat.search.errors import UnknownName
 from hepcat.search.remote_dialect import both, bounds, named_as
 from hepcat.search.remote_records import concat
 from hepcat.search.searcher import AROUND, INDEXED, Searcher
@@ -114,9 +115,9 @@ def top(
     """Return a list."""
     known = _BY.get(by)
     if known is None:
-        raise HepcatError(f"there is no list by {by!r}", f"There are: {', '.join(_BY)}.")
+        raise UnknownName(f"there is no list by {by!r}", f"There are: {', '.join(_BY)}.")
     if (known.messages if of == "messages" else known.calls) is None:
-        raise HepcatError(f"there is no list of {of} by {by}", f"Ask for {by} of {_other(of)}.")
+        raise UnknownName(f"there is no list of {of} by {by}", f"Ask for {by} of {_other(of)}.")
     limit = max(1, min(limit, MOST_ROWS))
     node = searcher.parse(query) if isinstance(query, str) else query
     times = Times(since, until).within(node)

@@ -135,7 +135,7 @@ class Parsed(Answer):
 class ProblemModel(BaseModel):
     """A problem document (RFC 9457)."""
 
-    type: str = Field(description="about:blank, or what kind of problem: described in /api/docs.")
+    type: str = Field(description="What kind of problem; described in /api/docs.")
     title: str
     status: int
     detail: str
@@ -154,7 +154,6 @@ _WHY: Final = {
     404: "There is no such thing.",
     413: "More than one answer may carry.",
     421: "A name that is none of this server's.",
-    422: "A parameter has the wrong form.",
     429: "Too much at once; Retry-After says when to try again.",
     501: "The store cannot do this.",
     502: "The store does not answer.",
@@ -162,7 +161,7 @@ _WHY: Final = {
     504: "The search took longer than it may.",
 }
 #: What any route that searches may answer.
-SEARCH_PROBLEMS: Final = (400, 401, 403, 404, 421, 422, 429, 502, 503, 504)
+SEARCH_PROBLEMS: Final = (400, 401, 403, 404, 421, 429, 502, 503, 504)
 
 
 def answers(model: Any = None, *statuses: int, **file: Any) -> dict[int | str, dict[str, Any]]:

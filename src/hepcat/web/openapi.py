@@ -18,12 +18,16 @@ from hepcat.web.models import ProblemModel
 from hepcat.web.problems import MEDIA_TYPE, problem_response
 from hepcat.web.site import Site
 
-#: Every `type` of a problem is /api/docs#problem-KIND; about:blank says no more than its status.
+#: Every `type` of a problem is /api/docs#problem-KIND.
 KINDS: Final[dict[str, str]] = {
     "query": "The query cannot be understood. `position` is where, in characters of `query`, 0 is the first.",
-    "parameter": "A parameter has no meaning as it is; `parameter` names it.",
+    "parameter": "A parameter has no meaning as it is; `detail` says which and why.",
+    "request": "It cannot be done as it was asked; `detail` says why.",
     "cursor": "The cursor is none, or of another request. Begin again without it.",
-    "too-large": "The answer would be larger than it may be. Narrow the time or the query.",
+    "too-large": "The answer would be larger than it may be: narrow the time or the query. Or the body was.",
+    "media-type": "A body has to be JSON and to say so: `Content-Type: application/json`.",
+    "not-found": "There is nothing at this path; GET /api/openapi.json has all routes.",
+    "method": "The path does not take this method; `Allow` has those that it takes.",
     "busy": "Too much at once. `Retry-After` says after how many seconds to try again.",
     "timeout": "The search took longer than [web] query_seconds, and was stopped. Narrow it.",
     "cancelled": "The search was stopped: its client went away, or the server is stopping.",
@@ -122,7 +126,8 @@ def make(app: FastAPI) -> dict[str, Any]:
     for path, methods in made["paths"].items():
         for operation in methods.values():
             answers = operation["responses"]
-            answers["422"] = {"description": "A parameter has the wrong form.", **problem}
+            answers.pop("422", None)  # FastAPI's; here it is 400, as all that is wrong with a request
+            answers.setdefault("400", {"description": "A parameter has no meaning as it is.", **problem})
             answers["default"] = {"description": "Any other error: a problem document (RFC 9457).", **problem}
             operation.get("parameters", []).sort(key=_place)
             if path not in _OPEN:

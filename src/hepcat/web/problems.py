@@ -5,6 +5,7 @@ is advice, and `query`, `position` (0-based, in characters) where a query cannot
 wrong: an error that nobody foresaw is logged with its traceback, and told as 500 without it.
 """
 
+import re
 from typing import Any, Final
 
 import structlog
@@ -14,12 +15,21 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from hepcat.errors import HepcatError
-from hepcat.search.errors import QueryError, StoreAway
+from hepcat.search.errors import QueryError, StoreAway, UnknownName
 from hepcat.search.render.escape import safe_line
 
 MEDIA_TYPE: Final = "application/problem+json"
-#: Where the kinds are described; about:blank is what has no more to say than its status.
+#: Where the kinds are described (openapi.py).
 _TYPES: Final = "/api/docs#problem-"
+#: The kind of what has no kind of its own, by its status.
+KIND_OF: Final = {
+    400: "request",
+    404: "not-found",
+    405: "method",
+    413: "too-large",
+    415: "media-type",
+    500: "fault",
+}
 _TITLES: Final = {
     400: "Bad request",
     401: "Log in first",
@@ -30,7 +40,6 @@ _TITLES: Final = {
     413: "Too large",
     415: "Unsupported media type",
     421: "Misdirected request",
-    422: "Wrong parameter",
     429: "Too many requests",
     500: "A fault in hepcat",
     501: "Not possible in this store",
@@ -38,7 +47,14 @@ _TITLES: Final = {
     503: "Not available",
     504: "Time is over",
 }
-
+#: Of the kinds whose status says less than can be said, or that have several.
+_TITLES_OF: Final = {
+    "parameter": "Wrong parameter",
+    "query": "The query cannot be understood",
+    "refused": "The server refused",
+}
+#: RFC 6839 section 3.1: what is JSON by its suffix counts too.
+_JSON: Final = re.compile(r"application/(?:[^;\s]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 
 #: What the OpenAPI document says of every route's errors.
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
@@ -81,10 +97,11 @@ class Problem(HepcatError):
 def problem_response(
     status: int, detail: str, hint: str = "", *, kind: str = "", headers: Any = None, **more: Any
 ) -> JSONResponse:
-    """Return the document."""
+    """Return the document. kind: of openapi.KINDS; else what KIND_OF says of the status."""
+    kind = kind or KIND_OF.get(status, "")
     body: dict[str, Any] = {
         "type": _TYPES + kind if kind else "about:blank",
-        "title": _TITLES.get(status, "Error"),
+        "title": _TITLES_OF.get(kind) or _TITLES.get(status, "Error"),
         "status": status,
         "detail": detail,
         **({"hint": hint} if hint else {}),
@@ -120,6 +137,8 @@ def of_error(error: HepcatError) -> JSONResponse:
         return problem_response(503, str(error), error.hint, kind="cancelled")
     if isinstance(error, StoreAway | StoreUnavailable):
         return problem_response(502, str(error), error.hint, kind="store-away")
+    if isinstance(error, UnknownName):
+        return problem_response(400, str(error), error.hint, kind="parameter")
     return problem_response(400, str(error), error.hint)
 
 
@@ -128,8 +147,17 @@ async def _hepcat_error(_: Request, error: Exception) -> JSONResponse:
     return of_error(error)
 
 
-async def _wrong_parameter(_: Request, error: Exception) -> JSONResponse:
+async def _wrong_parameter(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    said = request.headers.get("content-type", "")
+    whole = any(fault["loc"] == ("body",) and fault["type"] != "missing" for fault in error.errors())
+    if whole and not _JSON.match(said):  # then the body was not read as JSON: what is in it may be right
+        told = f"the body is {safe_line(said, 100)}, not JSON" if said else "the body does not say what it is"
+        return problem_response(
+            415,
+            told,
+            "Send Content-Type: application/json (curl: -H 'Content-Type: application/json').",
+        )
     wrong = [
         {
             "parameter": ".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]),
@@ -138,7 +166,7 @@ async def _wrong_parameter(_: Request, error: Exception) -> JSONResponse:
         for fault in error.errors()[:20]
     ]
     told = "; ".join(f"{fault['parameter']}: {fault['message']}" for fault in wrong)
-    return problem_response(422, told, kind="parameter", errors=wrong)
+    return problem_response(400, told, kind="parameter", errors=wrong)
 
 
 async def _http_error(_: Request, error: Exception) -> JSONResponse:
