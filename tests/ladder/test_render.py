@@ -68,6 +68,28 @@ def test_golden(call: str, form: str) -> None:
     assert picture == path.read_text(encoding="utf-8")
 
 
+def test_lines_of_media_end_at_the_next_lifeline() -> None:
+    sdp = PCMU.replace("10.0.0.1", "198.51.100.250").replace("4000", "15875").replace(" 0 8 ", " 9 8 0 18 ")
+    whole = "G722 PCMA PCMU G729 telephone-event 198.51.100.250:15875 sendrecv"
+    lone = message(0, f"{A}>{B}", "INVITE", sdp=sdp)
+    for rows, shown in (
+        ([lone], whole),
+        ([lone, *(message(1 + n, f"{B}>10.0.9.{n}:5060", "BYE") for n in range(6))], None),
+    ):
+        root = ET.fromstring(ladder(*rows).svg())
+        lives = [float(one.get("x1", "0")) for one in root.iter(f"{SVG}line") if one.get("class") == "life"]
+        text = next(one for one in root.iter(f"{SVG}text") if one.get("class") == "s")
+        assert text.text is not None
+        if shown:
+            assert text.text == shown
+            assert float(text.get("x", "0")) + len(text.text) * 6 < lives[1]
+        else:
+            assert text.text.endswith("…")
+            assert len(text.text) == 240 // 6
+            assert whole.split()[0] in text.text
+        assert "198.51.100.250:15875" in "".join(root.itertext())
+
+
 def rows_of(text: str) -> list[str]:
     return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in text.splitlines()]
 

@@ -32,6 +32,17 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     return path
 
 
+def described_call() -> list[dict[str, Any]]:
+    """A call between two hosts whose descriptions are long."""
+    sdp = PCMU.replace("10.0.0.1", "198.51.100.250").replace("4000", "15875").replace(" 0 8 ", " 9 8 0 18 ")
+    one: dict[str, Any] = {"call_id": "described-call", "branch": "z9hG4bKd1"}
+    return [
+        message(0.0, f"{ALICE}>{PROXY}", "INVITE", sdp=sdp, **one),
+        message(0.1, f"{PROXY}>{ALICE}", "180 Ringing", to_tag="b", **one),
+        message(4.2, f"{PROXY}>{ALICE}", "200 OK", to_tag="b", sdp=sdp.replace("250", "251"), **one),
+    ]
+
+
 def held_call(call_id: str = "held-call") -> list[dict[str, Any]]:
     """A call over a proxy that answers, holds and ends; one INVITE is sent twice."""
     a, b = f"{ALICE}>{PROXY}", f"{PROXY}>{BOB}"

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.support import ROOT, SHARED, need
-from tests.web.call_captures import held_call, long_call, two_legs, write
+from tests.web.call_captures import described_call, held_call, long_call, two_legs, write
 from tests.web.pictures import keep
 from tests.web.support import SCREENSHOTS, Site, import_lake, open_page
 
@@ -26,7 +26,7 @@ FAX_CALL = "00e9d4a500e9d48-0015-0001-0000-0000@10.35.40.25"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Return the page on a lake of our calls, and of real captures where they are."""
     folder = tmp_path_factory.mktemp("call-page")
-    rows = [*held_call(), *held_call("L" * 600), *two_legs(), *long_call(500, "long")]
+    rows = [*held_call(), *held_call("L" * 600), *two_legs(), *described_call(), *long_call(500, "long")]
     captures = [write(folder / "calls.pcap", rows), *(path for path in (WIRESHARK, FAX) if path.exists())]
     lake = import_lake(folder / "lake", captures)
     with Site(lake, folder) as running:
@@ -79,6 +79,25 @@ def test_the_picture(call: Any) -> None:
     assert "26.8 s" in page.locator(".leg").inner_text()
     name = page.locator("#m7").get_attribute("aria-label")
     assert name == "8: 200 OK (SDP) from 198.51.100.1:5060 to 203.0.113.7:5060, at 4.20 s"
+
+
+def test_lines_of_media_end_at_the_next_lifeline(call: Any) -> None:
+    page = call("described-call")
+    whole = "G722 PCMA PCMU G729 telephone-event 198.51.100.250:15875 sendrecv"
+    ends = """(() => {
+        const lines = [...document.querySelectorAll('svg.messages .life')].map((one) => one.x1.baseVal.value);
+        return [...document.querySelectorAll('svg.messages .media')]
+            .map((text) => text.getBBox()).map((box) => [box.x + box.width, lines[1], lines[1] - lines[0]]);
+    })()"""
+    assert page.locator("svg.messages .media").first.text_content() == whole
+    assert all(end < line and gap <= 560 for end, line, gap in page.evaluate(ends))
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.wait_for_selector("svg.messages .media:has-text('…')", state="attached")
+    assert all(end < line for end, line, _ in page.evaluate(ends))
+    assert page.locator("svg.messages g:has(> .media) > title").first.text_content() == whole
+    page.set_viewport_size({"width": 1440, "height": 900})
+    root = ElementTree.fromstring(saved(page, "Picture, SVG"))
+    assert whole in [one.text for one in root.iter()]
 
 
 def test_hosts_stay_on_top(call: Any) -> None:

@@ -31,8 +31,11 @@ _ROW: Final = 42
 _SUB: Final = 15  # height of a line under an arrow
 _BOX: Final = 32  # height of a host's box
 _PITCH: Final = (150, 330)
-#: What media may ask for, with few hosts and with many; longer lines run on over the next lifeline.
-_MEDIA_PITCH: Final = (330, 230)
+#: What media may ask for, by the number of hosts; longer lines are cut at the next lifeline ...
+_MEDIA_PITCH: Final = {2: 480, 3: 400, 4: 330}
+_MEDIA_PITCH_MANY: Final = 230
+#: ... unless they would say next to nothing then.
+_LEAST_UNDER: Final = 240
 _HEAD: Final = 7  # length of an arrow's head
 _LOOP: Final = 38
 #: Widths of a cell of text: sans 13, 12 and 11, sans bold 13.
@@ -106,15 +109,16 @@ class _Picture:
 
     def _pitch(self) -> int:
         """Return the distance of lifelines: as much as the labels and names ask for, within bounds."""
-        most = _MEDIA_PITCH[len(self.names) > 4]
+        most = _MEDIA_PITCH.get(len(self.names), _MEDIA_PITCH_MANY)
+        wish = 0.0
         need = max([float(_PITCH[0]), *(self._box_width(name) + 18 for name in self.names)])
         for arrow in self.ladder.arrows:
             span = abs(arrow.src - arrow.dst)
             if span:
                 need = max(need, (cells(safe_line(arrow.label, 80)) * _WIDE_13 + 36) / span)
                 longest = max((cells(m) for m in media_of(arrow)), default=0)
-                need = max(need, min((longest * _WIDE_11 + 24) / span, most))
-        return int(min(need, _PITCH[1]))
+                wish = max(wish, min((longest * _WIDE_11 + 24) / span, most))
+        return int(max(min(need, _PITCH[1]), wish))
 
     def _put(self, x: float, y: float, kind: str, text: str) -> None:
         """Add a safe text to the head of the picture."""
@@ -205,7 +209,9 @@ class _Picture:
             draw(arrow, line, text_kind),
         ]
         offset = _LOOP + 12 if arrow.src == arrow.dst else 12
-        for i, words in enumerate(below):
+        room = max(abs(self._x(arrow.src) - self._x(arrow.dst)) - 20, _LEAST_UNDER)
+        for i, line_of_text in enumerate(below):
+            words = line_of_text if arrow.src == arrow.dst else fit(line_of_text, int(room / _WIDE_11))
             parts.append(
                 f'<text class="s" x="{left + offset}" y="{line + 15 + i * _SUB:g}">{_text(words)}</text>'
             )

@@ -23,7 +23,10 @@ export const LINE = 25; // of the arrow, from the top of its row
 export const SUB = 15; // height of a line under an arrow
 export const LOOP = 34;
 export const BOX = 30; // height of a host's box
-const PITCH = { least: 150, most: 340, narrow: 116 };
+/** media: as far apart as lifelines stand where lines of media ask for it. */
+const PITCH = { least: 150, most: 340, media: 560, narrow: 116 };
+/** A line under an arrow ends at the next lifeline, unless it would say next to nothing then. */
+const LEAST_UNDER = 240;
 const EDGE = 16;
 
 /** The fonts that css/call.css gives the picture's texts. */
@@ -111,7 +114,7 @@ function pitchOf(
   const gaps = Math.max(names.size - 1, 1);
   const space = room / gaps;
   let need = narrow ? PITCH.narrow : PITCH.least;
-  let wish = need; // what stands under arrows may run on over the next lifeline
+  let wish = need; // what stands under arrows is cut where it does not fit
   for (const name of names.values()) need = Math.max(need, Math.min(widthOf(name, "host") + 40, 230));
   for (const message of shown.messages) {
     const span = Math.abs((column.get(message.src) ?? 0) - (column.get(message.dst) ?? 0));
@@ -120,7 +123,7 @@ function pitchOf(
     for (const media of mediaOf(message)) wish = Math.max(wish, (widthOf(safe(media, 90), "sub") + 24) / span);
   }
   need = Math.min(need, narrow ? 190 : 260);
-  return Math.round(Math.min(Math.max(need, Math.min(wish, Math.max(space, need)), space), PITCH.most));
+  return Math.round(Math.min(Math.max(need, space), Math.max(PITCH.most, Math.min(wish, PITCH.media))));
 }
 
 /** How far to the right texts reach: those of loops, and those under arrows. */
@@ -130,9 +133,16 @@ function reach(/** @type {import("./model.js").Shown} */ shown, /** @type {Map<n
     const left = Math.min(x.get(message.src) ?? 0, x.get(message.dst) ?? 0);
     const loop = message.src === message.dst;
     if (loop) most = Math.max(most, left + LOOP + 12 + Math.min(widthOf(safe(labelOf(message), 80), "label"), 300));
-    for (const text of linesUnder(message)) most = Math.max(most, left + (loop ? LOOP : 0) + 10 + widthOf(text.text, "sub"));
+    const room = roomUnder(message, x);
+    for (const { text } of linesUnder(message)) most = Math.max(most, left + (loop ? LOOP : 0) + 10 + Math.min(widthOf(text, "sub"), room));
   }
   return most;
+}
+
+/** The width there is for what stands under an arrow. @param {Message} message @param {Map<number, number>} x */
+export function roomUnder(message, x) {
+  if (message.src === message.dst) return Infinity;
+  return Math.max(Math.abs((x.get(message.src) ?? 0) - (x.get(message.dst) ?? 0)) - 20, LEAST_UNDER);
 }
 
 /**

@@ -20,7 +20,7 @@
 
 import { svg } from "../dom.js";
 import { duration } from "../format.js";
-import { BOX, LINE, LOOP, ROW, SUB, boxWidth, fit, linesUnder } from "./geometry.js";
+import { BOX, LINE, LOOP, ROW, SUB, boxWidth, fit, linesUnder, roomUnder } from "./geometry.js";
 import { isFaint, labelOf, letter, notesOf } from "./model.js";
 import { safe } from "../safe.js";
 
@@ -120,8 +120,15 @@ function drawMessage({ message, ladder, shown, geometry, under, y, height, sever
     },
     svg("rect", { class: "hit", x: 2, y: y + 1, width: geometry.width - 4, height: height - 2, rx: 4 }),
     loop ? loopArrow(message, geometry, line) : straightArrow(message, geometry, line),
-    under.map((one, i) => svg("text", { class: one.kind, x: left, y: line + 14 + i * SUB }, one.text)),
+    under.map((one, i) => lineUnder(one, left, line + 14 + i * SUB, roomUnder(message, geometry.x))),
   );
+}
+
+/** A line under an arrow; what is cut is told whole to those who point at it, and in the message's panel. */
+function lineUnder(/** @type {{kind: string, text: string}} */ { kind, text }, /** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ room) {
+  const cut = fit(text, room, "sub");
+  const shown = svg("text", { class: kind, x, y }, cut);
+  return cut === text ? shown : svg("g", {}, svg("title", {}, text), shown);
 }
 
 /** The class that colours a message: by its call or its transaction. */
