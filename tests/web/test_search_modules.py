@@ -180,6 +180,36 @@ def test_a_sparkline_fills_no_gaps(modules: Any) -> None:
     assert module(modules, "dashboard/charts", drawn) == [2, 2], "a run of two, and a dash for the one alone"
 
 
+def test_methods_keep_their_looks_whatever_their_rank(modules: Any) -> None:
+    drawn = """(() => {
+        const spec = m.CHARTS.find((one) => one.name === "methods");
+        const looks = (methods) => {
+            return Object.fromEntries(spec.of({ start: [0], methods }).map((one) => [one.word, one.key]));
+        };
+        return [looks({ INVITE: [9], REGISTER: [5], ACK: [4], "X-A": [3], "X-B": [2], BYE: [1], INFO: [1] }),
+            looks({ INVITE: [1], REGISTER: [4], ACK: [5], "X-B": [3], "X-A": [2] })];
+    })()"""
+    before, after = module(modules, "dashboard/model", drawn)
+    assert before["others"] == "rest"
+    assert list(before)[:3] == list(after)[:3] == ["INVITE", "REGISTER", "ACK"]
+    assert {word: look for word, look in before.items() if word != "others"} == after
+    assert len(set(after.values())) == 5
+
+
+def test_no_two_looks_are_alike(modules: Any) -> None:
+    drawn = """(async () => {
+        const { LOOKS } = await import('/static/js/dashboard/model.js');
+        const one = (look) => ({ key: `c${look}`, look, word: `${look}`, values: [1] });
+        const series = Array.from({ length: LOOKS }, (_, look) => one(look));
+        const chart = new m.Chart({ title: "all", kind: "bars", format: String, id: "all" });
+        chart.show({ since: 0, until: 1, start: [0], width: 1, series });
+        const patterns = [...chart.legend.querySelectorAll("pattern")];
+        return patterns.map((one) => one.getAttribute("patternTransform") + one.innerHTML);
+    })()"""
+    looks = module(modules, "dashboard/charts", f"await {drawn}")
+    assert len(looks) == len(set(looks)) == 36
+
+
 def test_live_rows_stand_where_their_time_has_them(modules: Any) -> None:
     merged = """(() => {
         const rows = new m.Rows({ of: "calls", params: {} });

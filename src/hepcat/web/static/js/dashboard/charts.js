@@ -123,7 +123,8 @@ export class Chart {
     if (said === this.said) return;
     this.said = said;
     fill(this.legend, this.data.series.map((one, n) => {
-      const inside = this.kind === "bars" ? svg("rect", { class: `b-${one.key}`, width: 14, height: 10 }) : svg("g", { class: `line l${n}` }, svg("path", { d: "M0 5H18" }));
+      const bars = () => [svg("defs", {}, pattern(one, n, `${this.id}-l-${one.key}`)), svg("rect", { fill: `url("#${this.id}-l-${one.key}")`, width: 14, height: 10 })];
+      const inside = this.kind === "bars" ? bars() : svg("g", { class: `line l${n}` }, svg("path", { d: "M0 5H18" }));
       return h("span", { class: "entry" }, svg("svg", { class: "swatch", viewBox: this.kind === "bars" ? "0 0 14 10" : "0 0 18 10", "aria-hidden": "true" }, inside), one.word);
     }));
   }
@@ -137,10 +138,7 @@ export class Chart {
 
   /** The stripes of each series; ids belong to this chart. */
   patterns() {
-    return svg("defs", {}, this.data.series.map((one, n) => {
-      const stripe = n % 3 === 0 ? null : svg("rect", { class: "stripe", width: n % 3 === 1 ? 2 : 1, height: 5 });
-      return svg("pattern", { id: `${this.id}-${one.key}`, width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: `rotate(${n % 2 ? 45 : -45})` }, svg("rect", { class: `b-${one.key}`, width: 5, height: 5 }), stripe);
-    }));
+    return svg("defs", {}, this.data.series.map((one, n) => pattern(one, n, `${this.id}-${one.key}`)));
   }
 
   x(us) {
@@ -215,6 +213,19 @@ export class Chart {
     const most = this.data.series.map((one) => `${one.word}: at most ${this.format(Math.max(...one.values.map((value) => value ?? 0))) || "0"}`);
     return most.join(", ");
   }
+}
+
+/** Colours and kinds of stripes, [width, angle], of series that have a look: each pair of them is one look. */
+const COLORS = 6;
+const STRIPES = [[0, 0], [2, 45], [1.5, -45], [1.5, 0], [2.5, 90], [1, 45]];
+
+/** What fills the bars of a series: the look of its name, or that of its place. */
+function pattern(one, n, id) {
+  const { look } = one;
+  const place = [[0, -45], [2, 45], [1, -45], [0, 45], [2, -45], [1, 45]][n % 6];
+  const [stripe, turn] = look === undefined ? place : STRIPES[(look + Math.floor(look / COLORS)) % STRIPES.length];
+  const color = look === undefined ? one.key : `c${look % COLORS}`;
+  return svg("pattern", { id, width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: `rotate(${turn})` }, svg("rect", { class: `b-${color}`, width: 5, height: 5 }), stripe ? svg("rect", { class: "stripe", width: stripe, height: 5 }) : null);
 }
 
 /** A line without axes, for a tile; `values` may hold null. Its height is fixed. */

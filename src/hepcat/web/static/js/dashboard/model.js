@@ -60,8 +60,12 @@ export const LISTS = [
 ];
 /** Rows of a list. */
 export const LIST_ROWS = 8;
-/** Methods with a part of their own; the others are one part. */
+/** Methods with a part of their own where there are more; the others are one part. */
 const METHODS = 5;
+/** Methods with a look of their own: the frequent ones first, of which no two have a colour or stripes alike. */
+const KNOWN = ["INVITE", "REGISTER", "BYE", "ACK", "OPTIONS", "CANCEL", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "INFO", "UPDATE", "PRACK", "REFER"];
+/** As many looks as there are colours times kinds of stripes (charts.js). */
+export const LOOKS = 36;
 /** Reasons of drops with a part of their own. */
 const REASONS = 5;
 const CLASSES = [
@@ -104,13 +108,44 @@ export function whole(answer, values) {
   return values.map((value, i) => (answer.seconds[i] * SECOND < answer.width / 4 ? null : value));
 }
 
+/**
+ * The looks of series by their names, so that a name looks the same whatever its rank: methods that are known have
+ * places of their own, others the one that their letters say, or the next that is free.
+ * @param {string[]} names at most LOOKS
+ * @returns {Map<string, number>} each with another number below LOOKS
+ */
+export function looksOf(names) {
+  const looks = new Map(names.filter((name) => KNOWN.includes(name)).map((name) => [name, KNOWN.indexOf(name)]));
+  const taken = new Set(looks.values());
+  for (const name of names.filter((one) => !looks.has(one)).sort()) {
+    let look = KNOWN.length + (hash(name) % (LOOKS - KNOWN.length));
+    while (taken.has(look)) look = (look + 1) % LOOKS;
+    taken.add(look);
+    looks.set(name, look);
+  }
+  return looks;
+}
+
+function hash(text) {
+  let sum = 0;
+  for (let i = 0; i < Math.min(text.length, 64); i += 1) sum = (sum * 31 + text.charCodeAt(i)) % 65_521;
+  return sum;
+}
+
+/** Series of these values, the look of each by its name, in the order of looks: a change of rank moves none. */
+function named(most, rest) {
+  const looks = looksOf(most.map(({ word }) => word));
+  const own = most.map(({ word, values }) => ({ key: `c${looks.get(word)}`, look: looks.get(word), word, values }));
+  own.sort((a, b) => a.look - b.look);
+  return rest ? [...own, { key: "rest", ...rest }] : own;
+}
+
 function methods(answer) {
   const sums = Object.entries(answer.methods).map(([word, values]) => ({ word, values, sum: total(values) })).sort((a, b) => b.sum - a.sum);
-  const own = sums.slice(0, METHODS).map(({ word, values }, i) => ({ key: `c${i}`, word, values }));
+  if (sums.length <= METHODS + 1) return named(sums, null);
   const others = sums.slice(METHODS);
-  if (!others.length) return own;
-  const rest = answer.start.map((_, i) => others.reduce((sum, one) => sum + one.values[i], 0));
-  return [...own, { key: "rest", word: others.length === 1 ? others[0].word : "others", values: rest }];
+  const values = answer.start.map((_, i) => others.reduce((sum, one) => sum + one.values[i], 0));
+  return named(sums.slice(0, METHODS), { word: "others", values });
 }
 
 function statuses(answer) {
@@ -136,17 +171,17 @@ export function drops(samples) {
   const since = until - 20 * MINUTE;
   const width = 20 * SECOND;
   const start = Array.from({ length: 60 }, (_, i) => since + i * width);
-  const series = order.slice(0, REASONS).map((reason, i) => ({ key: `c${i}`, word: reason, values: start.map(() => 0) }));
-  if (order.length > REASONS) series.push({ key: "rest", word: "other reasons", values: start.map(() => 0) });
+  const most = order.slice(0, REASONS).map((word) => ({ word, values: start.map(() => 0) }));
+  const rest = { word: "other reasons", values: start.map(() => 0) };
   for (const { until: at, counts } of steps) {
     const bucket = Math.min(start.length - 1, Math.ceil((at - since) / width) - 1);
     if (bucket < 0) continue;
     for (const [reason, n] of Object.entries(counts)) {
       const place = order.indexOf(reason);
-      if (n && place >= 0) series[Math.min(place, REASONS)].values[bucket] += n;
+      if (n && place >= 0) (most[place] ?? rest).values[bucket] += n;
     }
   }
-  return { since, until, start, width, series, sum: order.reduce((all, reason) => all + sums[reason], 0) };
+  return { since, until, start, width, series: named(most, order.length > REASONS ? rest : null), sum: order.reduce((all, reason) => all + sums[reason], 0) };
 }
 
 function less(after, before) {
