@@ -448,3 +448,15 @@ def test_a_store_that_is_away_is_a_problem(tmp_path: Any, url: str) -> None:
             answer = site.get(f"/api/{path}")
             assert (answer["status"], answer["type"]) == (502, "/api/docs#problem-store-away"), path
             assert "secret" not in str(answer)
+
+
+def test_places_for_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more than processors, and one user never has all of them; else what the settings say."""
+    for processors, places, mine in ((1, 2, 1), (2, 3, 2), (16, 17, 4)):
+        monkeypatch.setattr("os.cpu_count", lambda processors=processors: processors)
+        searches = Searches(WebSettings())
+        assert (searches._places, searches._places_a_user) == (places, mine)
+        searches.close()
+    searches = Searches(WebSettings(searches=8, searches_a_user=8))
+    assert (searches._places, searches._places_a_user) == (8, 8)
+    searches.close()

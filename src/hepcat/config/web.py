@@ -105,7 +105,12 @@ class WebSettings(Section):
     )
     key: Path | None = Field(None, description="Private key, PEM, without a pass phrase.")
     query_seconds: float = Field(30.0, gt=0, le=3600, description="Longest a request may search.")
-    searches: int = Field(8, ge=1, le=256, description="Searches that run at once; others wait for a place.")
+    searches: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Searches that run at once; others wait for a place. 0: one more than processors.",
+    )
     searches_a_user: int = Field(4, ge=1, le=256, description="Of these, most of one user.")
     waiting: int = Field(
         256,

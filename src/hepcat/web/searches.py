@@ -12,6 +12,7 @@ ended, not when somebody ceased to wait for it: what still runs still takes its 
 import asyncio
 import contextlib
 import itertools
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,8 @@ class Searches:
 
     def __init__(self, settings: WebSettings) -> None:
         self._settings = settings
-        self._pool = ThreadPoolExecutor(settings.searches, thread_name_prefix="search")
+        self._places, self._places_a_user = _places(settings)
+        self._pool = ThreadPoolExecutor(self._places, thread_name_prefix="search")
         self._running: Counter[str] = Counter()
         self._waiting: dict[int, _Client] = {}
         self._clients: set[_Client] = set()
@@ -140,7 +142,7 @@ class Searches:
     async def _take_place(self, client: "_Client", patient: bool) -> None:
         """Return having a place, which `_leave` gives back."""
         user = client.user
-        if self.running < self._settings.searches and self._running[user] < self._settings.searches_a_user:
+        if self.running < self._places and self._running[user] < self._places_a_user:
             self._running[user] += 1
             return
         mine = sum(1 for other in self._waiting.values() if other.user == user)
@@ -178,11 +180,11 @@ class Searches:
 
     def _wake(self) -> None:
         """Give free places to those who wait: to whom runs the fewest, then who came first."""
-        while self.running < self._settings.searches:
+        while self.running < self._places:
             fitting = [
                 (self._running[client.user], number)
                 for number, client in self._waiting.items()
-                if self._running[client.user] < self._settings.searches_a_user and client.waits
+                if self._running[client.user] < self._places_a_user and client.waits
             ]
             if not fitting:
                 return
@@ -190,6 +192,18 @@ class Searches:
             assert client.turn is not None
             self._running[client.user] += 1
             client.turn.set_result(None)
+
+
+def _places(settings: WebSettings) -> tuple[int, int]:
+    """Return how many places there are, and of these for one user.
+
+    A search uses every processor by itself. Eight at once on two processors took twice as much of them each.
+    One place is left to others, whatever one user's searches cost.
+    """
+    if settings.searches:
+        return settings.searches, settings.searches_a_user
+    places = (os.cpu_count() or 1) + 1
+    return places, min(settings.searches_a_user, places - 1)
 
 
 class _Client:
