@@ -154,6 +154,20 @@ def test_the_axis_has_whole_days_and_years_when_clocks_change(modules: Any) -> N
     assert years == ["2020-01-01T00:00:00.000Z", "2025-01-01T00:00:00.000Z"]
 
 
+def test_a_moment_is_seen_between_times(modules: Any) -> None:
+    one = "{start: [1795435606000000], width: 1000000, total: [3], request: [3]," + ",".join(
+        f"'{n}xx': [0]" for n in range(1, 7)
+    )
+    data = module(modules, "search/buckets", f"m.barsOf({one}}}, {{since: null, until: null}}, 200)")
+    assert data["to"] - data["from"] == 60_000_000
+    assert data["from"] + 20_000_000 < data["bars"][0]["start"] < data["to"] - 20_000_000
+    shown = module(modules, "search/buckets", f"m.ticks({data['from']}, {data['to']}, 9, () => 0).at.length")
+    assert shown >= 3
+    bounds = "{since: 1795435600000000, until: 1795435607000000}"
+    data = module(modules, "search/buckets", f"m.barsOf({one}}}, {bounds}, 200)")
+    assert (data["from"], data["to"]) == (1795435600000000, 1795435607000000), "what was asked for is shown"
+
+
 @pytest.mark.parametrize(
     ("query", "noun"),
     [

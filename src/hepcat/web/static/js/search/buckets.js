@@ -15,6 +15,11 @@ export const PARTS = [
   { key: "running", word: "running", query: "", of: ["request", "1xx"] },
 ];
 
+/** Fewer bars than these side by side are no picture of a length of time, ... */
+const FEW = 8;
+/** ... which is a minute then at least. */
+const MOMENT = 6e7;
+
 /** Fields that all messages of a call have alike: a search by them alone finds whole calls. */
 const WHOLE = new Set(["call_id", "from", "to", "user", "from_user", "from_domain", "from_tag", "to_user", "to_domain", "correlation_id"]);
 
@@ -43,8 +48,7 @@ export function queryOf(part, noun) {
 export function barsOf(answer, bounds, most) {
   const { start, width } = answer;
   if (!start?.length) return { from: bounds.since, to: bounds.until, width: 0, bars: [] };
-  const from = bounds.since ?? start[0];
-  const to = Math.max(bounds.until ?? start.at(-1) + width, from + 1);
+  const { from, to } = widened(bounds.since ?? start[0], bounds.until ?? start.at(-1) + width, width, bounds);
   const together = Math.max(1, Math.ceil((to - from) / width / Math.max(most, 1)));
   const wide = width * together;
   const bars = new Map();
@@ -56,6 +60,15 @@ export function barsOf(answer, bounds, most) {
     for (const part of PARTS) for (const name of part.of) bar[part.key] += answer[name][i];
   });
   return { from, to, width: wide, bars: [...bars.values()].filter((bar) => bar.total > 0) };
+}
+
+/** Open ends are moved away from bars that would fill the picture: a moment is seen as one, between times. */
+function widened(from, to, width, bounds) {
+  if (to - from >= FEW * width) return { from, to: Math.max(to, from + 1) };
+  const half = Math.max((FEW * width) / 2, MOMENT / 2);
+  const middle = (from + to) / 2;
+  const [low, high] = [Math.floor(middle - half), Math.ceil(middle + half)];
+  return { from: bounds.since ?? Math.min(from, low), to: Math.max(bounds.until ?? Math.max(to, high), from + 1) };
 }
 
 /** Totals over all bars, by part, and `total`. */
