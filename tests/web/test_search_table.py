@@ -115,6 +115,8 @@ def test_calls_are_chosen_and_opened_together(browser: Any, search_site: Site) -
     assert page.locator(".line[aria-selected=true]").count() == 2
     assert "2 chosen" in page.inner_text(".some")
     page.click("text=Export")
+    assert page.inner_text(".menu-head") == "The 2 chosen calls"
+    assert page.get_by_role("group", name="The 2 chosen calls").get_by_role("menuitem").count() == 4
     with page.expect_download() as download:
         page.click(".menu a:has-text('pcap (Wireshark)')")
     assert Path(download.value.path()).read_bytes()[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1")
@@ -144,6 +146,15 @@ def test_messages_too(browser: Any, search_site: Site) -> None:
     page.wait_for_selector(".head .c-cseq")
     assert asked(page)["of"] == "messages"
     assert page.inner_text(".summary b") == "12,000 messages"
+    page.click("text=Export")
+    assert page.inner_text(".menu-head") == "All that was found: 12,000 messages"
+    page.keyboard.press("End")
+    assert page.evaluate("document.activeElement.textContent") == "text"
+    page.keyboard.press("Escape")
+    page.click(".line[aria-rowindex='2'] .pick")
+    page.click("text=Export")
+    assert page.inner_text(".menu-head") == "Whole calls: 1 call of the chosen message"
+    page.keyboard.press("Escape")
     methods = column(page, "method")
     assert "INVITE" in methods
     done(page)

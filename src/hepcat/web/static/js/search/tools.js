@@ -4,7 +4,8 @@
  * In: the view, chosen rows. Out: dialogs and links; the exports are the server's (GET /api/export).
  */
 import { url } from "../api.js";
-import { $$, dialog, h } from "../dom.js";
+import { $, $$, dialog, fill, h } from "../dom.js";
+import { count, number } from "../format.js";
 import { icon } from "../icons.js";
 import * as columnsOf from "./columns.js";
 import { asked } from "./state.js";
@@ -48,23 +49,40 @@ function entry(column, checked) {
   return item;
 }
 
-/** Links to the exports: of the chosen calls, else of all that was found. */
-export function exportLinks(view, rows) {
-  const ids = [...new Set(rows.map((row) => row.call_id).filter(Boolean))].slice(0, TOGETHER);
+/**
+ * Links to the exports: of the chosen calls, else of all that was found. `found`: how many that are, -1: not known.
+ * @returns {{words: string, links: Element[]}}
+ */
+export function exportLinks(view, rows, found = -1) {
+  const calls = new Set(rows.map((row) => row.call_id).filter(Boolean));
+  const ids = [...calls].slice(0, TOGETHER);
   const what = ids.length ? { id: ids, store: view.store } : { ...asked(view), of: view.of };
-  return FORMATS.map(([format, words]) => h("a", { class: "button", role: "menuitem", href: url("/api/export", { format, ...what }), download: true }, words));
+  const links = FORMATS.map(([format, words]) => h("a", { class: "button", role: "menuitem", href: url("/api/export", { format, ...what }), download: true }, words));
+  return { words: exported(view.of, rows.length, calls.size, found), links };
 }
 
-/** A button that unfolds a menu; `items()` makes its links anew each time. */
+/** What an export is about, in words. */
+function exported(of, chosen, calls, found) {
+  if (!calls) return found >= 0 ? `All that was found: ${count(found, of.slice(0, -1))}` : `All ${of} that were found`;
+  const first = calls > TOGETHER ? `The first ${TOGETHER} of ${number(calls)} chosen calls` : null;
+  if (of === "messages") return `Whole calls: ${first ?? count(calls, "call")} of the ${chosen === 1 ? "chosen message" : `${number(chosen)} chosen messages`}`;
+  return first ?? (calls === 1 ? "The chosen call" : `The ${calls} chosen calls`);
+}
+
+/** A button that unfolds a menu; `items()` makes its links, and the words above them, anew each time. */
 export function menuButton(label, sign, items) {
   const menu = h("div", { class: "menu", role: "menu", "aria-label": label, hidden: true });
   const button = h("button", { type: "button", "aria-label": label, "aria-haspopup": "menu", "aria-expanded": "false" }, icon(sign), h("span", { class: "word" }, label));
   const node = h("div", { class: "with-menu" }, button, menu);
   const unfold = (open) => {
-    if (open) menu.replaceChildren(...items());
+    if (open) {
+      const { words, links } = items();
+      const head = h("div", { class: "menu-head", id: "menu-head" }, words);
+      fill(menu, h("div", { role: "group", "aria-labelledby": "menu-head" }, head, links));
+    }
     menu.hidden = !open;
     button.setAttribute("aria-expanded", String(open));
-    if (open) menu.firstElementChild?.focus();
+    if (open) $("[role=menuitem]", menu)?.focus();
   };
   button.addEventListener("click", () => unfold(menu.hidden));
   menu.addEventListener("click", () => unfold(false));
@@ -75,7 +93,7 @@ export function menuButton(label, sign, items) {
 
 function onMenuKey(event, menu, close) {
   if (menu.hidden) return;
-  const links = [...menu.children];
+  const links = $$("[role=menuitem]", menu);
   const at = links.indexOf(document.activeElement);
   const steps = { ArrowDown: at + 1, ArrowUp: at - 1 + links.length, Home: 0, End: links.length - 1 };
   if (event.key in steps) links[steps[event.key] % links.length].focus();
