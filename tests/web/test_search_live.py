@@ -92,6 +92,31 @@ def test_only_what_matches_comes(browser: Any, server: Server) -> None:
     done(page)
 
 
+def test_a_server_that_comes_back(browser: Any, tmp_path: Path) -> None:
+    with Server(tmp_path, page=True) as server:
+        page = live_page(browser, server)
+        send(server, invite("before"))
+        page.wait_for_selector(f"{ROW}:has-text('before')")
+        server.stop()
+        page.locator(".grid").focus()
+        page.keyboard.press("r")
+        page.wait_for_selector(".notes:has-text('The server cannot be reached. Trying again.')")
+        assert column(page, "call_id") == ["before"], "a search that is refreshed keeps its rows"
+        assert page.inner_text(".summary").startswith("1 call")
+        page.fill("[name=q]", "from:alice")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".instead:has-text('The server cannot be reached')")
+        assert page.locator(ROW).count() == 0, "rows of another search are no answer"
+        server.start()
+        page.wait_for_selector(f"{ROW}:has-text('before')")
+        assert page.is_hidden(".notes")
+        assert page.is_hidden(".instead")
+        page.wait_for_function("() => !document.querySelector('.histogram').classList.contains('waiting')")
+        send(server, invite("after"))
+        page.wait_for_selector(f"{ROW}:has-text('after')")
+        page.context.close()
+
+
 def test_a_store_is_chosen_where_there_are_several(browser: Any, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/other.db"
     assert hepcat("db", "create", url).returncode == 0

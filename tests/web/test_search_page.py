@@ -14,6 +14,10 @@ from tests.web.search_pages import ROW, asked, column, done, search_page, settle
 from tests.web.support import SCREENSHOTS, Site, open_page
 
 IMAGES = Path(__file__).parents[2] / "docs/images"
+#: What moved since the page began, as the browser counts it.
+SHIFTS = """globalThis.shifts = [];
+    new PerformanceObserver((list) => shifts.push(...list.getEntries().map((e) => e.value)))
+        .observe({type: 'layout-shift', buffered: true});"""
 
 
 def test_fields_operators_and_values_are_completed(browser: Any, search_site: Site) -> None:
@@ -130,6 +134,46 @@ def test_the_histogram_by_keys(browser: Any, search_site: Site) -> None:
     page.keyboard.press("[")
     settled(page)
     assert asked(page)["until"] == whole["since"]
+    done(page)
+
+
+def test_a_search_that_lasts_says_so(browser: Any, search_site: Site) -> None:
+    page = open_page(browser, "about:blank")
+    held: list[Any] = []
+    page.route("**/api/calls*", lambda route: held.append(route))
+    page.add_init_script(SHIFTS)
+    page.goto(f"{search_site.url}/?since=")
+    page.wait_for_selector(".searching:has-text('Searching…')")
+    assert page.inner_text(".summary") == "Searching…"
+    heading = ".head .c-from"
+    before = page.locator(heading).bounding_box()
+    page.wait_for_timeout(100)
+    held.pop().continue_()
+    settled(page)
+    assert page.locator(heading).bounding_box() == before
+    assert page.is_hidden(".searching")
+    assert page.evaluate("shifts") == []
+    page.fill("[name=q]", "method:BYE")
+    page.keyboard.press("Enter")
+    assert page.inner_text(".summary") == "Searching…", (
+        "the figures of the query before are none of this one's"
+    )
+    assert page.get_attribute(".grid", "aria-busy") == "true"
+    page.wait_for_timeout(100)
+    held.pop().continue_()
+    settled(page)
+    assert "calls" in page.inner_text(".summary")
+    done(page)
+
+
+def test_a_single_call_is_seen_between_times(browser: Any, search_site: Site) -> None:
+    one = search_site.get("/api/calls", limit=1)["calls"][0]["call_id"]
+    page = search_page(browser, search_site, f"since=&q=call_id:{one}")
+    page.wait_for_selector(".histogram .picture [class^=p-]", state="attached")
+    texts = page.locator(".histogram .axis text").all_text_contents()
+    assert len(texts) >= 3
+    bars = "[...document.querySelectorAll('.picture [class^=p-]')].map((bar) => bar.getBBox().width)"
+    assert 0 < max(page.evaluate(bars)) < 60
     done(page)
 
 
@@ -296,11 +340,7 @@ def picture(page: Any, name: str) -> None:
 @pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])
 def test_the_first_view_is_small_and_nothing_moves(browser: Any, search_site: Site, phone: bool) -> None:
     page = open_page(browser, "about:blank", phone=phone)
-    page.add_init_script(
-        """globalThis.shifts = [];
-        new PerformanceObserver((list) => shifts.push(...list.getEntries().map((e) => e.value)))
-            .observe({type: 'layout-shift', buffered: true});"""
-    )
+    page.add_init_script(SHIFTS)
     page.goto(f"{search_site.url}/?since=")
     settled(page)
     page.wait_for_timeout(300)

@@ -28,6 +28,10 @@ import { TOGETHER, chooseColumns, exportLinks, menuButton } from "./tools.js";
 const BARS_EVERY = 10_000;
 /** Milliseconds that the histogram waits for the first rows. */
 const BARS_AFTER = 500;
+/** What may be over soon: nobody there, too many searches, a server or a store that is away. */
+const PASSING = new Set([0, 429, 502, 503]);
+/** Milliseconds until a live view that got no answer asks again, unless the server says when. */
+const AGAIN_AFTER = 5000;
 
 let view = first;
 let rows = null;
@@ -40,6 +44,9 @@ let again = null;
 let bars = null; // the timer of a histogram that is still to be asked for
 let chosen = [];
 let target = history.state?.row ?? null;
+let wish = ""; // what was asked for, to tell a search that is refreshed from another one
+let kept = null; // the last search that was answered: {wish, rows, total, found, begun}
+let retry = null; // the timer of a live view that asks again
 
 const grid = $(".grid");
 const instead = $(".instead");
@@ -71,22 +78,38 @@ function go(changes, anew = false) {
   run();
 }
 
-/** Search for what the view says. */
-function run(started = null) {
+/** Search for what the view says. `quiet`: people see no sign of it until there is an answer. */
+function run(started = null, quiet = false) {
   stop();
+  if (rows?.answer) kept = { wish, rows, total, found, begun };
   begun = started ? 0 : performance.now();
   total = found = -1;
-  showControls();
-  grid.setAttribute("aria-busy", "true");
-  const of = view.of;
-  rows = started ?? new Rows({ of, params: paramsOf(view) });
-  rows.loaded = (answer, first) => onLoaded(rows, answer, first);
-  rows.failed = onFailed;
-  histogram.wait();
-  bars = setTimeout(startBars, BARS_AFTER);
+  if (!quiet) {
+    showControls();
+    showWaiting();
+  }
+  const params = paramsOf(view);
+  wish = JSON.stringify([view.of, params]);
+  const mine = started ?? new Rows({ of: view.of, params });
+  mine.loaded = (answer, first) => onLoaded(mine, answer, first);
+  mine.failed = (problem) => onFailed(mine, problem);
+  rows = mine;
+  bars = quiet ? 0 : setTimeout(startBars, BARS_AFTER); // 0: with the first rows only
   if (started) rows.resume();
   else rows.more();
   if (view.live) again = setInterval(() => !document.hidden && countBars(true), BARS_EVERY);
+}
+
+/** Say that a search is under way: the rows of the one before are pale, and where there are none a word stands. */
+function showWaiting() {
+  grid.setAttribute("aria-busy", "true");
+  histogram.wait();
+  fill($(".summary"), "Searching…");
+  if (table.rows.length) return;
+  const oldest = resolve(view).since ?? 0;
+  table.show({ of: view.of, columns: names(), rows: [], sort: view.sort, total: -1, like: [{ ts: oldest }] });
+  instead.hidden = false;
+  fill(instead, h("p", { class: "searching muted", "aria-hidden": "true" }, "Searching…"));
 }
 
 function stop() {
@@ -95,6 +118,7 @@ function stop() {
   counting?.abort();
   clearInterval(again);
   clearTimeout(bars);
+  clearTimeout(retry);
   bars = live = null;
   newer.hidden = true;
 }
@@ -125,6 +149,7 @@ function onLoaded(from, answer, first) {
   if (rows.done && !view.live) total = rows.list.length;
   if (rows.done && total < MOST) found = total;
   if (first) {
+    kept = null;
     table.show({ of: view.of, columns: names(), rows: rows.list, sort: view.sort, total });
     instead.hidden = rows.list.length > 0 || view.live;
     if (!instead.hidden) fill(instead, nothing(view, (changes) => go(changes)));
@@ -138,17 +163,40 @@ function onLoaded(from, answer, first) {
   startBars();
 }
 
-function onFailed(problem) {
+function onFailed(from, problem) {
+  if (from !== rows) return;
   grid.removeAttribute("aria-busy");
   clearTimeout(bars);
   bars = null;
   if (problem.position !== null) box.mark(problem);
   if (rows.list.length) return notes([problem.message]);
+  const trying = view.live && PASSING.has(problem.status);
+  if (problem.position === null && kept?.wish === wish && kept.rows.list.length) keepOld(problem, trying);
+  else showTrouble(problem);
+  if (trying) retry = setTimeout(tryAgain, problem.retryAfter ? problem.retryAfter * 1000 : AGAIN_AFTER);
+}
+
+/** The rows of the search that could not be made anew stay, and what went wrong stands above them. */
+function keepOld(problem, trying) {
+  counting?.abort();
+  ({ rows, total, found, begun } = kept);
+  rows.restart();
+  histogram.settle("");
+  summary();
+  notes([`${problem.message}${trying ? " Trying again." : ""}`, "The rows are those of the last answer."]);
+}
+
+function showTrouble(problem) {
   table.show({ of: view.of, columns: names(), rows: [], sort: view.sort, total: 0 });
   instead.hidden = false;
   fill(instead, trouble(problem, () => go({}, true), go));
   fill($(".summary"));
   histogram.fail("");
+}
+
+function tryAgain() {
+  if (document.hidden) retry = setTimeout(tryAgain, AGAIN_AFTER);
+  else run(null, true);
 }
 
 /** Go back to the row that was opened, when somebody comes back to this page. */
@@ -172,7 +220,7 @@ async function countBars(quiet = false) {
   try {
     const answer = await get("/api/histogram", { ...asked(view), of, buckets: Math.min(histogram.most, 300) }, { signal });
     if (signal.aborted) return;
-    // Where the range is open at both ends, the picture is as wide as what was found.
+    // Where the range is open at both ends, the picture is as wide as what was found, and a bit wider round a moment.
     const known = { since: answer.since, until: view.since || view.until ? answer.until : null };
     histogram.show(answer, known, nounOf(of, view.q));
     const sum = answer.total.reduce((all, n) => all + n, 0);
@@ -366,7 +414,7 @@ function main() {
   $(".bar .tools").append(
     h("button", { type: "button", class: "zoom-out", title: "Three times the range (z)", "aria-label": "Zoom out: three times the range", onclick: zoomOut }, icon("minus"), h("span", { class: "word" }, "Zoom out")),
     h("button", { type: "button", title: "Columns (c)", "aria-label": "Columns", onclick: pickColumns }, icon("columns"), h("span", { class: "word" }, "Columns")),
-    menuButton("Export", "export", () => exportLinks(view, chosen)),
+    menuButton("Export", "export", () => exportLinks(view, chosen, found)),
   );
   for (const button of $$("[data-of]")) button.addEventListener("click", () => setOf(button.dataset.of));
   liveButton.addEventListener("click", toggleLive);

@@ -51,6 +51,11 @@ export class Rows {
     this.control.abort();
   }
 
+  /** Ask for more again, after `stop()`. */
+  restart() {
+    this.control = new AbortController();
+  }
+
   /**
    * Put rows that happened meanwhile where the order of time has them. A call that is there already becomes what the
    * row says; one from before the rows that are here waits for its page. The oldest beyond `most` are let go.

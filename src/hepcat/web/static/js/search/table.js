@@ -1,7 +1,8 @@
 /**
  * The table of calls or messages: a grid that draws only the rows in sight.
  *
- * In: `new Table(node, {open, sort, near, chose, scrolled, link})` and `show({of, columns, rows, sort, total})`. The same few
+ * In: `new Table(node, {open, sort, near, chose, scrolled, link})` and `show({of, columns, rows, sort, total, like})`, `like`: rows as they are
+ * likely to come where there are none yet, for the widths of columns. The same few
  * row elements are used again and again while one scrolls; each stands at its place by `transform`. Out:
  * callbacks: `open(rows)`, `sort(name)`, `near()` when the last rows come in sight, `chose(set)` when rows
  * are chosen, `scrolled(atTop)`, `link(ids, at)` for a call's address. Text from traffic becomes text nodes only.
@@ -27,6 +28,7 @@ export class Table {
     this.pool = [];
     this.active = -1;
     this.rows = [];
+    this.like = [];
     this.of = "calls";
     this.columns = [];
     fill(node, h("div", { role: "rowgroup", class: "heads" }, this.head), this.body);
@@ -38,8 +40,8 @@ export class Table {
   }
 
   /** Show other rows, from the top. */
-  show({ of, columns, rows, sort, total }) {
-    Object.assign(this, { of, rows, sort, columns: columns.map((name) => columnsOf.find(of, name)) });
+  show({ of, columns, rows, sort, total, like = [] }) {
+    Object.assign(this, { of, rows, sort, like, columns: columns.map((name) => columnsOf.find(of, name)) });
     this.settleHead();
     this.restart();
     this.count(total);
@@ -47,10 +49,14 @@ export class Table {
 
   /** Draw the head anew where it is about other columns, or where longer times came. */
   settleHead() {
-    const look = [this.of, this.sort, ...this.columns.map((column) => `${column.name}=${columnsOf.width(column, this.rows)}`)].join();
+    const look = [this.of, this.sort, ...this.columns.map((column) => `${column.name}=${this.widthOf(column)}`)].join();
     if (look === this.look) return;
     this.look = look;
     this.drawHead();
+  }
+
+  widthOf(column) {
+    return columnsOf.width(column, this.rows.length ? this.rows : this.like);
   }
 
   /** Rows came at the end. @param {number} total rows in all; -1: not known */
@@ -85,7 +91,7 @@ export class Table {
   }
 
   drawHead() {
-    const widths = this.columns.map((column) => columnsOf.width(column, this.rows));
+    const widths = this.columns.map((column) => this.widthOf(column));
     const tracks = this.columns.map((column, i) => (column.kind === "text" ? `minmax(${widths[i]}ch, ${widths[i]}fr)` : `${widths[i]}ch`));
     this.node.style.setProperty("--widths", `2.25rem ${tracks.join(" ")}`);
     this.node.style.setProperty("--least", `${widths.reduce((sum, one) => sum + one, 0)}ch`);
