@@ -119,6 +119,32 @@ def test_who_has_the_fewest_goes_first() -> None:
     run_async(test)
 
 
+@pytest.mark.parametrize("patience", [60.0, 0.0])
+def test_what_stands_beside_rows_lets_them_go_first(monkeypatch: pytest.MonkeyPatch, patience: float) -> None:
+    monkeypatch.setattr("hepcat.web.searches._YIELDING", patience)
+
+    async def test() -> None:
+        searches = Searches(settings(searches=1))
+        running, histogram, rows = Work(), Work(), Work()
+        tasks = [start(searches, "a", running)]
+        await until(running.begun.is_set)
+        beside = searches.run(Client().request, "b", histogram, beside=True)
+        tasks.append(asyncio.create_task(beside))
+        await until(lambda: searches.waiting == 1)
+        tasks.append(start(searches, "c", rows))
+        await until(lambda: searches.waiting == 2)
+        running.released.set()
+        first, second = (rows, histogram) if patience else (histogram, rows)
+        await until(first.begun.is_set)
+        assert not second.begun.is_set()
+        for work in (rows, histogram):
+            work.released.set()
+        await asyncio.gather(*tasks)
+        searches.close()
+
+    run_async(test)
+
+
 def test_too_many_that_wait_are_refused() -> None:
     async def test() -> None:
         searches = Searches(settings(searches=1, waiting=1))

@@ -5,7 +5,8 @@ go wrong: Problem 429 where too many wait already, or no place came free in time
 SearchCancelled where the client went away or the site closes.
 
 Places are given in turns: of those who wait, whoever has the fewest searches running goes first, so that one
-person's ten open pages do not hold up another's first search. A place is given back when the search has
+person's ten open pages do not hold up another's first search. What stands beside rows, such as a histogram,
+lets rows go first, for some seconds. A place is given back when the search has
 ended, not when somebody ceased to wait for it: what still runs still takes its share of the machine.
 """
 
@@ -13,6 +14,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +30,8 @@ from hepcat.web.problems import Problem
 T = TypeVar("T")
 #: Of those who wait, most of one user.
 _WAITING_A_USER: Final = 32
+#: Seconds for which what stands beside rows lets others go first.
+_YIELDING: Final = 5.0
 #: Seconds after which who was refused may ask again.
 _RETRY_AFTER: Final = 2
 
@@ -66,13 +70,16 @@ class Searches:
         function: Callable[[], T],
         seconds: float | None = None,
         patient: bool = False,
+        beside: bool = False,
     ) -> T:
         """Run a function that searches; end it when its time is over or its client goes away.
 
         The time, query_seconds unless given, begins with the search; as long again it may wait for its
-        place. patient: it is part of an answer that has begun, and waits as long as it has to.
+        place. patient: it is part of an answer that has begun, and waits as long as it has to. beside: it
+        stands beside rows, which matter more.
         """
         with self._client(user) as client:
+            client.yields_until = time.monotonic() + _YIELDING if beside else 0.0
             watching = asyncio.create_task(_watch(request, client))
             try:
                 await self._take_place(client, patient)
@@ -181,14 +188,15 @@ class Searches:
     def _wake(self) -> None:
         """Give free places to those who wait: to whom runs the fewest, then who came first."""
         while self.running < self._places:
+            now = time.monotonic()
             fitting = [
-                (self._running[client.user], number)
+                (client.yields_until > now, self._running[client.user], number)
                 for number, client in self._waiting.items()
                 if self._running[client.user] < self._places_a_user and client.waits
             ]
             if not fitting:
                 return
-            client = self._waiting.pop(min(fitting)[1])
+            client = self._waiting.pop(min(fitting)[-1])
             assert client.turn is not None
             self._running[client.user] += 1
             client.turn.set_result(None)
@@ -213,6 +221,8 @@ class _Client:
         self.user = user
         self.turn: asyncio.Future[None] | None = None
         self.search: Cancel | None = None
+        #: on time.monotonic()'s clock; rows of others go first until then
+        self.yields_until = 0.0
         #: why nobody waits any more; what to answer, where somebody does
         self.why: str | None = None
         self.refused: HTTPException | None = None

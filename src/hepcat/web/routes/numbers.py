@@ -68,7 +68,7 @@ async def histogram(
         frame = {"since": span.since, "until": span.end, "notes": data.notes()}
         return encode({"start": starts, "width": width, **counts, **frame})
 
-    return Encoded(await site.searches.run(request, viewer.name, shared(site, request, search)))
+    return Encoded(await site.searches.run(request, viewer.name, shared(site, request, search), beside=True))
 
 
 @router.get("/top", summary="Most frequent values", response_class=Encoded, responses=answers(Top))
@@ -94,7 +94,7 @@ async def top(
         answer: dict[str, Any] = {"by": found.by, "rows": rows, "total": found.total, "other": found.other}
         return encode({**answer, "since": span.since, "until": span.end, "notes": data.notes()})
 
-    return Encoded(await site.searches.run(request, viewer.name, search))
+    return Encoded(await site.searches.run(request, viewer.name, search, beside=True))
 
 
 def _node(data: "Data", q: str, span: "Range") -> "Node":
