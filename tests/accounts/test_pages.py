@@ -60,13 +60,19 @@ def test_logging_in_leads_back(browser: Any, site: Site) -> None:
     page = open_page(browser, f"{site.url}/account?x=1#y")
     page.wait_for_url("**/login?next=*")
     expect(page.get_by_label("User name")).to_be_focused()
+    assert page.locator("#told").inner_text() == "", "nobody was here before"
+    assert page.get_by_role("navigation").count() == 0, "there is nowhere to go"
+    page.keyboard.press("Alt+3")
     assert violations(page) == []
+    box, button = (page.locator(one).bounding_box() for one in ("main", "button[type=submit]"))
+    assert box["y"] + box["height"] - button["y"] - button["height"] < 40, "an empty strip"
     log_in(page, "ada", "wrong password")
     page.get_by_text("The user name or the password is wrong.").wait_for()
     assert page.get_by_label("Password").input_value() == ""
     expect(page.get_by_label("Password")).to_be_focused()
     log_in(page, "ada", PASSWORD)
     page.wait_for_url(f"{site.url}/account?x=1#y")
+    page.get_by_role("navigation").wait_for()
     cookies = page.context.cookies()
     assert [(one["name"], one["httpOnly"], one["sameSite"]) for one in cookies] == [("hepcat", True, "Lax")]
     assert page.evaluate("document.cookie") == ""
@@ -85,8 +91,29 @@ def test_live_results_that_end_with_the_session_lead_to_the_login(browser: Any, 
     other = page.context.new_page()
     other.goto(f"{site.url}/account")
     other.get_by_role("button", name="Log out").click()
-    page.wait_for_url("**/login?next=%2F%3Flive%3D1%26of%3Dmessages")
+    page.wait_for_url("**/login?next=%2F%3Flive%3D1%26of%3Dmessages&was=session")
+    page.get_by_text("Your session ended").wait_for()
+    assert violations(page) == []
     page.context.close()
+
+
+def test_who_was_let_in_before_there_were_accounts_is_told_so(browser: Any, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    with Site(settings.data, tmp_path) as site:
+        page = open_page(browser, f"{site.url}/status")
+        page.get_by_text("No server runs on this lake").wait_for()
+        assert page.locator(".who").inner_text() == "open"
+        accounts = Accounts(settings)
+        accounts.users.add("ada", PASSWORD, "admin")
+        accounts.close()
+        page.wait_for_url("**/login?next=%2Fstatus&was=open")
+        page.get_by_text("This server has accounts now").wait_for()
+        log_in(page, "ada", PASSWORD)
+        page.wait_for_url(f"{site.url}/status")
+        page.goto(f"{site.url}/login?was=constructor")
+        page.get_by_text("You are logged in as ada.").wait_for()
+        page.get_by_role("navigation").wait_for()
+        page.context.close()
 
 
 def test_a_hash_of_yesterday_is_made_anew_at_login(browser: Any, site: Site, accounts: Accounts) -> None:

@@ -3,7 +3,7 @@
  *
  * In: paths and parameters. Out: what the server answered as JSON. What can go wrong: `Problem` (the
  * server's problem document, or status 0 when it cannot be reached), and AbortError when `signal` said so.
- * An answer 401 leads to /login, which comes back.
+ * An answer 401 leads to /login, which comes back, and is told why as far as the page knows.
  */
 
 /** What the server says went wrong (RFC 9457). `position`: 0-based, of a fault in `query`. */
@@ -53,6 +53,7 @@ export async function del(path, params = {}, { signal } = {}) {
 }
 
 let known = null;
+let was = ""; // how the page was let in: "open" (nobody had to log in) or "session"
 
 /**
  * Who is logged in: {user, role, via, open, login, csrf}. Asked once a page.
@@ -61,7 +62,7 @@ let known = null;
 export function session(again = false) {
   if (!known || again) {
     known = ask("/api/session", {}, false);
-    known.catch(() => (known = null));
+    known.then((who) => (was ||= who.open ? "open" : who.user ? "session" : ""), () => (known = null));
   }
   return known;
 }
@@ -69,7 +70,7 @@ export function session(again = false) {
 /** Leave for the login page; it returns to where we are. */
 export function login() {
   if (location.pathname === "/login") return;
-  location.assign(url("/login", { next: location.pathname + location.search + location.hash }));
+  location.assign(url("/login", { next: location.pathname + location.search + location.hash, was }));
 }
 
 /**

@@ -1,7 +1,7 @@
 /**
  * The login page.
  *
- * In: ?next= (a path of ours to return to), ?problem= (why a login by OpenID Connect came to nothing). Out: a
+ * In: ?next= (a path of ours to return to), ?was= (how the page that leads here was let in before), ?problem= (why a login by OpenID Connect came to nothing). Out: a
  * session's cookie, set by the server, and the way back. What can go wrong is said above the form, in words
  * that do not tell whether there is such a user.
  */
@@ -18,6 +18,12 @@ const PROBLEMS = {
   busy: "Too many people log in just now. Try again in some seconds.",
 };
 
+/** What became of how a page was let in. */
+const WAS = {
+  open: ["This server has accounts now: somebody made the first one.", "Log in to go on where you were. Who has no account asks an administrator for one."],
+  session: ["Your session ended: its time was over, or it was ended elsewhere, or your account was changed.", "Log in to go on where you were."],
+};
+
 const given = new URLSearchParams(location.search);
 const goal = ownPath(given.get("next"));
 const form = $("#form");
@@ -28,7 +34,12 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   logIn();
 });
-shell("login").then((known) => (known ? offer(known) : tell("error", "The server cannot be asked just now.", "Reload the page to try again.")));
+shell("login").then((known) => {
+  if (known) return offer(known);
+  form.hidden = true;
+  tell("error", "The server cannot be asked just now.", "Reload the page to try again.");
+});
+if (Object.hasOwn(WAS, given.get("was") ?? "")) tell("note", ...WAS[given.get("was")]);
 if (given.has("problem")) tell("error", Object.hasOwn(PROBLEMS, given.get("problem")) ? PROBLEMS[given.get("problem")] : "The login came to nothing.");
 
 /** The path to return to if it is one of ours, else the search. */
@@ -56,6 +67,7 @@ function offer(known) {
     elsewhere.push(h("a", { class: known.login.password ? "button" : "button primary", href: path }, `Log in with ${known.login.oidc}`));
   }
   form.hidden = !known.login.password || Boolean(known.user);
+  form.classList.remove("waiting");
   $("#or").hidden = form.hidden || elsewhere.length === 0;
   fill($("#elsewhere"), elsewhere);
   if (!form.hidden) form.elements.user.focus();

@@ -3,7 +3,7 @@
  *
  * In: `<header class="top" id="top"></header>` as first in the body (its height is fixed by base.css, so
  * nothing moves when this fills it) and a `<main id="main">`. Out: `shell("search")` fills it and returns
- * the session's promise. The theme is kept in localStorage, and set before the first paint by theme.js.
+ * the session's promise. The login page has no navigation for who is not logged in. The theme is kept in localStorage, and set before the first paint by theme.js.
  */
 import { del, session } from "./api.js";
 import { $, fill, h } from "./dom.js";
@@ -45,10 +45,21 @@ export function shell(current) {
     nav,
     h("div", { class: "tools" }, who, zoneButton(), themeButton(), h("button", { class: "plain square", type: "button", "aria-label": "Keys", title: "Keys (?)", onclick: help }, icon("help"))),
   );
-  keys("Everywhere", PAGES.map((page) => ({ keys: [`Alt+${page.key}`], words: page.words, run: () => location.assign(page.path) })));
+  // Where one logs in there is nowhere else to go, until it is known that one need not.
+  const locked = (is) => top.classList.toggle("locked", is);
+  const lead = () => keys("Everywhere", PAGES.map((page) => ({ keys: [`Alt+${page.key}`], words: page.words, run: () => location.assign(page.path) })));
+  if (current === "login") locked(true);
+  else lead();
   keys("Everywhere", [{ keys: ["Escape"], run: () => top.classList.contains("open") && (unfold(false), true) }]);
   return session().then(
-    (known) => (fill(who, whoIsThere(known, current)), known),
+    (known) => {
+      fill(who, whoIsThere(known, current));
+      if (current === "login" && (known.open || known.user)) {
+        locked(false);
+        lead();
+      }
+      return known;
+    },
     () => null,
   );
 }
