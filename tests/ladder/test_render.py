@@ -82,10 +82,10 @@ def test_lines_of_media_end_at_the_next_lifeline() -> None:
         assert text.text is not None
         if shown:
             assert text.text == shown
-            assert float(text.get("x", "0")) + len(text.text) * 6 < lives[1]
+            assert float(text.get("x", "0")) + len(text.text) * 6.4 < lives[1]
         else:
             assert text.text.endswith("…")
-            assert len(text.text) == 240 // 6
+            assert len(text.text) == 240 / 6.5 // 1
             assert whole.split()[0] in text.text
         assert "198.51.100.250:15875" in "".join(root.itertext())
 

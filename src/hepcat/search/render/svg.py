@@ -40,6 +40,8 @@ _HEAD: Final = 7  # length of an arrow's head
 _LOOP: Final = 38
 #: Widths of a cell of text: sans 13, 12 and 11, sans bold 13.
 _WIDE_13, _WIDE_12, _WIDE_11, _WIDE_BOLD = 7.0, 6.6, 6.0, 7.6
+#: Media are capitals and digits mostly.
+_WIDE_MEDIA: Final = 6.5
 #: With more messages than this, the names stand below the picture too.
 _REPEAT_FROM: Final = 25
 
@@ -117,7 +119,7 @@ class _Picture:
             if span:
                 need = max(need, (cells(safe_line(arrow.label, 80)) * _WIDE_13 + 36) / span)
                 longest = max((cells(m) for m in media_of(arrow)), default=0)
-                wish = max(wish, min((longest * _WIDE_11 + 24) / span, most))
+                wish = max(wish, min((longest * _WIDE_MEDIA + 24) / span, most))
         return int(max(min(need, _PITCH[1]), wish))
 
     def _put(self, x: float, y: float, kind: str, text: str) -> None:
@@ -211,7 +213,7 @@ class _Picture:
         offset = _LOOP + 12 if arrow.src == arrow.dst else 12
         room = max(abs(self._x(arrow.src) - self._x(arrow.dst)) - 20, _LEAST_UNDER)
         for i, line_of_text in enumerate(below):
-            words = line_of_text if arrow.src == arrow.dst else fit(line_of_text, int(room / _WIDE_11))
+            words = line_of_text if arrow.src == arrow.dst else fit(line_of_text, int(room / _WIDE_MEDIA))
             parts.append(
                 f'<text class="s" x="{left + offset}" y="{line + 15 + i * _SUB:g}">{_text(words)}</text>'
             )
