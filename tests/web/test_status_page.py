@@ -236,12 +236,15 @@ def test_a_server_that_stopped(browser: Any, tmp_path: Path) -> None:
         send(server, "one")
         page = status_page(browser, server)
         page.wait_for_selector(".agents .chip.success")
+        places = "[...document.querySelectorAll('h2')].map((head) => head.getBoundingClientRect().y)"
+        before = page.evaluate(places)
         server.stop()
         page.keyboard.press("r")
         page.wait_for_selector(".state.error:has-text('does not answer')")
         assert row(page, "sources", source(server))["Received"] == "1"  # the last values stay
         assert re.fullmatch(r"last known, as of \d\d:\d\d:\d\d", page.inner_text(".updated"))
         assert page.inner_text(".agents h2") == "Agents last known"
+        assert page.evaluate(places) == before, "nothing moves"
         colors = page.evaluate(
             """() => {
                 const color = (one, name) => getComputedStyle(document.querySelector(one))[name];
