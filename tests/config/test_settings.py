@@ -90,7 +90,8 @@ def test_each_setting_can_be_changed_by_its_variable(setting: Setting) -> None:
     if setting.path[0] in ("sipcapture", "stores") and setting.variable not in GIVEN:
         given = GIVEN | given
     if setting.path[:2] == ("web", "oidc"):
-        given = {"HEPCAT_WEB_OIDC_ISSUER": "https://a.example.org", "HEPCAT_WEB_OIDC_CLIENT_ID": "hepcat"}
+        needed = {"ISSUER": "https://a.example.org", "CLIENT_ID": "hepcat", "ADMINS": "operators"}
+        given = {f"HEPCAT_WEB_OIDC_{name}": value for name, value in needed.items()}
     if setting.variable in GIVEN:
         given = {"HEPCAT_SIPCAPTURE_CAPTURE_ON": "1"}
     before = load_settings(None, {}, given)
