@@ -93,6 +93,8 @@ def test_lines_of_media_end_at_the_next_lifeline(call: Any) -> None:
     assert all(end < line and gap <= 560 for end, line, gap in page.evaluate(ends))
     page.set_viewport_size({"width": 700, "height": 900})
     page.wait_for_selector("svg.messages .media:has-text('…')", state="attached")
+    first = page.locator("svg.messages .media").first.text_content()
+    assert first.startswith("G722 PCMA PCMU G729 198.51.100."), "the address before telephone-event"
     assert all(end < line for end, line, _ in page.evaluate(ends))
     assert page.locator("svg.messages g:has(> .media) > title").first.text_content() == whole
     page.set_viewport_size({"width": 1440, "height": 900})

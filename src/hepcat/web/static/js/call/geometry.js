@@ -65,6 +65,11 @@ export function fit(/** @type {string} */ text, /** @type {number} */ room, /** 
   return low ? `${text.slice(0, low)}…` : "";
 }
 
+/** A line of media cut to a width: what carries no sound goes first, so that the address stays. */
+export function fitMedia(/** @type {string} */ text, /** @type {number} */ room) {
+  return fit(widthOf(text, "sub") <= room ? text : text.replace(/ (?:telephone-event|CN)(?= )/g, ""), room, "sub");
+}
+
 /** Cut in the middle: the ends of addresses tell most. */
 function fitMiddle(/** @type {string} */ text, /** @type {number} */ room) {
   if (widthOf(text, "host") <= room) return text;

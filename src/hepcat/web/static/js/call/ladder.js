@@ -20,7 +20,7 @@
 
 import { svg } from "../dom.js";
 import { duration } from "../format.js";
-import { BOX, LINE, LOOP, ROW, SUB, boxWidth, fit, linesUnder, roomUnder } from "./geometry.js";
+import { BOX, LINE, LOOP, ROW, SUB, boxWidth, fit, fitMedia, linesUnder, roomUnder } from "./geometry.js";
 import { isFaint, labelOf, letter, notesOf } from "./model.js";
 import { safe } from "../safe.js";
 
@@ -126,7 +126,7 @@ function drawMessage({ message, ladder, shown, geometry, under, y, height, sever
 
 /** A line under an arrow; what is cut is told whole to those who point at it, and in the message's panel. */
 function lineUnder(/** @type {{kind: string, text: string}} */ { kind, text }, /** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ room) {
-  const cut = fit(text, room, "sub");
+  const cut = kind === "media" ? fitMedia(text, room) : fit(text, room, "sub");
   const shown = svg("text", { class: kind, x, y }, cut);
   return cut === text ? shown : svg("g", {}, svg("title", {}, text), shown);
 }
