@@ -9,14 +9,14 @@ from tests.web.search_pages import made_lake
 from tests.web.support import Site, chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     """Return Playwright's Browser."""
     with chromium() as opened:
         yield opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def search_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Return the page on a lake of 12,000 made-up messages."""
     folder = tmp_path_factory.mktemp("search")
@@ -24,7 +24,7 @@ def search_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def large_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Return the page on a lake of more than 100,000 messages."""
     folder = tmp_path_factory.mktemp("large")
