@@ -8,7 +8,7 @@ PXDS    := $(wildcard src/hepcat/*/*.pxd)
 # pip would compile every kernel, wanted or not; `build` compiles those that changed.
 WITHOUT_KERNELS := HEPCAT_KERNEL=none
 
-.PHONY: help run test lint bench fuzz docs clean build peers
+.PHONY: help run test lint bench fuzz explore docs clean build peers
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -50,6 +50,9 @@ bench: build ## measure; prints the table of docs/performance.md
 fuzz: build ## fuzz every parser for a minute each
 	$(WITHOUT_KERNELS) $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[fuzz]' --no-build-isolation
 	$(BIN)/python fuzz/run.py
+
+explore: build ## the tests on random examples, ten times with other ones
+	@for run in 1 2 3 4 5 6 7 8 9 10; do HEPCAT_EXPLORE=1 $(BIN)/pytest -q -m hypothesis || exit 1; done
 
 docs: build ## write the generated parts of docs/ (command line, counters, schema)
 	$(BIN)/python -m hepcat.cli.reference docs

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -149,6 +150,7 @@ class Spooled(RuleBasedStateMachine):
         assert not list(self.rig.spool.glob("0*.arrows"))
 
 
+@pytest.mark.hypothesis
 def test_machine(monkeypatch):
     monkeypatch.setattr(drain, "FIRST_WAIT", 0.0005)
     monkeypatch.setattr(drain, "LONGEST_WAIT", 0.002)

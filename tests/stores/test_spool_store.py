@@ -192,6 +192,21 @@ def test_beyond_its_retries_a_batch_is_halved_and_only_the_row_is_lost(rig):
     assert len(rig.found()) == 48
 
 
+def test_a_file_whose_last_records_were_given_up_before_is_not_kept(rig):
+    rig.faults.away = away()
+    store = rig.start()
+    store.append(numbered(0, 50))
+    rig.stop(0)
+    identity = Identity(rig.spool)
+    identity.give_up(40, 49)
+    identity.release()
+    rig.faults.away = None
+    rig.start()
+    assert rig.drained().written == 40
+    rig.stop()
+    assert not list(rig.spool.glob("*.arrows"))
+
+
 def _as_if_killed(rig):
     """Make the spool believe that nothing is below its floor, as after a kill."""
     (rig.spool / "floor").unlink(missing_ok=True)

@@ -349,7 +349,8 @@ class Spool:
         return self.identity.floor
 
     def _floor(self) -> int:
-        return min(self._lent, default=self._position)
+        # Where nothing is left to hand out, what lies behind the position was done before this process began.
+        return min(self._lent, default=self._position if self.unread else self._end)
 
     def _collect(self) -> list[SpoolFile]:
         """Take the files off the list whose records are all done."""
