@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -35,18 +36,29 @@ def need(*programs: str) -> None:
             pytest.skip(f"{program} is not installed")
 
 
+#: Below the ports that the kernel gives to whoever connects: it would give one away before it is listened on.
+_PORTS = range(20_000, 32_000)
+_GIVEN: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port of loopback that is free for UDP and TCP just now."""
+    """Return a port of loopback that is free for UDP and TCP, and that nobody here was given before."""
     while True:
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port = int(tcp.getsockname()[1])
-            with contextlib.suppress(OSError):
-                udp.bind(("127.0.0.1", port))
-                return port
+        port = random.SystemRandom().choice(_PORTS)  # other runs choose too, maybe from the same seed
+        if port in _GIVEN:
+            continue
+        with (
+            socket.socket() as tcp,
+            socket.socket(type=socket.SOCK_DGRAM) as udp,
+            contextlib.suppress(OSError),
+        ):
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+            _GIVEN.add(port)
+            return port
 
 
-def wait_for(condition: Any, seconds: float = 20.0, what: str = "the condition") -> Any:
+def wait_for(condition: Any, seconds: float = 60.0, what: str = "the condition") -> Any:
     """Poll until `condition()` is truthy and return it; fail with `what` after `seconds`."""
     end = time.monotonic() + seconds
     while True:
@@ -60,7 +72,7 @@ def wait_for(condition: Any, seconds: float = 20.0, what: str = "the condition")
 
 def hepcat(*arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
-    done = subprocess.run([*HEPCAT, *arguments], capture_output=True, text=True, timeout=120, **options)
+    done = subprocess.run([*HEPCAT, *arguments], capture_output=True, text=True, timeout=240, **options)
     if check and done.returncode != 0:
         raise AssertionError(f"hepcat {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
@@ -93,7 +105,7 @@ def program(
             if process.poll() is None:
                 process.send_signal(sig)
                 try:
-                    process.wait(15)
+                    process.wait(60)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
@@ -145,14 +157,14 @@ class Server:
         assert self.process is not None
         assert self.process.poll() is None, f"the server ended:\n{self.log.read_text()[-4000:]}"
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/healthz", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/healthz", timeout=20) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
 
     def metrics(self) -> dict[str, float]:
         """Return /metrics as {name with labels: value}."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=60) as answer:
             lines = answer.read().decode().splitlines()
         return {
             name: float(value)
@@ -163,7 +175,7 @@ class Server:
         """Return a metric summed over its labels."""
         return int(sum(v for k, v in self.metrics().items() if k == name or k.startswith(name + "{")))
 
-    def stop(self, sig: int = signal.SIGTERM, seconds: float = 30) -> int:
+    def stop(self, sig: int = signal.SIGTERM, seconds: float = 120) -> int:
         """Send a signal and return the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
@@ -193,7 +205,7 @@ class Server:
                 self.process.wait()
 
 
-def run_async(test: Callable[[], Coroutine[Any, Any, None]], seconds: float = 30) -> None:
+def run_async(test: Callable[[], Coroutine[Any, Any, None]], seconds: float = 120) -> None:
     """Run a coroutine to its end, in a thread of its own: an open browser has an event loop in this one."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(lambda: asyncio.run(asyncio.wait_for(test(), seconds))).result()

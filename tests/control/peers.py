@@ -68,7 +68,7 @@ class Answers:
         os.mkfifo(path)
         self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
-    def read(self, seconds: float = 5.0) -> bytes:
+    def read(self, seconds: float = 60.0) -> bytes:
         """Return what is written until the writer closes; b"" where nobody writes within `seconds`."""
         got = b""
         end = time.monotonic() + seconds
@@ -109,7 +109,7 @@ def connected(path: Path) -> Iterator[socket.socket]:
     """Lend a connection to a Unix socket."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(path))  # blocking: with a time-out a full backlog is an error
-        sock.settimeout(10)
+        sock.settimeout(60)
         yield sock
 
 

@@ -39,7 +39,7 @@ def send(port: int, *names: object) -> None:
 
 
 def received(server: Server, count: int) -> None:
-    wait_for(lambda: server.total("hepcat_received_total") == count, 10, f"{count} received")
+    wait_for(lambda: server.total("hepcat_received_total") == count, 60, f"{count} received")
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +236,7 @@ def test_agents(server: Server) -> None:
     def seen() -> bool:
         return len(json.loads(ctl(server, "agents", "--json").stdout)) == before + 2
 
-    wait_for(seen, 10, "both agents seen")
+    wait_for(seen, 60, "both agents seen")
     agents = {agent["node_id"]: agent for agent in json.loads(ctl(server, "agents", "--json").stdout)}
     assert (agents[4001]["messages"], agents[4001]["node_name"]) == (2, "proxy\x1b[1m")
     assert agents[4002]["messages"] == 1
@@ -277,7 +277,7 @@ def test_the_agent_has_doors_where_it_is_given_some(tmp_path: Path) -> None:
     """Off, it forwards nothing of what it receives, and counts it; on again, it does."""
     port, collector = free_port(), socket.socket(type=socket.SOCK_DGRAM)
     collector.bind(("127.0.0.1", 0))
-    collector.settimeout(10)
+    collector.settimeout(60)
     config = tmp_path / "agent.toml"
     config.write_text(
         f'[control]\nsocket = "{tmp_path}/sock"\nmi_fifo = "{tmp_path}/mi"\n[agent]\n'
@@ -285,15 +285,21 @@ def test_the_agent_has_doors_where_it_is_given_some(tmp_path: Path) -> None:
         f'[[agent.profiles]]\nname = "relay"\nhep = ["udp://127.0.0.1:{port}"]\n'
     )
     sock = ("--socket", str(tmp_path / "sock"))
+
+    def totals() -> dict[str, int]:
+        found: dict[str, int] = json.loads(run("stats", "--json", *sock).stdout)["total"]
+        return found
+
     with program([*HEPCAT, "agent", "--config", str(config)], tmp_path / "agent.log"):
-        wait_for(lambda: (tmp_path / "sock").exists(), 20, "the agent's socket")
+        wait_for(lambda: (tmp_path / "sock").exists(), 60, "the agent's socket")
         wait_for(lambda: run("status", *sock, check=False).returncode == 0)
         send(port, "first")
         assert b"first" in collector.recv(65_536)
         source = f"relay:udp://127.0.0.1:{port}"
-        for options in ([], ["--source", source]):
+        for received_then, options in ((11, []), (22, ["--source", source])):
             assert run("capture", "off", *options, *sock).stdout == "off\n"
             send(port, *["lost"] * 10)
+            wait_for(lambda n=received_then: totals()["received"] == n, what="all read while it is off")
             assert run("reload", *sock).stdout == "the configuration is in force\n"
             assert run("capture", "on", *options, *sock).stdout == "on\n"
             send(port, "next")

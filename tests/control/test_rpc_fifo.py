@@ -22,7 +22,12 @@ def kamctl(root: Path, *arguments: str) -> dict[str, Any]:
         "RPCFIFOPATH": str(root / "rpc.fifo"),
     }  # fmt: skip
     done = subprocess.run(
-        ["kamctl", "rpc", *arguments], capture_output=True, text=True, timeout=20, env=environment, check=True
+        ["kamctl", "rpc", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+        check=True,
     )
     printed: dict[str, Any] = json.loads(done.stdout)
     return printed
@@ -84,13 +89,13 @@ def path(tmp_path: Path, asked: Asked) -> Iterator[Path]:
     door.stop()
 
 
-def status(path: Path, *params: Any, reply: Any = "answer") -> bytes:
+def status(path: Path, *params: Any, reply: Any = "answer", seconds: float = 60.0) -> bytes:
     document = {
         "jsonrpc": "2.0", "method": "sipcapture.status", "params": params, "reply_name": reply, "id": 1,
     }  # fmt: skip
     with answers(path.parent) as fifo:
         write(path, json.dumps(document, indent=1).encode())
-        return fifo.read(5 if reply == "answer" else 0.3)
+        return fifo.read(seconds)
 
 
 def test_what_cannot_be_read_is_passed_over(path: Path, asked: Asked) -> None:
@@ -103,13 +108,13 @@ def test_what_cannot_be_read_is_passed_over(path: Path, asked: Asked) -> None:
         b'{"reply_name": []}',
     ):
         write(path, octets)
-    wait_for(lambda: status(path, "off"), 10, "an answer once half a document is forgotten")
+    wait_for(lambda: status(path, "off", seconds=3), 60, "an answer once half a document is forgotten")
     assert not asked.switch.on
 
 
 @pytest.mark.parametrize("name", ["../answer", "a.b", "", 1, ["answer"], "missing", "x" * 1000, "rpc"])
 def test_without_an_answer_nothing_is_carried_out(path: Path, asked: Asked, name: Any) -> None:
-    assert status(path, "off", reply=name) == b""
+    assert status(path, "off", reply=name, seconds=0.3) == b""
     assert json.loads(status(path, "check"))["result"] == "Enabled"
     assert asked.switch.on
 

@@ -72,7 +72,7 @@ class MemoryStore:
         self.gate.set()
 
     def append(self, batch: Batch) -> None:
-        self.gate.wait(30)
+        self.gate.wait(120)
         if self.trouble is not None:
             raise self.trouble
         for row in range(batch.n):
@@ -102,7 +102,7 @@ class Running:
             total = self.server.counters.snapshot().total
             return total.received >= received and total.in_flight == 0
 
-        wait_for(quiet, 10, f"{received} received and settled; {self.server.counters.snapshot().total}")
+        wait_for(quiet, 60, f"{received} received and settled; {self.server.counters.snapshot().total}")
         self.balance()
 
     def balance(self) -> None:
@@ -112,11 +112,11 @@ class Running:
         assert total.received == total.stored + total.forwarded + total.in_flight + total.dropped, total
         assert counts.queue_records == total.in_flight
 
-    def stop(self, seconds: float = 5.0) -> None:
+    def stop(self, seconds: float = 60.0) -> None:
         """Stop as `hepcat serve` does."""
         self.server.stop_sources()
         self.server.finish_storing(seconds)
-        assert self.server.queue.join(seconds + 5)
+        assert self.server.queue.join(seconds + 60)
 
 
 @contextlib.contextmanager

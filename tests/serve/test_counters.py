@@ -213,7 +213,7 @@ def test_a_bug_ends_the_server_and_loses_nothing_stored(
 
         monkeypatch.setattr(run.server.sources[0]._intake, "add", raise_bug)  # type: ignore[attr-defined]
         send(run, hep3(invite("bad")))
-        why = events.get(timeout=10)
+        why = events.get(timeout=60)
         assert why == broken.BROKEN
         assert serving._stop(run.server, {"lake": run.store}, events, why) == 1
         assert run.store.call_ids == [b"good"]
@@ -242,7 +242,12 @@ def test_the_kernels_drops_are_counted() -> None:
                     sock.send(hep3(bytes(3000)))
                 if worker.tallies[0].drops[Drop.KERNEL]:
                     break
-        wait_for(lambda: worker.tallies[0].drops[Drop.KERNEL] > 0, 10, "kernel drops seen")
+
+        def seen() -> bool:
+            send(run, b"tells of the drops before it")
+            return bool(worker.tallies[0].drops[Drop.KERNEL] > 0)
+
+        wait_for(seen, 60, "kernel drops seen")
         wait_for(lambda: run.server.counters.snapshot().total.in_flight == 0)
         run.balance()
 

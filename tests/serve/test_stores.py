@@ -31,7 +31,7 @@ class Held:
         self.away = False
 
     def append(self, batch: Batch) -> None:
-        assert self.go.wait(20)
+        assert self.go.wait(120)
         if self.away:
             raise StoreUnavailable("away", Drop.STORE_FAILED)
         self.rows += batch.n
@@ -64,7 +64,7 @@ def test_one_store_that_stands_holds_no_other_up() -> None:
         "taken": 30, "stored": 30, "queued": 0, "dropped": {}, "trouble": None
     }  # fmt: skip
     fan.stop(1.0)
-    assert fan.join(5.0)
+    assert fan.join(60.0)
 
 
 def test_what_one_store_keeps_is_stored_and_what_none_keeps_is_lost() -> None:
@@ -82,7 +82,7 @@ def test_what_one_store_keeps_is_stored_and_what_none_keeps_is_lost() -> None:
     assert fan.put(batch_of(5), tally) is None  # one queue has room
     wait_for(lambda: good.rows == 8)
     fan.stop(0.0)
-    assert fan.join(5.0)
+    assert fan.join(60.0)
     assert tally.stored == 8
     assert fan.stats()["db"]["dropped"] == {"store_failed": 12} or fan.stats()["db"]["dropped"] == {
         "store_failed": 8, "queue_full": 4
@@ -118,7 +118,7 @@ def test_the_hook_drops_what_its_plan_drops(tmp_path: Path) -> None:
     assert hook.put(batch, tally) is None
     wait_for(lambda: tally.stored == 4)
     fan.stop(1.0)
-    assert fan.join(5.0)
+    assert fan.join(60.0)
     lost = {Drop(i).name: int(tally.store_drops[i]) for i in np.flatnonzero(tally.store_drops).tolist()}
     assert lost == {"PLAN": 2}
     assert store.rows == 4
@@ -154,7 +154,7 @@ def test_a_stop_does_not_hurry_a_store_that_is_away(monkeypatch: pytest.MonkeyPa
     fan.put(batch_of(1), Tally("udp"))
     wait_for(lambda: len(tries) > 1)
     fan.stop(1.0)
-    assert fan.join(5.0)
+    assert fan.join(60.0)
     assert len(tries) < 20, f"offered {len(tries)} times"
 
 

@@ -50,6 +50,7 @@ class Load(threading.Thread):
     ) -> None:
         super().__init__(daemon=True)
         self.outlet = sink.open_outlet()
+        self._backlogs = [writer.backlog for writer in sink._writers]
         self.records, self.batch, self.pause, self.make = records, batch, pause, make
         self.sent = 0
         self.enough = threading.Event()
@@ -60,6 +61,13 @@ class Load(threading.Thread):
             self.outlet.send(made, rows(made))
             self.sent += made.n
             time.sleep(self.pause)
+            while any(map(has_to_spool, self._backlogs)):  # a busy machine must not make it lose records
+                time.sleep(0.0005)
+
+
+def has_to_spool(backlog: Any) -> bool:
+    """Whether a backlog with a spool has more in memory than it wants to have."""
+    return backlog.spools and (backlog._is_pressed() or backlog._moving)
 
 
 def rows(batch: Batch) -> Any:
@@ -107,7 +115,7 @@ class Udp:
         self.port = self.sock.getsockname()[1]
         self.url = f"udp://127.0.0.1:{self.port}"
 
-    def take(self, n: int, seconds: float = 5.0) -> list[bytes]:
+    def take(self, n: int, seconds: float = 60.0) -> list[bytes]:
         """Return n datagrams, fewer where they do not come in time."""
         self.sock.settimeout(seconds)
         found: list[bytes] = []
@@ -166,7 +174,7 @@ class Stream:
     def _serve(self, sock: socket.socket, stream: bytearray, listener: socket.socket) -> None:
         raw = sock
         if self.tls:
-            sock.settimeout(5)
+            sock.settimeout(60)
             sock = self.tls.wrap_socket(sock, server_side=True)
         sock.settimeout(0.02)
         while not self._stop.is_set():
@@ -184,7 +192,7 @@ class Stream:
         if self._polite:  # FIN, then read to the end
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_WR)
-            sock.settimeout(3)
+            sock.settimeout(60)
             while octets := sock.recv(1 << 16):
                 stream += octets
             return

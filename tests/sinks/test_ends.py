@@ -48,11 +48,13 @@ def post_of(sock: socket.socket) -> bytes:
 
 def test_a_server_that_closes_idle_connections_is_not_away() -> None:
     bodies: list[bytes] = []
+    closed = threading.Semaphore(0)
 
     def serve(sock: socket.socket) -> None:
         with sock:
             bodies.append(post_of(sock))
             sock.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        closed.release()
 
     out = sink(f"http://127.0.0.1:{Server(serve).port}", kind="json")
     with capture_logs() as logs:
@@ -60,16 +62,19 @@ def test_a_server_that_closes_idle_connections_is_not_away() -> None:
         outlet = out.open_outlet()
         for first in range(3):
             outlet.send(numbered(first, 1), rows(numbered(first, 1)))
-            wait_for(lambda first=first: balanced(out)["sent"] == first + 1, 5, "sent")
-            time.sleep(0.05)  # for its FIN to arrive
+            wait_for(lambda first=first: balanced(out)["sent"] == first + 1, 60, "sent")
+            assert closed.acquire(timeout=60)  # its FIN is there
         out.stop(1)
     assert [json.loads(body)["payload"][:9] for body in bodies] == [f"{i:09d}" for i in range(3)]
     assert not [line for line in logs if line["log_level"] == "error"]
 
 
 def test_an_answer_that_never_ends_does_not_hold_the_end() -> None:
+    answering = threading.Event()
+
     def serve(sock: socket.socket) -> None:
         post_of(sock)
+        answering.set()
         with contextlib.suppress(OSError):
             while True:
                 sock.sendall(b"x")
@@ -78,10 +83,10 @@ def test_an_answer_that_never_ends_does_not_hold_the_end() -> None:
     out = sink(f"http://127.0.0.1:{Server(serve).port}", kind="json")
     out.start()
     out.open_outlet().send(numbered(0, 1), rows(numbered(0, 1)))
-    time.sleep(0.2)
+    assert answering.wait(60)
     before = time.monotonic()
     out.stop(0.3)
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 60
     assert balanced(out)["SINK_FAILED"] == 1
 
 
@@ -89,23 +94,24 @@ def test_an_answer_that_never_ends_does_not_hold_the_end() -> None:
 def test_a_name_that_is_looked_up_for_long_does_not_hold_the_end(
     spool: bool, tmp_path: Any, monkeypatch: Any
 ) -> None:
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def looks_up(*_: Any) -> None:
-        ended.wait(20)
+        begun.set()
+        ended.wait(120)
         raise OSError("no such name")
 
     monkeypatch.setattr(stream_writer, "open_connection", looks_up)
     out = sink("tcp://h:1", **({"spool": tmp_path} if spool else {}))
     out.start()
     out.open_outlet().send(numbered(0, 7), rows(numbered(0, 7)))
-    time.sleep(0.1)
+    assert begun.wait(60)
     before = time.monotonic()
     out.stop(0.3)
-    assert time.monotonic() - before < 6
+    assert time.monotonic() - before < 60
     counts = balanced(out)
     ended.set()
-    out._writers[0]._thread.join(5)
+    out._writers[0]._thread.join(60)
     assert counts == balanced(out)
     assert counts["waiting" if spool else "SINK_FAILED"] == 7
 

@@ -95,13 +95,13 @@ def test_json_lines_over_a_collector_that_goes_and_comes():
     out.start()
     load = Load(out, 10**6)
     load.start()
-    wait_for(lambda: peer.streams and peer.streams[0], 5, "it receives")
+    wait_for(lambda: peer.streams and peer.streams[0], 60, "it receives")
     peer.close()
     peer.open()
-    wait_for(lambda: len(peer.streams) > 1 and peer.streams[1], 5, "it receives again")
+    wait_for(lambda: len(peer.streams) > 1 and peer.streams[1], 60, "it receives again")
     load.enough.set()
     load.join()
-    out.stop(10)
+    out.stop(60)
     peer.close()
     lines = [line for stream in peer.streams for line in bytes(stream).split(b"\n") if line.endswith(b"}")]
     assert [int(json.loads(line)["payload"][:9]) for line in lines] == list(range(load.sent))
@@ -153,7 +153,7 @@ def test_http_keeps_its_connection_and_tries_again():
     out = sink(f"http://127.0.0.1:{web.port}/in?x=1", kind="json")
     out.start()
     Load(out, 1000).run()
-    wait_for(lambda: balanced(out)["waiting"] == 0, 10, "all delivered")
+    wait_for(lambda: balanced(out)["waiting"] == 0, 60, "all delivered")
     out.stop(2)
     web.close()
     assert web.numbers == list(range(1000))
@@ -169,7 +169,7 @@ def test_http_that_is_away_at_first_and_refuses_some(tmp_path):
     assert balanced(out)["spooled"] > 0
     web = Web(port)
     web.answers = [400]
-    wait_for(lambda: balanced(out)["waiting"] == 0, 10, "all delivered")
+    wait_for(lambda: balanced(out)["waiting"] == 0, 60, "all delivered")
     out.stop(2)
     web.close()
     lost = balanced(out)["SINK_FAILED"]
@@ -206,7 +206,7 @@ def test_capture_files_rotate_by_size(tmp_path, compress):
     outlet = out.open_outlet()
     for i in range(10):
         outlet.send(numbered(20 * i, 20), rows(numbered(0, 20)))
-    out.stop(5)
+    out.stop(60)
     assert balanced(out)["sent"] == 200
     files = sorted(
         tmp_path.rglob("*.pcap*"),
@@ -223,9 +223,10 @@ def test_capture_files_rotate_by_time(tmp_path):
     out.start()
     outlet = out.open_outlet()
     outlet.send(numbered(0, 5), np.arange(5))
+    wait_for(lambda: balanced(out)["sent"] == 5, what="the first are written")
     time.sleep(0.8)
     outlet.send(numbered(5, 5), np.arange(5))
-    out.stop(5)
+    out.stop(60)
     assert [len(packets(path)) for path in (tmp_path / "a.pcap", tmp_path / "a-1.pcap")] == [5, 5]
 
 
@@ -249,7 +250,7 @@ def test_a_disk_that_fills_and_is_emptied(tmp_path, monkeypatch):
 
     monkeypatch.setattr(keeper, "keep", keep)
     out.open_outlet().send(numbered(0, 5), np.arange(5))
-    wait_for(lambda: balanced(out)["sent"] == 5, 5, "written")
+    wait_for(lambda: balanced(out)["sent"] == 5, 60, "written")
     out.stop(1)
     assert len(packets(tmp_path / "a.pcap")) == 5
 
@@ -263,7 +264,7 @@ def test_the_lake_holds_what_the_plan_made_of_it(tmp_path):
     batch = calls(0, 50)
     edits = Edits(payload=Patch.of(50, {7: invite("changed")}), tags=Patch.of(50, {8: b"t=1"}))
     out.open_outlet().send(batch, np.arange(0, 40), edits)
-    out.stop(10)
+    out.stop(60)
     assert balanced(out)["sent"] == 40
     from hepcat.stores.lake import Lake
 

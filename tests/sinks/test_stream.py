@@ -37,6 +37,14 @@ def once_in_order(found: list[int], n: int) -> None:
     assert found == list(range(n))
 
 
+def comes_to_rest(number: Any) -> None:
+    """Wait until a number has changed, and then changes no more for a while."""
+    first = last = number()
+    wait_for(lambda: number() != first)
+    while last != (last := number()):
+        time.sleep(0.5)
+
+
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 @pytest.mark.parametrize("spool", [False, True], ids=["memory", "spool"])
 def test_the_collector_goes_and_comes_back_in_the_middle_of_load(kind, spool, tls, tmp_path):
@@ -48,18 +56,19 @@ def test_the_collector_goes_and_comes_back_in_the_middle_of_load(kind, spool, tl
     load = Load(out, 10**6, pause=0.006)
     load.start()
     for turn in range(3):
-        wait_for(lambda turn=turn: len(peer.streams) > turn and peer.streams[turn], 10, "it receives")
+        wait_for(lambda turn=turn: len(peer.streams) > turn and peer.streams[turn], 60, "it receives")
         time.sleep(0.05)
         peer.close()
         time.sleep(0.06)
         peer.open()
+    wait_for(lambda: load.sent > 1000, what="a load")
     load.enough.set()
     load.join()
-    wait_for(lambda: balanced(out)["waiting"] == 0, 15, "all delivered")
+    wait_for(lambda: balanced(out)["waiting"] == 0, 60, "all delivered")
     out.stop(5)
     peer.close()
     counts = balanced(out)
-    assert counts["sent"] == load.sent > 1000
+    assert counts["sent"] == load.sent
     assert counts["reconnects"] == 3
     once_in_order(peer.numbers, load.sent)
 
@@ -74,12 +83,12 @@ def test_a_reset_sends_again_exactly_what_was_not_acknowledged():
         peer.hold.set()
         made = numbered(turn * 700, 700, 997)
         outlet.send(made, rows(made))
-        time.sleep(0.4)  # until what fits has been acknowledged
+        comes_to_rest(lambda: balanced(out)["waiting"])  # what fits has been acknowledged
         assert 0 < balanced(out)["waiting"] < 700 * (turn + 1)
+        peer.close(polite=False)  # while it reads nothing: nothing more is acknowledged after its last look
         peer.hold.clear()
-        peer.close(polite=False)
         peer.open()
-    wait_for(lambda: balanced(out)["waiting"] == 0, 10, "all delivered")
+    wait_for(lambda: balanced(out)["waiting"] == 0, 60, "all delivered")
     out.stop(2)
     peer.close()
     once_in_order(peer.numbers, 2100)
@@ -102,7 +111,7 @@ def test_what_waits_at_the_end_is_spooled_and_sent_by_the_next_agent(kind, tls, 
     again.start()
     made = numbered(3000, 100)
     again.open_outlet().send(made, rows(made))
-    wait_for(lambda: balanced(again)["waiting"] == 0, 10, "all delivered")
+    wait_for(lambda: balanced(again)["waiting"] == 0, 60, "all delivered")
     again.stop(2)
     peer.close()
     once_in_order(peer.numbers, 3100)
@@ -125,7 +134,7 @@ def test_an_agent_that_ends_with_records_on_their_way(tmp_path):
     peer.open()
     again = sink(peer.url, spool=tmp_path, memory=2**18)
     again.start()
-    wait_for(lambda: balanced(again)["taken"] and balanced(again)["waiting"] == 0, 10, "all delivered")
+    wait_for(lambda: balanced(again)["taken"] and balanced(again)["waiting"] == 0, 60, "all delivered")
     assert balanced(again)["taken"] == counts["waiting"]
     again.stop(2)
     peer.close()
@@ -159,7 +168,7 @@ def test_an_agent_that_is_killed_leaves_its_spool_to_the_next(tmp_path):
     peer.open()
     again = sink(f"tcp://127.0.0.1:{port}", spool=tmp_path)
     again.start()
-    wait_for(lambda: balanced(again)["sent"] and balanced(again)["waiting"] == 0, 10, "all delivered")
+    wait_for(lambda: balanced(again)["sent"] and balanced(again)["waiting"] == 0, 60, "all delivered")
     again.stop(2)
     peer.close()
     counts = balanced(again)
@@ -178,7 +187,7 @@ def test_full_memory_without_a_spool_loses_the_newest_and_counts_them():
     peer = Stream()
     peer.port = port
     peer.open()
-    wait_for(lambda: balanced(out)["waiting"] == 0, 10, "all delivered")
+    wait_for(lambda: balanced(out)["waiting"] == 0, 60, "all delivered")
     out.stop(2)
     peer.close()
     once_in_order(peer.numbers, counts["waiting"])
@@ -190,7 +199,7 @@ def test_the_end_without_a_spool_counts_what_is_lost():
     Load(out, 100, pause=0).run()
     begun = time.monotonic()
     out.stop(0.3)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 30
     assert balanced(out)["SINK_FAILED"] == 100
 
 
@@ -207,14 +216,14 @@ def test_failover_sends_what_waits_to_the_next_and_comes_back():
     out.start()
     load = Load(out, 10**6)
     load.start()
-    wait_for(lambda: first.streams and first.streams[0], 5, "the first one is used")
+    wait_for(lambda: first.streams and first.streams[0], 60, "the first one is used")
     first.close()
-    wait_for(lambda: second.streams and second.streams[0], 5, "the second one is used")
+    wait_for(lambda: second.streams and second.streams[0], 60, "the second one is used")
     first.open()
-    wait_for(lambda: len(first.streams) > 1 and first.streams[1], 10, "back at the first")
+    wait_for(lambda: len(first.streams) > 1 and first.streams[1], 60, "back at the first")
     load.enough.set()
     load.join()
-    wait_for(lambda: balanced(out)["waiting"] == 0, 10, "all delivered")
+    wait_for(lambda: balanced(out)["waiting"] == 0, 60, "all delivered")
     out.stop(2)
     first.close()
     second.close()
@@ -231,15 +240,15 @@ def test_balance_keeps_calls_together_and_gives_the_share_of_one_that_is_away_to
     made = numbered(0, 900)
     for _ in range(2):  # two messages of each call
         outlet.send(made, rows(made))
-    wait_for(lambda: balanced(out)["waiting"] == 0, 5, "all delivered")
+    wait_for(lambda: balanced(out)["waiting"] == 0, 60, "all delivered")
     found = [sorted(peer.numbers) for peer in peers]
     assert sorted(n for part in found for n in part) == sorted([*range(900), *range(900)])
     assert all(200 < len(set(part)) < 400 and len(part) == 2 * len(set(part)) for part in found)
     peers[1].close()
-    wait_for(lambda: not out._writers[1].alive, 5, "it is noticed")
+    wait_for(lambda: not out._writers[1].alive, 60, "it is noticed")
     made = numbered(1000, 900)
     outlet.send(made, rows(made))
-    wait_for(lambda: balanced(out)["waiting"] == 0, 5, "all delivered")
+    wait_for(lambda: balanced(out)["waiting"] == 0, 60, "all delivered")
     out.stop(2)
     for peer in (peers[0], peers[2]):
         peer.close()
@@ -254,7 +263,7 @@ def test_all_gets_everything_to_each():
     out = sink(*(peer.url for peer in peers))
     out.start()
     Load(out, 500).run()
-    out.stop(5)
+    out.stop(60)
     for peer in peers:
         peer.close()
         once_in_order(peer.numbers, 500)
@@ -272,7 +281,7 @@ def test_a_certificate_that_nobody_trusts_gets_nothing(tls):
     trusting = sink(url, verify=False)
     trusting.start()
     Load(trusting, 10, pause=0).run()
-    wait_for(lambda: balanced(trusting)["sent"] == 10, 5, "sent without verifying")
+    wait_for(lambda: balanced(trusting)["sent"] == 10, 60, "sent without verifying")
     trusting.stop(1)
     peer.close()
     assert peer.numbers == list(range(10))
@@ -306,7 +315,7 @@ def test_the_target_asks_for_a_certificate(tls, tmp_path):
     out = sink(peer.url.replace("127.0.0.1", "localhost"), ca=tls["ca"], certificate=pem, private_key=key)
     out.start()
     Load(out, 10, pause=0).run()
-    wait_for(lambda: balanced(out)["sent"] == 10, 5, "sent")
+    wait_for(lambda: balanced(out)["sent"] == 10, 60, "sent")
     out.stop(1)
     peer.close()
     assert peer.numbers == list(range(10))
@@ -334,7 +343,7 @@ def test_a_server_that_restarts_under_load(tmp_path):
         server.stop()
         server.start()
         load.join()
-        wait_for(lambda: balanced(out)["waiting"] == 0, 20, "all delivered")
+        wait_for(lambda: balanced(out)["waiting"] == 0, 60, "all delivered")
         out.stop(5)
         server.stop()
         found = [int(row["call_id"]) for row in server.rows("", "--fields", "call_id")]

@@ -79,17 +79,40 @@ def test_link_and_lengths(tmp_path: Path) -> None:
     assert source.ended
 
 
-def test_as_it_was_recorded(tmp_path: Path) -> None:
+class Clock:
+    """A clock that goes on where somebody sleeps: a busy machine does not sleep too long by it."""
+
+    def __init__(self) -> None:
+        self.now, self.sleeps, self.looks = 1000.0, 0, 0
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        assert self.looks < 100_000, "it looks at the clock and does not sleep"
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps += 1
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("hepcat.sources.capture_file.time", made)
+    return made
+
+
+def test_as_it_was_recorded(tmp_path: Path, clock: Clock) -> None:
     at = [0, 0, 100_000, 100_001, 90_000, 300_000]  # one goes back
     records = [(1_700_000_000_000_000 + us, bytes([i])) for i, us in enumerate(at)]
     source = FileSource(write(tmp_path, pcap(records)), realtime=True)
-    began, seen, empty = time.monotonic(), [], 0
+    began, seen, empty = clock.now, [], 0
     while not source.ended:
         window = source.next_window(0.02)
         if window is None:
             empty += 1
             continue
-        seen += [(octets[0], time.monotonic() - began) for _, octets in rows(window)]
+        seen += [(octets[0], clock.now - began) for _, octets in rows(window)]
     assert [i for i, _ in seen] == list(range(6))
     due = [0, 0, 0.1, 0.1, 0.1, 0.3]
     for (_, when), expected in zip(seen, due, strict=True):
@@ -98,19 +121,19 @@ def test_as_it_was_recorded(tmp_path: Path) -> None:
     assert empty > 8, "it waits in between, no longer than it was told to"
 
 
-def test_the_pace_costs_nothing(tmp_path: Path) -> None:
+def test_the_pace_costs_nothing(tmp_path: Path, clock: Clock) -> None:
     records = [(1_700_000_000_000_000 + i * 20, b"x") for i in range(25_000)]  # half a second
     source = FileSource(write(tmp_path, pcap(records)), realtime=True)
-    began, cpu, windows, count = time.monotonic(), time.thread_time(), 0, 0
+    began, windows, count = clock.now, 0, 0
     while not source.ended:
         window = source.next_window(1.0)
         if window is not None:
             windows += 1
             count += window.packets.n
     assert count == 25_000
-    assert 0.45 < time.monotonic() - began < 2.0
+    assert 0.45 < clock.now - began < 0.6
     assert windows <= 300
-    assert time.thread_time() - cpu < 0.2
+    assert clock.sleeps <= 300
 
 
 def test_a_long_pause_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +141,7 @@ def test_a_long_pause_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     source = FileSource(write(tmp_path, pcap([(0, b"a"), (10**12, b"b")])), realtime=True)
     began = time.monotonic()
     assert len(read(source)) == 2
-    assert 0.04 < time.monotonic() - began < 1.0
+    assert 0.04 < time.monotonic() - began < 60
 
 
 def test_a_file_that_ends_early(tmp_path: Path) -> None:

@@ -10,13 +10,12 @@ from hepcat.batch.schema import NO_VLAN
 from hepcat.errors import HepcatError
 from hepcat.sources.tzsp import TzspSource
 from hepcat.wire.columns import LINKTYPE_TZSP
+from tests.support import free_port
 
 
 def address() -> str:
     """An address nobody listens on."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{sock.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def send(source: TzspSource, messages: list[bytes]) -> None:
@@ -28,14 +27,14 @@ def send(source: TzspSource, messages: list[bytes]) -> None:
 def read(source: TzspSource, count: int) -> list[bytes]:
     found: list[bytes] = []
     while len(found) < count:
-        window = source.next_window(1.0)
+        window = source.next_window(60.0)
         assert window is not None, f"{len(found)} of {count}"
         packets, n = window.packets, window.packets.n
         assert (packets.link[:n] == LINKTYPE_TZSP).all()
         assert (packets.vlan[:n] == NO_VLAN).all()
         assert np.array_equal(packets.captured, packets.original)
         assert (packets.ts[:n] == window.now_us).all()
-        assert abs(window.now_us - time.time() * 1e6) < 5e6
+        assert abs(window.now_us - time.time() * 1e6) < 60e6
         for i in range(n):
             found.append(window.data[packets.offset[i] : packets.offset[i] + packets.captured[i]].tobytes())
         source.release(window)
@@ -65,9 +64,9 @@ def test_the_longest_and_the_empty() -> None:
 def test_nothing_comes() -> None:
     source = TzspSource(address())
     began, cpu = time.monotonic(), time.thread_time()
-    assert source.next_window(0.2) is None
-    assert 0.19 < time.monotonic() - began < 1.0
-    assert time.thread_time() - cpu < 0.02
+    assert source.next_window(0.5) is None
+    assert 0.49 < time.monotonic() - began < 30
+    assert time.thread_time() - cpu < 0.05  # it sleeps
     source.close()
 
 
