@@ -70,6 +70,16 @@ def wait_for(condition: Any, seconds: float = 60.0, what: str = "the condition")
         time.sleep(0.05)
 
 
+def has_socket(pid: int, *tables: str) -> bool:
+    """Say whether a process has a socket of these tables of /proc/net (a port it has bound, a capture)."""
+    try:
+        own = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    except OSError:
+        return False
+    lines = [line.split() for table in tables for line in Path(f"/proc/net/{table}").read_text().splitlines()]
+    return any(f"socket:[{word}]" in own for line in lines for word in line)
+
+
 def hepcat(*arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     done = subprocess.run([*HEPCAT, *arguments], capture_output=True, text=True, timeout=240, **options)

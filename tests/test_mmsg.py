@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from hepcat import mmsg
+from tests.support import wait_for
 
 
 @pytest.fixture
@@ -156,6 +157,15 @@ def test_an_error_that_stays_ends_the_sending():
         assert sender.done == 0
 
 
+def begins_to_tell(receiver: mmsg.Receiver, source: socket.socket) -> bool:
+    """Whether the kernel tells when a datagram came: a thread of its own switches that on for all sockets."""
+    source.send(b"first")
+    sent = time.time_ns() // 1000
+    time.sleep(0.02)
+    assert receiver.receive() == 1
+    return bool(receiver.times(1)[0] <= sent)
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_when_each_datagram_came(pair: tuple[socket.socket, socket.socket], told: bool) -> None:
     """The kernel's own times, in every slot and again in slots used before; else the present time."""
@@ -163,6 +173,7 @@ def test_when_each_datagram_came(pair: tuple[socket.socket, socket.socket], told
     receiver = mmsg.Receiver(sink, slots=8)
     if told:
         receiver.ask_for_times()
+        wait_for(lambda: begins_to_tell(receiver, source), what="the kernel's times")
     for _ in range(3):
         before = time.time_ns() // 1000
         for number in range(5):

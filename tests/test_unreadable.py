@@ -23,7 +23,7 @@ def fails(*arguments: str) -> str:
     if os.geteuid() == 0:
         need("setpriv")
         before = WITHOUT_RIGHTS
-    done = subprocess.run([*before, *HEPCAT, *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*before, *HEPCAT, *arguments], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1, done
     assert "Usage" not in done.stderr
     return done.stderr

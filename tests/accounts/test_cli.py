@@ -6,7 +6,7 @@ import pty
 import shutil
 import ssl
 import subprocess
-import time
+import termios
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ import pytest
 
 from hepcat.web.accounts import Accounts
 from tests.accounts.support import OTHER, PASSWORD, settings_in, tls
-from tests.support import HEPCAT, hepcat_here
+from tests.support import HEPCAT, hepcat_here, wait_for
 from tests.web.support import Site
 
 pytestmark = pytest.mark.usefixtures("cheap_hashing")
@@ -161,7 +161,8 @@ def test_the_password_is_typed_twice_and_not_shown(data: Path) -> None:
         for prompt, answer in ((b"New password of ada: ", PASSWORD), (b"Once more: ", second)):
             while not shown.endswith(prompt):
                 shown += os.read(terminal, 1000)
-            time.sleep(0.1)  # getpass turns the echo off, then throws away what was typed too early
+            # getpass turns the echo off, then throws away what was typed too early
+            wait_for(lambda: not termios.tcgetattr(terminal)[3] & termios.ECHO, what="the echo off")  # noqa: B023
             os.write(terminal, answer.encode() + b"\n")
         while True:
             try:
@@ -177,7 +178,7 @@ def test_the_password_is_typed_twice_and_not_shown(data: Path) -> None:
 def test_the_password_from_a_pipe(data: Path) -> None:
     data.mkdir()
     command = [*HEPCAT, "user", "add", "ada", "--role", "admin", "--data", str(data)]
-    done = subprocess.run(command, input=f"{PASSWORD}\n", capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, input=f"{PASSWORD}\n", capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert Accounts(settings_in(data.parent)).users.check("ada", PASSWORD)
 
@@ -185,7 +186,7 @@ def test_the_password_from_a_pipe(data: Path) -> None:
 def status_of(url: str, context: ssl.SSLContext | None = None, **headers: str) -> int:
     try:
         request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+        with urllib.request.urlopen(request, timeout=60, context=context) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return int(error.code)
@@ -215,7 +216,7 @@ def test_beside_a_page_that_runs(data: Path, password_file: Path, tmp_path: Path
 def test_the_page_alone_does_not_start_there_either(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     command = [*HEPCAT, "web", "--data", str(tmp_path / "data"), "--listen", "0.0.0.0:9080"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "there are no accounts" in done.stderr
     assert "hepcat user add NAME --role admin" in done.stderr
@@ -246,7 +247,7 @@ def test_over_tls(secure: Site, certificates: Path) -> None:
     request = urllib.request.Request(
         f"{secure.url}/api/session", body, {"Content-Type": "application/json", "Origin": secure.url}
     )
-    with urllib.request.urlopen(request, timeout=20, context=trusting) as answer:
+    with urllib.request.urlopen(request, timeout=60, context=trusting) as answer:
         cookie = answer.headers["Set-Cookie"]
         assert answer.headers["Strict-Transport-Security"]
     assert cookie.startswith("__Host-hepcat=")

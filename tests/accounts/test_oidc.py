@@ -60,7 +60,7 @@ def provider(folder: Path, **options: Any) -> Iterator[str]:
             assert process.poll() is None, log.read_text()
             return "listening" in log.read_text()
 
-        wait_for(ready, 30, "provider ready")
+        wait_for(ready, 60, "provider ready")
         yield issuer
 
 
@@ -91,7 +91,7 @@ def client(issuer: str, tmp_path: Path) -> Iterator[TestClient]:
 
 def at_provider(start: str, user: str) -> str:
     """Do what a person does at the provider: log in, agree. Return where the browser is sent back to."""
-    with httpx.Client(follow_redirects=False, timeout=20) as browser:
+    with httpx.Client(follow_redirects=False, timeout=60) as browser:
         answer = browser.get(start)
         for _ in range(12):
             if answer.is_redirect:

@@ -47,6 +47,9 @@ def log_in(page: Any, user: str, password: str) -> None:
     page.keyboard.press("Enter")
 
 
+expect.set_options(timeout=60_000)
+
+
 def violations(page: Any) -> list[str]:
     """Return what axe-core finds fault with."""
     from axe_playwright_python.sync_playwright import Axe

@@ -49,7 +49,7 @@ def test_the_same_messages_as_tshark(tmp_path: Path) -> None:
     """All captures: each read by hepcat, all of them one behind the other by tshark (one start of it)."""
     need("mergecap")
     merged = tmp_path / "all.pcapng"
-    subprocess.run(["mergecap", "-a", "-w", merged, *CAPTURES], check=True, timeout=60)
+    subprocess.run(["mergecap", "-a", "-w", merged, *CAPTURES], check=True, timeout=120)
     each, plain = [], 0
     for path in CAPTURES:
         drops, progress = np.zeros(len(Drop), dtype=np.int64), Progress()

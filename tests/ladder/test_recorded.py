@@ -143,7 +143,9 @@ def test_flow_says_what_search_says_of_recorded_calls() -> None:
 
 
 def test_a_long_call_is_drawn_fast() -> None:
-    """500 messages, each SDP different: about 0.03 s for the model and 0.05 s a form, alone on a core."""
+    """500 messages, each SDP different: about 0.03 s for the model and 0.05 s a form, alone on a core. Where
+    others use its caches and its twin it takes twice that; what is drawn slowly takes ten times as long.
+    """
     rows = []
     for i in range(100):
         for row in answered()[:5]:
@@ -151,13 +153,14 @@ def test_a_long_call_is_drawn_fast() -> None:
             rows.append({**row, "ts": row["ts"] + i * 20_000_000, "payload": body, "via_1_branch": f"b{i}"})
     messages = table(rows)
     best = min(_seconds(lambda: build(messages)) for _ in range(5))
-    assert best < 0.2
+    assert best < 0.3
     result = build(messages)
-    assert min(_seconds(lambda: result.text(width=120, color=True)) for _ in range(5)) < 0.25
-    assert min(_seconds(result.svg) for _ in range(5)) < 0.25
+    assert min(_seconds(lambda: result.text(width=120, color=True)) for _ in range(5)) < 0.5
+    assert min(_seconds(result.svg) for _ in range(5)) < 0.5
 
 
 def _seconds(work: object) -> float:
-    start = time.perf_counter()
+    """Of the processor: what others do meanwhile is not counted."""
+    start = time.thread_time()
     work()  # type: ignore[operator]
-    return time.perf_counter() - start
+    return time.thread_time() - start

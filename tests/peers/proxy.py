@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support import PROGRAM_PATH, free_port, program, wait_for
+from tests.support import PROGRAM_PATH, free_port, has_socket, program, wait_for
 
 CONFIG = """#!KAMAILIO
 debug=1
@@ -61,7 +61,7 @@ class Proxy:
         config.write_text(CONFIG.format(folder=self.folder, **names))
         arguments = ["kamailio", "-f", str(config), "-DD", "-E", "-m", "32", "-M", "4"]
         with program(arguments, self.folder / "kamailio.log"):
-            wait_for(self.statistics, 20, "kamailio's statistics")
+            wait_for(self.statistics, 60, "kamailio's statistics")
             yield self
 
     def statistics(self) -> dict[str, int]:
@@ -80,8 +80,8 @@ class Proxy:
         answer = ["sipp", "-sn", "uas", "-i", "127.0.0.1", "-p", str(self.callee), "-nostdin"]
         place = ["sipp", "-sn", "uac", "-i", "127.0.0.1", "-p", str(self.caller), "-nostdin"]
         to = ["-m", str(calls), "-r", "50", "-d", "50", "-rsa", f"127.0.0.1:{self.port}"]
-        with program(answer, self.folder / "uas.log", cwd=self.folder):
-            time.sleep(0.5)
+        with program(answer, self.folder / "uas.log", cwd=self.folder) as callee:
+            wait_for(lambda: has_socket(callee.pid, "udp"), what="the callee")
             with program([*place, *to, f"127.0.0.1:{self.callee}"], self.folder / "uac.log") as caller:
-                assert caller.wait(60) == 0, "sipp: some call failed"
+                assert caller.wait(120) == 0, "sipp: some call failed"
             time.sleep(0.3)

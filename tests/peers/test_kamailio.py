@@ -47,13 +47,15 @@ def test_every_message_of_a_proxy_is_found(tmp_path: Path, version: int) -> None
     with Server(tmp_path) as server, Proxy(tmp_path, server.port, version).running() as proxy:
         listen = ["tshark", "-q", "-i", "lo", "-f", f"udp port {proxy.port}", "-w", str(capture)]
         with program(listen, tmp_path / "tshark.log"):
-            wait_for(lambda: "Capturing on" in (tmp_path / "tshark.log").read_text(), 20, "tshark")
+            wait_for(lambda: "Capturing on" in (tmp_path / "tshark.log").read_text(), 60, "tshark")
             time.sleep(0.5)
             proxy.place_calls(CALLS)
             statistics = proxy.statistics()
-            time.sleep(1)
+            size = -1
+            while size != (size := capture.stat().st_size):  # tshark writes what it has seen
+                time.sleep(1)
         wire = on_the_wire(capture, proxy)
-        wait_for(lambda: server.count() >= len(wire), 10, f"{len(wire)} messages found")
+        wait_for(lambda: server.count() >= len(wire), 60, f"{len(wire)} messages found")
         rows = server.rows()
         assert server.stop() == 0
 

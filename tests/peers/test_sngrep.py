@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Server, free_port, need, program, wait_for
+from tests.support import Server, free_port, has_socket, need, program, wait_for
 
 pytestmark = pytest.mark.peer
 CALLS = 10
@@ -29,11 +29,13 @@ def test_sngrep_as_a_sender(tmp_path: Path) -> None:
         ]
         answer = ["sipp", "-sn", "uas", "-i", "127.0.0.1", "-p", str(callee), "-nostdin"]
         place = ["sipp", "-sn", "uac", "-i", "127.0.0.1", "-p", str(caller), "-m", str(CALLS), "-nostdin"]
-        with program(capture, sig=signal.SIGKILL), program(answer):
-            time.sleep(2)  # sngrep says nothing when it is ready
+        with program(capture, sig=signal.SIGKILL) as sngrep, program(answer) as answering:
+            wait_for(lambda: has_socket(sngrep.pid, "packet"), what="sngrep, which says nothing of itself")
+            wait_for(lambda: has_socket(answering.pid, "udp"), what="the callee")
+            time.sleep(1)  # from its socket to its filter
             with program([*place, f"127.0.0.1:{callee}"]) as calls:
-                assert calls.wait(60) == 0
-            wait_for(lambda: server.count() >= 6 * CALLS, 15, "all messages found")
+                assert calls.wait(120) == 0
+            wait_for(lambda: server.count() >= 6 * CALLS, 60, "all messages found")
         rows = server.rows()
         assert len(rows) == 6 * CALLS
         assert len({row["call_id"] for row in rows}) == CALLS

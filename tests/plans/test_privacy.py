@@ -471,6 +471,6 @@ def test_hostile_messages_take_linear_time(octets: bytes) -> None:
     if os.environ.get("HEPCAT_PURE") == "1":
         octets = octets[:3000]
     message = b"INVITE sip:a@b SIP/2.0\r\n" + octets
-    start = time.process_time()
+    start = time.thread_time()
     scrambled(message)
-    assert time.process_time() - start < 0.5
+    assert time.thread_time() - start < 0.5

@@ -77,7 +77,7 @@ def open_store(
     return make_clickhouse_store(settings_of(servers, **others), folder, told or Told())
 
 
-def drained(store: ClickHouseStore, seconds: float = 30) -> None:
+def drained(store: ClickHouseStore, seconds: float = 60) -> None:
     """Wait until nothing waits in the spools."""
     wait_for(lambda: store.counts().waiting == 0, seconds, f"an empty spool ({store.counts()})")
 

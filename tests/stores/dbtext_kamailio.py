@@ -60,14 +60,14 @@ def kamailio_reads(folder: Path, table: str, columns: list[str], work: Path) -> 
             arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={"PATH": PROGRAM_PATH}
         )
         try:
-            for _ in range(200):
+            for _ in range(600):
                 if b"done=" in log.read_bytes() or process.poll() is not None:
                     break
                 with __import__("contextlib").suppress(subprocess.TimeoutExpired):
                     process.wait(0.1)
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
     text = log.read_text(errors="replace")
     match = re.search(r"rows=(\d+)=", text)
     assert match is not None, text[-3000:]

@@ -38,7 +38,7 @@ def main() -> None:
     rig.faults.away = None
     rig.start()
     rig.drained(waiting=stored)
-    counts = rig.drained(20)
+    counts = rig.drained()
     assert counts.written == stored
     assert rig.found() == names(0, stored)
     rig.stop()

@@ -40,7 +40,7 @@ class Rig:
         )
         return self.store
 
-    def stop(self, seconds: float = 5) -> StoreCounts:
+    def stop(self, seconds: float = 60) -> StoreCounts:
         """Close the store; return its counts at rest, which add up."""
         assert self.store is not None
         self.store.close(seconds)
@@ -48,7 +48,7 @@ class Rig:
         assert_sum(counts)
         return counts
 
-    def drained(self, seconds: float = 10, waiting: int = 0) -> StoreCounts:
+    def drained(self, seconds: float = 60, waiting: int = 0) -> StoreCounts:
         """Wait until no more than `waiting` records wait."""
         assert self.store is not None
         end = time.monotonic() + seconds
@@ -67,7 +67,7 @@ class Rig:
         """Return the facts of each event of that name."""
         return [facts for name, facts in self.events if name == event]
 
-    def wait_for(self, event: str, seconds: float = 10) -> dict[str, Any]:
+    def wait_for(self, event: str, seconds: float = 60) -> dict[str, Any]:
         """Wait until it is told; return the facts of the last."""
         end = time.monotonic() + seconds
         while not self.told(event):

@@ -175,7 +175,7 @@ class CuttingProxy:
             self.release.wait(0.3)
         elif what == "late":
             _shut(client, both=True)
-            self.release.wait(20)
+            self.release.wait(120)
             upstream.sendall(data)
             self.release.wait(0.3)
         _shut(client, both=True)

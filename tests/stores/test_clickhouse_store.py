@@ -124,13 +124,13 @@ def test_a_shard_that_is_killed_keeps_nothing_waiting_and_loses_nothing(servers,
         if step == 15:
             servers[1].kill()
         time.sleep(0.01)
-    wait_for(lambda: store.counts().trouble, 20, "the trouble to show")
+    wait_for(lambda: store.counts().trouble, 60, "the trouble to show")
     assert "shard 2" in store.counts().trouble
     assert "shard 1" not in store.counts().trouble
     (first,) = {facts["shard"] for facts in told.about("away")}
     assert first == 2
     healthy = store._parts[0]
-    wait_for(lambda: healthy.counts().waiting == 0, 20, "the other shard to go on")
+    wait_for(lambda: healthy.counts().waiting == 0, 60, "the other shard to go on")
     assert healthy.counts().written > 10_000
     assert store.counts().waiting > 1000
     servers[1].start()
@@ -244,14 +244,14 @@ def test_records_wait_until_the_first_server_answers(servers, tmp_path):
         server.kill()
     store = open_store(servers, tmp_path, told)
     store.append(numbered(0, 300))
-    wait_for(lambda: told.about("away"), 20, "the operator to be told")
+    wait_for(lambda: told.about("away"), 60, "the operator to be told")
     assert "127.0.0.1" in told.about("away")[0]["error"]
     store.close(0)
     store = open_store(servers, tmp_path, told)  # not even a restart needs them
     store.append(numbered(300, 300))
     for server in servers:
         server.start()
-    wait_for(lambda: store._parts, 30, "the shards to be known")
+    wait_for(lambda: store._parts, 60, "the shards to be known")
     store.append(numbered(600, 300))
     drained(store)
     store.close()
@@ -293,7 +293,7 @@ def test_a_full_spool_of_one_shard_costs_only_its_own_records(servers, tmp_path)
     batch = traffic_batch(2000, Traffic())
     for _ in range(10):
         store.append(batch)
-        wait_for(lambda: store._parts[0].counts().waiting == 0, 20, "the first shard")
+        wait_for(lambda: store._parts[0].counts().waiting == 0, 60, "the first shard")
     counts = store.counts()
     assert counts.taken == 20_000
     assert counts.drops[Drop.STORE_FULL] > 1000
@@ -358,7 +358,7 @@ def test_settings_that_are_wrong(servers, tmp_path, change, words, advice):
     told = Told()
     store = open_store(servers, tmp_path, told, url=url)
     store.append(numbered(0, 50))
-    wait_for(lambda: told.about("away"), 20, "the operator to be told")
+    wait_for(lambda: told.about("away"), 60, "the operator to be told")
     time.sleep(0.5)
     store.close(0)
     about = told.about("away")
@@ -379,7 +379,7 @@ def test_tables_that_are_missing(servers, tmp_path):
         server.admin("DROP TABLE log_local")
     store = open_store(servers, tmp_path, told)
     store.append(numbered(0, 50))
-    wait_for(lambda: told.about("away"), 20, "the operator to be told")
+    wait_for(lambda: told.about("away"), 60, "the operator to be told")
     assert 'no table "log_local"' in told.about("away")[0]["error"]
     assert "hepcat db create" in told.about("away")[0]["hint"]
     findings = admin.check(settings_of(servers))

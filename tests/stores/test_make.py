@@ -41,7 +41,7 @@ def test_a_connection_imports_nothing(kind: str, servers: Servers, tmp_path: Pat
     engine.dispose()
     child = subprocess.run(
         [sys.executable, "-c", CHILD, kind, url],
-        capture_output=True, text=True, timeout=60, env=dict(os.environ),
+        capture_output=True, text=True, timeout=120, env=dict(os.environ),
     )  # fmt: skip
     assert child.returncode == 0, child.stderr
     assert child.stdout.split() == [], "imported as another user, who might not be allowed to"

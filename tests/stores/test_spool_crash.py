@@ -49,7 +49,7 @@ def test_killed_again_and_again(tmp_path, monkeypatch, often):
         first = stored + BATCH  # the batch it was in the middle of may be there or not
     rig = Rig(tmp_path)
     store = rig.start()
-    rig.drained(20)
+    rig.drained()
     assert store.counts().drops == {}
     rig.stop()
     found = rig.found()

@@ -57,7 +57,7 @@ def test_database_and_hepcat_are_killed_under_load(tmp_path, servers, kind):
         appended.append((first, said[-1]))
         first = said[-1] + BATCH  # the batch it was in the middle of may be there or not
     store = make_store(settings, tmp_path, lambda event, facts: None)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while store.counts().waiting:
         assert time.monotonic() < end, store.counts()
         time.sleep(0.05)

@@ -317,7 +317,7 @@ async def talk(compression: str | None, recorded: dict[str, bytearray]) -> tuple
 @pytest.mark.parametrize("compression", [None, "deflate"])
 def test_a_real_client_and_server(compression: str | None) -> None:
     recorded = {"client": bytearray(), "server": bytearray()}
-    sent, _ = asyncio.run(asyncio.wait_for(talk(compression, recorded), 20))
+    sent, _ = asyncio.run(asyncio.wait_for(talk(compression, recorded), 60))
     assert (b"permessage-deflate" in recorded["server"]) == (compression is not None)
     plain = [text.encode() if isinstance(text, str) else text for text in sent]
     back = [octets for text in sent for octets in ([text.encode()] * 2 if isinstance(text, str) else [text])]

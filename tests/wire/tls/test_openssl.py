@@ -44,7 +44,7 @@ class Relay:
         back = threading.Thread(target=self._carry, args=(server, client, SERVER), daemon=True)
         back.start()
         self._carry(client, server, CLIENT)
-        back.join(5)
+        back.join(60)
         for one in (client, server, self.listener):
             one.close()
 
@@ -83,6 +83,13 @@ def has_answer(relay: Relay, begin: int) -> bool:
     return any(side == SERVER for side, _ in relay.sent[begin:])
 
 
+def at_rest(relay: Relay) -> None:
+    """Wait until nothing is said for a while."""
+    before = -1
+    while before != (before := len(relay.sent)):
+        time.sleep(0.1)
+
+
 def converse(
     port: int, log: Path, lines: list[bytes], *options: str, answered: bool = True
 ) -> list[tuple[int, bytes]]:
@@ -93,18 +100,20 @@ def converse(
         [*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert process.stdin is not None
-    wait_for(partial(has_answer, relay, 0), 10, "the handshake")
-    time.sleep(0.1)
+    wait_for(partial(has_answer, relay, 0), 60, "the handshake")
+    at_rest(relay)
     for line in lines:
         before = len(relay.sent)
         process.stdin.write(line + b"\n")
         process.stdin.flush()
         if answered and line not in b"kKR":
-            wait_for(partial(has_answer, relay, before), 10, f"an answer to {line!r}")
-        time.sleep(0.1)
+            wait_for(partial(has_answer, relay, before), 60, f"an answer to {line!r}")
+        else:
+            wait_for(lambda n=before: len(relay.sent) > n, 60, f"{line!r} on the wire")
+        at_rest(relay)
     process.stdin.close()
-    process.wait(10)
-    relay.thread.join(10)
+    process.wait(60)
+    relay.thread.join(60)
     return relay.sent
 
 
