@@ -227,8 +227,8 @@ def test_a_first_window_is_small_where_messages_came_in_a_burst(monkeypatch: pyt
     rows = [{**one, "call_id": f"c{i}", "ts": ts} for i, ts in enumerate(at)]
     searcher = Searcher(Source(rows))
     for times in (Times(NOON, NOON + hour), Times(NOON, NOON + 2 * hour), Times(NOON, None), Times()):
-        with searcher._snapshot(times) as con:
-            windows = searcher._windows(con, times)
+        with searcher._moment(times) as snapshot:
+            windows = searcher._windows(snapshot, times)
         sizes = [searcher.count("", w.since, w.until, messages=True) for w in windows]
         assert sum(sizes) == len(rows)
         if times.until == NOON + hour:

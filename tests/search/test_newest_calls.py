@@ -167,11 +167,11 @@ def test_more_calls_than_may_be_kept(taken: list[bool], monkeypatch: pytest.Monk
 def test_merged_files_are_not_read_again(taken: list[bool], tmp_path: Path) -> None:
     """Not even where numbers of a merged file's records are far apart, as after an import."""
     read: list[str] = []
-    real = starts._read
+    real = starts.read_calls
 
-    def reading(connection: object, relation: str, records: int) -> object:
+    def reading(connection: object, relation: str, **options: object) -> object:
         read.append(relation)
-        return real(connection, relation, records)  # type: ignore[arg-type]
+        return real(connection, relation, **options)  # type: ignore[arg-type]
 
     dice = random.Random(3)
     settings = LakeSettings(journal_rows=10, compact=False)
@@ -189,7 +189,7 @@ def test_merged_files_are_not_read_again(taken: list[bool], tmp_path: Path) -> N
         compactor = Compactor(tmp_path, LakeSettings(compact_files=2, delete_after=0), lambda *_: None)
         while compactor.step():
             pass
-        patch.setattr(starts, "_read", reading)
+        patch.setattr(starts, "read_calls", reading)
         after = first_page(Searcher(lake), "", NOON, None, 50)
         assert after.rows.equals(before.rows)
         assert read == ["_sip_journal"]

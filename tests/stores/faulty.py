@@ -25,6 +25,8 @@ class Faults:
         self.plan: list[str] = []
         #: refuse every batch that has one of these payloads
         self.refuse: set[bytes] = set()
+        #: what was refused alone by `plan`: a row that is refused too often is given up
+        self.refused_alone: set[bytes] = set()
         self.bug: set[bytes] = set()
         self.maintain: Exception | None = None
         self.maintained = 0
@@ -48,7 +50,7 @@ class FaultyWriter:
             raise self.faults.away
         assert self.db is None, "opened twice"
         self.writer = writer
-        self.db = sqlite3.connect(self.path, isolation_level=None, timeout=20)
+        self.db = sqlite3.connect(self.path, isolation_level=None, timeout=60)
         self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute("PRAGMA synchronous = OFF")
         self.db.execute("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, seq INTEGER, payload BLOB)")
@@ -65,6 +67,8 @@ class FaultyWriter:
         if self.faults.away is not None or fault == "away":
             raise self.faults.away or StoreUnavailable("away", Drop.STORE_FAILED)
         if fault == "refused" or self.faults.refuse.intersection(records):
+            if len(records) == 1:
+                self.faults.refused_alone.update(filter(None, records))
             raise BatchRefused("deadlock")
         if fault == "bug" or self.faults.bug.intersection(records):
             raise ZeroDivisionError("a bug")

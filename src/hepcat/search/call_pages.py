@@ -282,7 +282,7 @@ def _newest(searcher: Searcher, node: Node, times: Times, wanted: int) -> Ordere
         elif indexed:
             windows = searcher._windows_of_matches(con, node, times, wanted - 1)
         else:
-            windows = searcher._windows(con, times)
+            windows = searcher._windows(snapshot, times)
         if begun is not None:
             found = newest_calls(searcher, con, begun, node, windows, span, wanted)
             if found is not None:

@@ -14,10 +14,13 @@ from collections.abc import Callable
 from datetime import tzinfo
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
 from hepcat.search.times import SECOND, moment_of
 from hepcat.search.within import Times
+from hepcat.stores.lake.outcome import OF_INVITE, OUTCOME_SQL
+from hepcat.stores.lake.starts import Known
 
 #: Widths, each a multiple of the one before, so that narrow counts add up to wide ones.
 WIDTHS: Final[tuple[int, ...]] = (
@@ -27,37 +30,50 @@ WIDTHS: Final[tuple[int, ...]] = (
 )  # fmt: skip
 #: How much finer than the result the first count is: matches may all lie in one part of the range.
 _FINER: Final = 32
+#: Hundreds that a status may have, those beyond RFC 3261 included.
+_HUNDREDS: Final = 10
 CLASSES: Final[tuple[str, ...]] = ("request", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx")
-
-#: Statuses that do not say what became of a call: challenges, and a request that was given up.
-UNDECIDED: Final[tuple[int, ...]] = (401, 407, 487)
-#: What a message of an INVITE adds to its status, and a 2xx to it: of a call the highest sum counts.
-OF_INVITE, ANSWERED = 1000, 2000
 
 #: (range, width) -> table of bucket, class (0 is a request), n, low and high (first and last time)
 Count = Callable[[Times, int], pa.Table]
 
 
-def counts_sql(condition: str, width: int, messages: bool) -> str:
-    """Return the SQL that counts matches by bucket and class. `condition`: made by compile.py."""
+def counts_sql(matches: str, width: int, messages: bool) -> str:
+    """Return the SQL that counts by bucket and class. matches: FROM ..., WHERE ... (compile.py made it)."""
     width = int(width)
     if messages:
         return (
             f"SELECT epoch_us(ts) // {width} AS bucket, coalesce(status, 0) // 100 AS class, count(*) AS n, "
-            f"epoch_us(min(ts)) AS low, epoch_us(max(ts)) AS high FROM sip WHERE {condition} GROUP BY ALL"
+            f"epoch_us(min(ts)) AS low, epoch_us(max(ts)) AS high {matches} GROUP BY ALL"
         )
     # 64 bits of hash in place of the text halve the time; that two of millions of calls share them, and
     # are drawn as one, is less likely than one in a million.
-    status = f"CASE WHEN status IN {UNDECIDED} THEN 0 ELSE coalesce(status, 0) END"
-    of_invite = f"CASE WHEN status BETWEEN 200 AND 299 THEN {ANSWERED} ELSE {OF_INVITE} END"
     calls = (
-        "SELECT min(ts) AS first, "
-        f"max({status} + CASE WHEN method = 'INVITE' THEN {of_invite} ELSE 0 END) % {OF_INVITE} AS status "
-        f"FROM sip WHERE {condition} AND call_id IS NOT NULL GROUP BY hash(call_id)"
+        f"SELECT min(ts) AS first, max({OUTCOME_SQL}) % {OF_INVITE} AS status "
+        f"{matches} AND call_id IS NOT NULL GROUP BY hash(call_id)"
     )
     return (
         f"SELECT epoch_us(first) // {width} AS bucket, status // 100 AS class, count(*) AS n, "
         f"epoch_us(min(first)) AS low, epoch_us(max(first)) AS high FROM ({calls}) GROUP BY ALL"
+    )
+
+
+def count_calls(calls: Known, width: int) -> pa.Table:
+    """Return the counts of calls that are known. In each row low and high are those of all."""
+    if not len(calls.first):
+        return pa.table({name: np.empty(0, np.int64) for name in ("bucket", "class", "n", "low", "high")})
+    buckets = calls.first // width
+    least = buckets.min()
+    counts = np.bincount((buckets - least) * _HUNDREDS + calls.outcomes % OF_INVITE // 100)
+    there = np.flatnonzero(counts)
+    return pa.table(
+        {
+            "bucket": there // _HUNDREDS + least,
+            "class": there % _HUNDREDS,
+            "n": counts[there],
+            "low": np.full(len(there), calls.first.min()),
+            "high": np.full(len(there), calls.first.max()),
+        }
     )
 
 

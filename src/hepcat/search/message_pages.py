@@ -81,11 +81,11 @@ def _behind(
 ) -> pa.Table:
     """Return the messages with their time as `_at`, without the first `skip`."""
     chosen = message_columns(fields, "sip", searcher.dialect)
-    with searcher._snapshot(times, holding=required(node, INDEXED)) as con:
-        at = searcher._moments(con, node, times, skip + wanted, None, "sip")
+    with searcher._moment(times, holding=required(node, INDEXED)) as snapshot:
+        at = searcher._moments(snapshot, node, times, skip + wanted, None, "sip")
         where = f"{any_of_times(clusters(at))} AND {searcher._where(node, times)}"
         found = searcher._run(
-            con,
+            snapshot.connection,
             f"SELECT ts AS _at, {chosen} FROM sip WHERE {where} ORDER BY {newest_first('sip')}, {_TIES} "
             f"LIMIT {int(wanted)} OFFSET {int(skip)}",
         )

@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hepcat.search.ast import Node
+from hepcat.search.ast import EVERYTHING, Node
 from hepcat.search.page_keys import FIRST
 from hepcat.search.within import Times
+from hepcat.stores.lake.outcome import HIGHEST
 
 if TYPE_CHECKING:
     from hepcat.search.searcher import Searcher
@@ -46,10 +47,12 @@ def newest_calls(
     end: no message within the span is later.
     """
     calls = pa.schema([("call_id", pa.string()), ("start", pa.int64()), ("end", pa.int64())]).empty_table()
+    matches = []
     for window in windows:
         new = _matching(searcher, con, node, window)
         if len(new) > _MATCHING:
             return None
+        matches.append(new)
         new = new.filter(pc.invert(pc.is_in(new["call_id"], value_set=calls["call_id"].combine_chunks())))
         timed = _timed(searcher, con, begun, new, span)
         if timed is None:
@@ -62,17 +65,25 @@ def newest_calls(
             settled = calls.filter(pc.greater_equal(calls["start"], since))
             if len(settled) >= wanted:
                 return _newest(settled, wanted)
+    if node != EVERYTHING:
+        searcher.remembered.put(node, Times(windows[-1].since, windows[0].until), pa.concat_tables(matches))
     return _newest(calls, wanted)
 
 
 def _matching(searcher: "Searcher", con: duckdb.DuckDBPyConnection, node: Node, window: Times) -> pa.Table:
-    """Return the Call-IDs that match in a window, with the hash that starts are known by."""
+    """Return the Call-IDs that match in a window, with the hash that starts are known by.
+
+    Of a query also `first` and `outcome` (stores/lake/outcome.py) of what matches: its histogram needs them.
+    """
     where = f"{searcher._where(node, window)} AND call_id IS NOT NULL"
-    found = searcher._run(
-        con,
-        "SELECT call_id, hash(call_id) AS hash FROM "
-        f"(SELECT DISTINCT call_id FROM sip WHERE {where} LIMIT {_MATCHING + 1})",
-    )
+    if node == EVERYTHING:
+        calls = f"SELECT DISTINCT call_id FROM sip WHERE {where} LIMIT {_MATCHING + 1}"
+    else:
+        calls = (
+            f"SELECT call_id, epoch_us(min(ts)) AS first, {HIGHEST} AS outcome FROM sip WHERE {where} "
+            f"GROUP BY call_id LIMIT {_MATCHING + 1}"
+        )
+    found = searcher._run(con, f"SELECT *, hash(call_id) AS hash FROM ({calls})")
     return found.set_column(0, "call_id", found["call_id"].cast(pa.string()))
 
 

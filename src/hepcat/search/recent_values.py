@@ -94,9 +94,10 @@ def _recent(
 ) -> list[str]:
     whole = any("payload" in expression for expression in expressions)
     found: dict[str, None] = {}
-    with searcher._snapshot(times) as con:
+    with searcher._moment(times) as snapshot:
+        con = snapshot.connection
         # A header is read from whole messages, which are a hundred times as much.
-        windows = searcher._windows(con, times)[: 1 if whole else _WINDOWS]
+        windows = searcher._windows(snapshot, times)[: 1 if whole else _WINDOWS]
         for window in windows:
             # Those of newer messages may come again.
             rows = _frequent(searcher, con, expressions, prefix, window, limit + len(found))

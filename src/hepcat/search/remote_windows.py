@@ -11,10 +11,10 @@ import pyarrow as pa
 from sqlglot import exp
 
 from hepcat.search.ast import Equals, Match
-from hepcat.search.histogram import ANSWERED, OF_INVITE, UNDECIDED
 from hepcat.search.remote_dialect import RemoteDialect, both, bounds, named_as
 from hepcat.search.times import SECOND
 from hepcat.search.within import Times
+from hepcat.stores.lake.outcome import ANSWERED, OF_INVITE, UNDECIDED
 
 #: Records of one table that goes from hand to hand, about.
 PAGE_ROWS: Final = 25_000

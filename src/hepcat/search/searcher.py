@@ -13,13 +13,14 @@ is exact too; ties are broken by start and Call-ID.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from hepcat.errors import HepcatError
+from hepcat.search import cancel
 from hepcat.search.ast import EVERYTHING, Node, named, pins, required
 from hepcat.search.calls import calls_sql
 from hepcat.search.columns import (
@@ -30,12 +31,13 @@ from hepcat.search.columns import (
     message_order,
     view_of,
 )
-from hepcat.search.histogram import build, counts_sql
+from hepcat.search.histogram import build, count_calls, counts_sql
 from hepcat.search.pages import even_windows
-from hepcat.search.source import fresh
+from hepcat.search.source import SnapshotLike, fresh
 from hepcat.search.statements import FEW, Statements
 from hepcat.search.within import Times, any_of_times, clusters, spanning
 from hepcat.stores.lake.readonly import queries
+from hepcat.stores.lake.starts import Known, joined, read_calls
 
 #: A call's messages are looked for this long before and after its matching messages, also where the
 #: search itself ends earlier. Microseconds.
@@ -83,18 +85,19 @@ class Searcher(Statements):
         times = Times(since, until).within(node)
         chosen = message_columns(fields, table, self.dialect)
         order = message_order(sort, table)
-        with self._snapshot(times, table, required(node, INDEXED)) as con:
+        with self._moment(times, table, required(node, INDEXED)) as snapshot:
+            con = snapshot.connection
             if limit is None:
                 return Found(self._run(con, self._select(chosen, table, self._where(node, times), order)))
             # When the wanted ones were, from few columns; then all columns, which are most of the work,
             # of these moments only.
-            at = self._moments(con, node, times, limit + 1, order, table)
+            at = self._moments(snapshot, node, times, limit + 1, order, table)
             where = f"{any_of_times(clusters(at))} AND {self._where(node, times)}"
             return _cut(self._run(con, self._select(chosen, table, where, order, limit + 1)), limit)
 
     def _moments(
         self,
-        con: duckdb.DuckDBPyConnection,
+        snapshot: SnapshotLike,
         node: Node,
         times: Times,
         wanted: int,
@@ -104,7 +107,7 @@ class Searcher(Statements):
         """Return the times of the first `wanted` matches in an order; None is newest first."""
         windows = [times]
         if order is None and not pins(node, INDEXED):
-            windows = self._windows(con, times, table)
+            windows = self._windows(snapshot, times, table)
         found: list[int] = []
         for window in windows:
             if len(found) >= wanted:
@@ -116,7 +119,7 @@ class Searcher(Statements):
                 order or "ts DESC",
                 wanted - len(found),
             )
-            found += self._run(con, statement)["at"].to_pylist()
+            found += self._run(snapshot.connection, statement)["at"].to_pylist()
         return found
 
     def pages(
@@ -234,13 +237,14 @@ class Searcher(Statements):
         newest = column == "start" and descending
         # Other messages of a call need not have the query's values, but all have its Call-ID.
         holding = required(node, frozenset({"call_id"}))
-        with self._snapshot(times.widened(AROUND), holding=holding) as con:
+        with self._moment(times.widened(AROUND), holding=holding) as snapshot:
+            con = snapshot.connection
             asked = named(node, "call_id") if times == Times() else None
             if asked is not None and newest and (limit is None or len(asked) <= limit):
                 # Nothing to look up: the query names its calls.
                 return Found(self._rows_of(con, asked, times, names, column, descending))
             if limit is not None and newest:
-                ids, span = self._newest_calls(con, node, times, limit)
+                ids, span = self._newest_calls(snapshot, node, times, limit)
             elif limit is not None:
                 ids, span = self._sorted_calls(con, node, times, limit, column, descending)
             else:
@@ -258,11 +262,14 @@ class Searcher(Statements):
             return self._rows_of(con, list(call_ids), span, call_fields(fields), "start", False)
 
     def _newest_calls(
-        self, con: duckdb.DuckDBPyConnection, node: Node, times: Times, limit: int
+        self, snapshot: SnapshotLike, node: Node, times: Times, limit: int
     ) -> tuple[list[str], Times]:
         """Return up to limit + 1 Call-IDs, newest matching message first, and the time they match in."""
-        indexed = pins(node, INDEXED)
-        windows = self._windows_of_matches(con, node, times, limit) if indexed else self._windows(con, times)
+        con = snapshot.connection
+        if pins(node, INDEXED):
+            windows = self._windows_of_matches(con, node, times, limit)
+        else:
+            windows = self._windows(snapshot, times)
         found: dict[str, tuple[int | None, int | None]] = {}
         for window in windows:
             table = self._run(
@@ -391,13 +398,42 @@ class Searcher(Statements):
         """Return how many calls, or messages, there are by time and class of status; see histogram.py."""
         node = self._node(query, "sip")
         times = Times(since, until).within(node)
-        with self._snapshot(times, holding=required(node, INDEXED)) as con:
+        with self._moment(times, holding=required(node, INDEXED)) as snapshot:
+            low, high, *_ = self._spread(snapshot, times, "sip")
+            calls = None if messages else self._known_calls(snapshot, node, times)
 
-            def run(part: Times, width: int) -> pa.Table:
-                return self._run(con, counts_sql(self._where(node, part), width, messages))
+            def count(part: Times, width: int) -> pa.Table:
+                if calls is not None:
+                    return count_calls(calls, width)
+                matches = f"FROM sip WHERE {self._where(node, part)}"
+                return self._run(snapshot.connection, counts_sql(matches, width, messages))
 
-            low, high, _ = self._extent(con, times, "sip")
-            return build(run, times, low, high, buckets, zone)
+            return build(count, times, low, high, buckets, zone)
+
+    def _known_calls(self, snapshot: SnapshotLike, node: Node, times: Times) -> Known | None:
+        """Return the calls that match in a range, without looking at all of it; None where that is needed."""
+        if node == EVERYTHING:
+            cancel.check()
+            known: Any = getattr(snapshot, "calls", lambda *_: None)
+            all_calls: Known | None = known(times.since, times.until, times.sql())
+            return all_calls
+        found = self.remembered.of(node, times)
+        if found is None or times.since is None:
+            return None
+        # Of a call that matched before the range it is not known what matches within.
+        before = found.begun_before(times.since)
+        if len(before) > FEW:
+            return None
+        parts = [(f" AND {self._call_id_in(snapshot.connection, before)}", times)] if before else []
+        parts.append(("", Times(max(found.looked_until, times.since), times.until)))
+        calls = [found.since(times.since)]
+        for condition, part in parts:
+            cancel.check()
+            more = read_calls(snapshot.connection, "sip", f"{self._where(node, part)}{condition}")
+            if more is None:
+                return None
+            calls.append(more)
+        return joined(calls)
 
     @fresh
     def sql(self, statement: str) -> pa.Table:

@@ -22,6 +22,7 @@ from hepcat.search.columns import newest_first, view_of
 from hepcat.search.compile import compile_query, sql_of
 from hepcat.search.dialects import Dialect
 from hepcat.search.parser import parse_query
+from hepcat.search.remembered import Remembered
 from hepcat.search.source import SnapshotLike, Source
 from hepcat.search.within import Times
 
@@ -43,6 +44,7 @@ class Statements:
         """Search that source; `dialect` says how its columns are named."""
         self.source = source
         self.dialect = dialect or Dialect()
+        self.remembered = Remembered()
 
     def parse(
         self, query: str, table: str = "sip", now: datetime | None = None, zone: tzinfo | None = None
@@ -120,13 +122,13 @@ class Statements:
         starts += [times.since] if len(at) == cuts[-1] else at[-1:]
         return [Times(start, end) for start, end in zip(starts, [times.until, *starts], strict=False)]
 
-    def _windows(self, con: duckdb.DuckDBPyConnection, times: Times, table: str = "sip") -> list[Times]:
+    def _windows(self, snapshot: SnapshotLike, times: Times, table: str = "sip") -> list[Times]:
         """Return neighbouring ranges that make up the range, the newest and shortest first.
 
         What is wanted is mostly at the end: one look there, instead of everywhere. Each message is
         looked at once, however far back the search has to go.
         """
-        low, high, rows, since = self._extent_and_parts(con, times, table)
+        low, high, rows, since = self._spread(snapshot, times, table)
         windows: list[Times] = []
         end = times.until
         if low is not None and high is not None and rows > 2 * _WINDOW_ROWS:
@@ -144,14 +146,22 @@ class Statements:
         """Return (first, last, how many) of the messages in the range, whatever they are."""
         return self._counted(con, times, table, [])[:3]
 
-    def _extent_and_parts(
-        self, con: duckdb.DuckDBPyConnection, times: Times, table: str
+    def _spread(
+        self, snapshot: SnapshotLike, times: Times, table: str
     ) -> tuple[int | None, int | None, int, list[tuple[int, int]]]:
-        """Return the same, and (time, how many since then) for parts at the end of a range with two ends."""
+        """Return the same, and (time, how many since then) for parts at the end of a range with two ends.
+
+        About: the lake tells from what it knows of its files, where the bounds may be too wide.
+        """
         starts: list[int] = []
         if times.since is not None and times.until is not None:
             starts = [times.until - (times.until - times.since) // part for part in _PARTS]
-        return self._counted(con, times, table, starts)
+        spread = getattr(snapshot, "spread", None)
+        if spread is None:
+            return self._counted(snapshot.connection, times, table, starts)
+        about = spread(table).about
+        low, high, rows = about(times.since, times.until)
+        return low, high, rows, [(at, about(at, times.until)[2]) for at in starts]
 
     def _counted(
         self, con: duckdb.DuckDBPyConnection, times: Times, table: str, starts: list[int]

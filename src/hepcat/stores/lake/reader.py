@@ -10,13 +10,14 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hepcat.batch.schema import TABLES
@@ -26,7 +27,8 @@ from hepcat.stores.lake.arrow import arrow_schema, to_arrow
 from hepcat.stores.lake.bloom import Filter, Wanted, can_hold, filters
 from hepcat.stores.lake.catalog import JOURNAL, Listing, ParquetFile, listing
 from hepcat.stores.lake.journal import JournalReader
-from hepcat.stores.lake.starts import Begun, Starts
+from hepcat.stores.lake.spread import Part, Spread
+from hepcat.stores.lake.starts import Begun, Known, Starts
 
 _TRIES: Final = 50
 _FOOTERS_AT_MOST: Final = 20_000
@@ -35,16 +37,19 @@ _VALUES_AT_MOST: Final = 8
 #: Seconds that closing waits for queries which were interrupted.
 _ENDING: Final = 10.0
 T = TypeVar("T")
+#: What `Starts.calls` needs of a file.
+_OF_CALLS: Final = frozenset({"ts", "call_id", "method", "status"})
 #: Column -> values, of which each record that is wanted must have one.
 Holding = Mapping[str, Collection[str]]
 
 
 @dataclass(slots=True)
 class _OpenJournal:
-    """A journal's reader and its records so far, as Arrow."""
+    """A journal's reader and its records so far, as Arrow, with when they were."""
 
     reader: JournalReader
     batches: dict[str, list[pa.RecordBatch]] = field(default_factory=lambda: {t: [] for t in TABLES})
+    parts: dict[str, list[Part]] = field(default_factory=lambda: {t: [] for t in TABLES})
 
 
 @dataclass(slots=True)
@@ -54,8 +59,13 @@ class _Footer:
     low: int
     high: int
     records: int
+    parts: tuple[Part, ...]
     lacks: frozenset[str]
     filters: dict[str, tuple[Filter, ...] | None] = field(default_factory=dict)
+
+    def is_within(self, since_us: int | None, until_us: int | None) -> bool:
+        """Tell whether all of the file's records are in a range."""
+        return (since_us is None or self.low >= since_us) and (until_us is None or self.high < until_us)
 
 
 class Snapshot:
@@ -64,19 +74,45 @@ class Snapshot:
     def __init__(
         self,
         connection: duckdb.DuckDBPyConnection,
-        files: int,
+        footers: Mapping[ParquetFile, _Footer],
+        journal: Mapping[str, Sequence[Part]],
         journal_rows: int,
-        starts: Callable[[duckdb.DuckDBPyConnection], Begun | None] = lambda _: None,
+        starts: Starts | None,
     ) -> None:
-        """Own the connection."""
+        """Own the connection. journal: when its records are, by table."""
         self.connection = connection
-        self.files = files
+        self.files = len(footers)
         self.journal_rows = journal_rows
+        self._footers = footers
+        self._journal = journal
         self._starts = starts
+
+    def spread(self, table: str) -> Spread:
+        """Return about how many records of a table there are when."""
+        files = (part for f, footer in self._footers.items() if f.table == table for part in footer.parts)
+        return Spread([*files, *self._journal[table]])
 
     def begun(self) -> Begun | None:
         """Return when the calls of this moment began; None where the lake does not keep it in memory."""
-        return self._starts(self.connection)
+        if self._starts is None:
+            return None
+        return self._starts.of(self._records(self._footers), self.connection)
+
+    def calls(self, since_us: int | None, until_us: int | None, condition: str) -> Known | None:
+        """Return the calls with messages in a range, and what became of them; None where only SQL can tell.
+
+        condition: SQL of the range, for files that lie in it in part.
+        """
+        files = {f: footer for f, footer in self._footers.items() if f.table == "sip"}
+        if self._starts is None or any(_OF_CALLS & footer.lacks for footer in files.values()):
+            return None
+        whole = {f: footer for f, footer in files.items() if footer.is_within(since_us, until_us)}
+        cut = [f for f in files if f not in whole]
+        return self._starts.calls(self._records(whole), cut, condition, self.connection)
+
+    @staticmethod
+    def _records(footers: Mapping[ParquetFile, _Footer]) -> dict[ParquetFile, int]:
+        return {f: footer.records for f, footer in footers.items() if f.table == "sip"}
 
     def interrupt(self) -> None:
         """End the query that another thread runs on it; nothing where there is none."""
@@ -213,11 +249,10 @@ class Lake:
         ]
         for table in tables:
             self._make_view(connection, table, [f for f in files if f.table == table])
-        starts = self._starts
-        if starts is None or "sip" not in tables:
-            return Snapshot(connection, len(files), journal_rows)
-        calls = {f: self._footer_of(f).records for f in files if f.table == "sip"}
-        return Snapshot(connection, len(files), journal_rows, lambda own: starts.of(calls, own))
+        journal = {table: [p for j in self._journals.values() for p in j.parts[table]] for table in tables}
+        starts = self._starts if "sip" in tables else None
+        footers = {f: self._footer_of(f) for f in files}
+        return Snapshot(connection, footers, journal, journal_rows, starts)
 
     def _make_view(self, connection: duckdb.DuckDBPyConnection, table: str, files: list[ParquetFile]) -> None:
         journal = [b for j in self._journals.values() for b in j.batches[table]]
@@ -264,7 +299,10 @@ class Lake:
             metadata = _metadata(f.path)
             columns = {metadata.schema.column(i).path.partition(".")[0] for i in range(metadata.num_columns)}
             lacks = frozenset(arrow_schema(f.table).names) - columns
-            self._footers[f] = _Footer(*_time_range(metadata), metadata.num_rows, lacks)
+            parts = tuple(_parts(metadata))
+            low = min((part.low for part in parts), default=2**63 - 1)
+            high = max((part.high for part in parts), default=-(2**63))
+            self._footers[f] = _Footer(low, high, metadata.num_rows, parts, lacks)
         return self._footers[f]
 
     def _read_journals(self, found: Listing) -> int:
@@ -285,6 +323,7 @@ class Lake:
                         raise HepcatError(f"the journal {journal.reader.path} is damaged") from error
                     if rows.num_rows:
                         journal.batches[table].append(rows)
+                        journal.parts[table].append(_part(rows))
         return sum(j.reader.rows for j in self._journals.values())
 
     def close(self) -> None:
@@ -327,13 +366,18 @@ def _metadata(path: str) -> pq.FileMetaData:
         ) from error
 
 
-def _time_range(metadata: pq.FileMetaData) -> tuple[int, int]:
-    """Return the least and greatest ts of a file in microseconds."""
-    low, high = 2**63 - 1, -(2**63)
+def _parts(metadata: pq.FileMetaData) -> Iterator[Part]:
+    """Yield when the records of each row group are; of all time where that is not known."""
     for i in range(metadata.num_row_groups):
-        statistics = metadata.row_group(i).column(0).statistics
+        group = metadata.row_group(i)
+        statistics = group.column(0).statistics
         if statistics is None or not statistics.has_min_max:
-            return -(2**63), 2**63 - 1
-        low = min(low, statistics.min_raw)
-        high = max(high, statistics.max_raw)
-    return low, high
+            yield Part(-(2**63), 2**63 - 1, group.num_rows)
+        else:
+            yield Part(statistics.min_raw, statistics.max_raw, group.num_rows)
+
+
+def _part(rows: pa.RecordBatch) -> Part:
+    """Return when the records of a batch are."""
+    times = pc.min_max(rows.column("ts").cast(pa.int64())).as_py()
+    return Part(times["min"], times["max"], rows.num_rows)

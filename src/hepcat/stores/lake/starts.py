@@ -1,12 +1,13 @@
-"""When each call began and ended, kept in memory: the newest calls need no look through the day before.
+"""When each call began and ended, and how, in memory: the newest calls need no look through the day before.
 
 In: Parquet files of table sip with how many records each has, and the journal's records. Out:
-`Starts.of(files)`, which tells for hashes of Call-IDs the times of the first and the last message in them.
+`Starts.of(files)`, which tells for hashes of Call-IDs the times of the first and the last message in them;
+`Starts.calls(files, ...)`, the calls that have messages in a range, and what became of them (outcome.py).
 What can go wrong: duckdb.IOException where a file went away; None where it cannot tell: a large file is not
 read yet, there are too many calls, or times are infinite. Then who asks has to look for themselves.
 
 A file never changes, so it is read once: the 64-bit hashes of its Call-IDs in order, and beside each the time
-of its first message. 20 million messages are some 4 million such entries, 20 octets each, and 2 to 3 seconds
+of its first message. 20 million messages are some 4 million such entries, 22 octets each, and 2 to 3 seconds
 of CPU. Small files, as they come while messages are stored, are read when they are asked for; large ones by a
 thread. A file that others were merged into holds the calls of those: it is not read. That two of a million
 calls share a hash, and one of them is taken to have begun with the other, is less likely than one in ten
@@ -22,12 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hepcat.stores.lake.catalog import ParquetFile
+from hepcat.stores.lake.outcome import HIGHEST
 
 Hashes = npt.NDArray[np.uint64]
 Times = npt.NDArray[np.int64]
+Outcomes = npt.NDArray[np.uint16]
 #: Files, and how many records each has.
 Files = Mapping[ParquetFile, int]
-#: Calls that are kept at most: 200 MB.
+#: Calls that are kept at most: 220 MB.
 _AT_MOST: Final = 10_000_000
 #: A file of more records is not waited for.
 _LARGE: Final = 1_500_000
@@ -40,15 +43,18 @@ _LONGEST: Final = 2**32 - 1
 
 
 class Known:
-    """The calls of one file, or of the journal: hashes in order, and when each began and ended."""
+    """The calls of one file, or of the journal: hashes in order, when each began and ended, and how."""
 
-    __slots__ = ("first", "hashes", "lengths", "records")
+    __slots__ = ("first", "hashes", "lengths", "outcomes", "records")
 
-    def __init__(self, hashes: Hashes, first: Times, last: Times, records: int = 0) -> None:
+    def __init__(
+        self, hashes: Hashes, first: Times, last: Times, outcomes: Outcomes, records: int = 0
+    ) -> None:
         """Keep lengths as milliseconds, rounded up: half as large. records: of the file."""
         self.hashes = hashes
         self.first = first
         self.lengths = np.minimum((last - first) // 1000 + 1, _LONGEST).astype(np.uint32)
+        self.outcomes = outcomes
         self.records = records
 
     @property
@@ -56,6 +62,11 @@ class Known:
         """When each had ended, if not later."""
         last: Times = self.first + 1000 * self.lengths.astype(np.int64)
         return last
+
+    def where(self, wanted: npt.NDArray[np.bool_]) -> "Known":
+        """Return some of the calls."""
+        last = self.last[wanted]
+        return Known(self.hashes[wanted], self.first[wanted], last, self.outcomes[wanted])
 
     def within(self, hashes: Hashes, first: Times, last: Times) -> None:
         """Take the times of these hashes, as far as they are here, into those known so far."""
@@ -101,6 +112,35 @@ class Starts:
 
     def of(self, files: Files, connection: duckdb.DuckDBPyConnection) -> Begun | None:
         """Return when the calls of these files and of a snapshot's journal began; None: not known (yet)."""
+        parts = self._parts(files)
+        if parts is None:
+            return None
+        parts.append(read_calls(connection, "_sip_journal"))
+        known = [part for part in parts if part is not None]
+        return Begun(known) if len(known) == len(parts) else None
+
+    def calls(
+        self,
+        whole: Files,
+        cut: Sequence[ParquetFile],
+        condition: str,
+        connection: duckdb.DuckDBPyConnection,
+    ) -> Known | None:
+        """Return the calls of a range; None: not known (yet).
+
+        whole: files that lie in it. cut: others, of which, as of the snapshot's journal, those messages
+        count that meet the condition (SQL).
+        """
+        parts = self._parts(whole)
+        if parts is None:
+            return None
+        relations = ("_sip_journal", _scan(cut)) if cut else ("_sip_journal",)
+        parts += [read_calls(connection, relation, condition) for relation in relations]
+        known = [part for part in parts if part is not None]
+        return joined(known) if len(known) == len(parts) else None
+
+    def _parts(self, files: Files) -> "list[Known | None] | None":
+        """Return what is known of each file; None where one is not known (yet)."""
         with self._mutex:
             if self._closed:
                 return None
@@ -118,11 +158,8 @@ class Starts:
                 self._read_soon(large)
                 return None
             for f, records in missing.items():
-                self._keep(f, _read(self._connect(), _FILE.format(f.path.replace("'", "''")), records))
-            parts = [self._known[f] for f in files]
-        parts.append(_read(connection, "_sip_journal", 0))
-        known = [part for part in parts if part is not None]
-        return Begun(known) if len(known) == len(parts) else None
+                self._keep(f, read_calls(self._connect(), _scan([f]), records=records))
+            return [self._known[f] for f in files]
 
     def _size(self, files: Files) -> int:
         """Return how many calls these files have; about, where they were not read yet."""
@@ -140,7 +177,7 @@ class Starts:
                 parts.append(known)
                 end = g.last
         if parts and sum(part.records for part in parts) == records:
-            self._keep(f, _joined(parts, records))
+            self._keep(f, joined(parts, records))
             for g in within:
                 del self._known[g]
 
@@ -166,7 +203,7 @@ class Starts:
                 if f in self._known:
                     continue
             try:
-                found = _read(self._reader, _FILE.format(f.path.replace("'", "''")), records)
+                found = read_calls(self._reader, _scan([f]), records=records)
             except duckdb.Error:
                 continue  # it went away, or cannot be read: searches will say so
             with self._mutex:
@@ -182,28 +219,34 @@ class Starts:
             reading.join(10)
 
 
-_FILE: Final = "read_parquet(['{}'], hive_partitioning = false)"
+def _scan(files: Sequence[ParquetFile]) -> str:
+    """Return the relation of the records of some files."""
+    paths = ", ".join("'" + f.path.replace("'", "''") + "'" for f in files)
+    return f"read_parquet([{paths}], hive_partitioning = false)"
 
 
-def _joined(parts: Sequence[Known], records: int) -> Known:
+def joined(parts: Sequence[Known], records: int = 0) -> Known:
     """Return the calls of all parts."""
     hashes = np.concatenate([part.hashes for part in parts])
     order = np.argsort(hashes)
     hashes = hashes[order]
-    begins = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1])))
+    begins = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1]))[: len(hashes)])
     first = np.minimum.reduceat(np.concatenate([part.first for part in parts])[order], begins)
     last = np.maximum.reduceat(np.concatenate([part.last for part in parts])[order], begins)
-    return Known(hashes[begins], first, last, records)
+    outcomes = np.maximum.reduceat(np.concatenate([part.outcomes for part in parts])[order], begins)
+    return Known(hashes[begins], first, last, outcomes, records)
 
 
-def _read(connection: duckdb.DuckDBPyConnection, relation: str, records: int) -> Known | None:
-    """Read a file, or the journal; None where a time is no number."""
+def read_calls(
+    connection: duckdb.DuckDBPyConnection, relation: str, condition: str = "true", records: int = 0
+) -> Known | None:
+    """Read a file, or the journal, or what meets a condition; None where a time is no number."""
     found = connection.sql(
         "SELECT hash(call_id) AS hash, epoch_us(min(ts)) AS first, epoch_us(max(ts)) AS last, "
-        "bool_and(isfinite(ts)) AS finite "
-        f"FROM {relation} WHERE call_id IS NOT NULL GROUP BY hash ORDER BY hash"
+        f"{HIGHEST} AS outcome, bool_and(isfinite(ts)) AS finite "
+        f"FROM {relation} WHERE call_id IS NOT NULL AND {condition} GROUP BY hash ORDER BY hash"
     ).to_arrow_table()
     if not all(chunk.true_count == len(chunk) for chunk in found["finite"].chunks):
         return None
-    hashes, first, last = (found[name].to_numpy() for name in ("hash", "first", "last"))
-    return Known(hashes, first, last, records)
+    hashes, first, last, outcomes = (found[name].to_numpy() for name in ("hash", "first", "last", "outcome"))
+    return Known(hashes, first, last, outcomes, records)
