@@ -45,7 +45,7 @@ class Kept:
         self.gate.set()
 
     def append(self, batch: Batch) -> None:
-        self.gate.wait(30)
+        self.gate.wait(120)
         for i in range(batch.n):
             family, protocol, vlan, ts, sport, dport = (
                 int(getattr(batch, name)[i])
@@ -98,7 +98,7 @@ class RawRun:
     def drops(self) -> dict[str, int]:
         return {drop.name: count for drop, count in self.counts.drops.items()}
 
-    def settle(self, received: int, seconds: float = 15.0) -> SourceCounts:
+    def settle(self, received: int, seconds: float = 60.0) -> SourceCounts:
         """Wait until so many packets were received and nothing is under way; prove the sums."""
         counts = self.counts
 
@@ -111,7 +111,8 @@ class RawRun:
         return self.check()
 
     def check(self) -> SourceCounts:
-        """The sums that hold when nothing is under way."""
+        """The sums that hold when nothing is under way, which is waited for."""
+        until(lambda: self.counts.in_flight == 0)
         counts = self.counts
         stages = {stage: sum(drops.values()) for stage, drops in counts.stages.items()}
         assert counts.in_flight == 0
@@ -132,7 +133,7 @@ class RawRun:
         for source in self.sources:
             source.join()
         self.fan.stop(5.0)
-        assert self.fan.join(10.0)
+        assert self.fan.join(60.0)
 
 
 def settings_of(hep: dict[str, Any] | None = None, **classic: Any) -> Settings:

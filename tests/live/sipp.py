@@ -144,7 +144,7 @@ def run(
         words = _words("uac", addresses[0], "5062", load, folder)
         uac = caller.popen([*words, "-r", str(load.rate), f"{host}:5060"], **_quiet(folder, "uac"))
         for process in (uac, uas):
-            code = process.wait(60)
+            code = process.wait(120)
             assert code == 0, f"sipp: {code}\n{(folder / 'uac.out').read_text()[-2000:]}"
     finally:
         for process in (uac, uas):
@@ -189,7 +189,7 @@ def _quiet(folder: Path, role: str) -> dict[str, object]:
 def _wait_bound(where: Namespace, load: Load) -> None:
     """Wait until something listens on port 5060 there."""
     kind = "-uln" if load.transport.startswith("u") else "-tln"
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while ":5060 " not in where.run("ss", kind):
         assert time.monotonic() < end, "sipp does not listen"
         time.sleep(0.03)

@@ -40,7 +40,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
 count = []
 for source in sources:
     count.append(0)
-    while (window := source.next_window(0.1)) is not None:
+    while (window := source.next_window(0.5)) is not None:
         count[-1] += window.packets.n
         source.release(window)
     source.close()

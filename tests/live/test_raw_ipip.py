@@ -112,7 +112,7 @@ def test_copies_of_calls(both: Pair, name: str, listen: str, tmp_path: Path) -> 
             time.sleep(0.2)
         assert len(wanted) >= 6 * load.calls
         run.settle(copier.copied)
-        until(lambda: run.counts.stored >= len(wanted), 3)
+        until(lambda: run.counts.stored >= len(wanted))
         check_same([record.key for record in run.store.records], wanted, f"{run.check()}")
         assert {record.family for record in run.store.records} == {10 if ":" in ends[0] else 2}
         assert {record.src[0] for record in run.store.records} == set(ends)
@@ -244,6 +244,7 @@ def test_switched_off_is_counted_and_on_again_is_stored(both: Pair) -> None:
 def test_times_are_those_of_the_kernel(both: Pair) -> None:
     a, b = both
     with opened(b, **IPIP) as run:
+        time.sleep(0.2)  # the kernel begins to note times for all sockets at once, and a little later
         began = time.time_ns() // 1000
         send(a, calls(50))
         ended = time.time_ns() // 1000
@@ -341,9 +342,9 @@ def test_an_interface_vanishes_and_comes_back(pair: Pair) -> None:
         send(a, calls(5), "10.7.0.2")
         run.settle(5)
         b.ip("link delete vd")
-        assert until(lambda: len(heard(logs)) == 1, 5), logs
+        assert until(lambda: len(heard(logs)) == 1, 60), logs
         second_link(pair)
-        assert until(lambda: len(heard(logs)) == 2, 5), logs
+        assert until(lambda: len(heard(logs)) == 2, 60), logs
         send(a, calls(10)[5:], "10.7.0.2")
         run.settle(10)
         assert run.counts.stored == 10
@@ -359,14 +360,14 @@ def test_an_interface_is_down_at_the_start_and_goes_down_later(pair: Pair) -> No
         assert heard(logs) == ["interface is down"]
         for number in (1, 2):
             b.ip("link set vd up")
-            assert until(lambda number=number: len(heard(logs)) == 2 * number, 5)  # type: ignore[misc]
-            assert until(lambda: "LOWER_UP" in b.ip("link show dev vd"), 5)
+            assert until(lambda number=number: len(heard(logs)) == 2 * number, 60)  # type: ignore[misc]
+            assert until(lambda: "LOWER_UP" in b.ip("link show dev vd"), 60)
             b.ip(f"neighbour replace 10.7.0.1 lladdr {net.mac(a, 'vc')} dev vd nud permanent")
             send(a, calls(5), "10.7.0.2")
             run.settle(5 * number)
             if number == 1:
                 b.ip("link set vd down")
-                assert until(lambda: len(heard(logs)) == 3, 5)
+                assert until(lambda: len(heard(logs)) == 3, 60)
         assert heard(logs) == ["interface is down", "interface is up again"] * 2
         assert run.counts.stored == 10
 
@@ -444,7 +445,7 @@ def test_an_interface_comes_back_to_a_process_without_rights(pair: Pair) -> None
         b.ip("link delete vd")
         time.sleep(0.8)
         second_link(pair)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while child.poll() is None and time.monotonic() < deadline:
             send(a, calls(1), "10.7.0.2")
             time.sleep(0.1)
@@ -459,7 +460,7 @@ def test_waiting_costs_nothing(both: Pair) -> None:
         source = RawIpSource("", "vb")
         before = time.thread_time()
         assert source.next_window(1.0) is None
-        assert time.thread_time() - before < 0.01
+        assert time.thread_time() - before < 0.1  # turning round and round takes ten times that
         source.close()
         assert source.next_window(0) is None
         assert source.kernel_drops() == 0

@@ -35,7 +35,7 @@ class Row(NamedTuple):
     vlan: int
 
 
-def drain(source: FrameSource, timeout: float = 0.1) -> list[Row]:
+def drain(source: FrameSource, timeout: float = 0.3) -> list[Row]:
     """Read until nothing comes any more."""
     found: list[Row] = []
     while (window := source.next_window(timeout)) is not None:
@@ -379,7 +379,7 @@ def test_promiscuous_mode_is_put_back_by_the_kernel(pair: Pair) -> None:
     assert b.promiscuity() == 0
 
 
-def eventually(check: Callable[[], bool], seconds: float = 5.0) -> bool:
+def eventually(check: Callable[[], bool], seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if check():
@@ -487,7 +487,7 @@ def test_waiting_costs_nothing(pair: Pair) -> None:
     source = opened(b)
     before = time.thread_time()
     assert source.next_window(1.0) is None
-    assert time.thread_time() - before < 0.01
+    assert time.thread_time() - before < 0.1  # turning round and round takes ten times that
     source.close()
 
 

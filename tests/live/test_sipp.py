@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.agent.hep import Message, UdpCollector, check_same, parse, until
-from tests.agent.running import RunningAgent, check_sums
+from tests.agent.running import RunningAgent
 from tests.live import net, sipp, tunnel
 from tests.live.net import Namespace
 from tests.live.sipp import Load
@@ -143,12 +143,12 @@ class Watch:
     def after(self, begin: int, count: int) -> list[Message]:
         """Return what has come since there were `begin` messages; `count` are expected, more are seen."""
         datagrams = self.collector.datagrams
-        until(lambda: len(datagrams) >= begin + count, 10)
+        until(lambda: len(datagrams) >= begin + count)
         seen = -1
         while len(datagrams) != seen:  # nothing more for a while
             seen = len(datagrams)
             time.sleep(0.2)
-        check_sums(self.agent.stats())
+        self.agent.settled()
         return [parse(octets) for octets in datagrams[begin:seen]]
 
     def finish(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.agent.hep import Key, UdpCollector, check_same, key_of, until
-from tests.agent.running import RunningAgent, check_sums
+from tests.agent.running import RunningAgent
 from tests.live import net
 from tests.live.net import Namespace
 from tests.support import need
@@ -156,7 +156,7 @@ class Talk:
         if self._server is not None:
             self._server.shutdown()
             self._server = None
-            self._threads[0].join(30)
+            self._threads[0].join(90)
         assert not self.failures, self.failures
         return self.sent
 
@@ -307,8 +307,8 @@ def test_every_message_once(pair: Pair, certificate: tuple[Path, Path], name: st
             if not case.joined:
                 talk.start()
             wanted = talk.finish()
-            until(lambda: agent.stats()["total"]["forwarded"] >= len(wanted), 5)
-            check_sums(agent.stats())
+            until(lambda: agent.stats()["total"]["forwarded"] >= len(wanted))
+            agent.settled()
             counters = agent.finish()
         got = collector.close()
     assert len(wanted) == 2 * MESSAGES * case.connections
