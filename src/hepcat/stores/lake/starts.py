@@ -1,8 +1,8 @@
 """When each call began and ended, and how, in memory: the newest calls need no look through the day before.
 
-In: Parquet files of table sip with how many records each has, and the journal's records. Out:
-`Starts.of(files)`, which tells for hashes of Call-IDs the times of the first and the last message in them;
-`Starts.calls(files, ...)`, the calls that have messages in a range, and what became of them (outcome.py).
+In: Parquet files of table sip with how many records each has. Out: of each file the hashes of its Call-IDs,
+the times of the first and the last message of each, and what became of it (outcome.py). `Begun` tells the
+times in several files for hashes.
 What can go wrong: duckdb.IOException where a file went away; None where it cannot tell: a large file is not
 read yet, there are too many calls, or times are infinite. Then who asks has to look for themselves.
 
@@ -110,36 +110,7 @@ class Starts:
         self._reading: threading.Thread | None = None
         self._closed = False
 
-    def of(self, files: Files, connection: duckdb.DuckDBPyConnection) -> Begun | None:
-        """Return when the calls of these files and of a snapshot's journal began; None: not known (yet)."""
-        parts = self._parts(files)
-        if parts is None:
-            return None
-        parts.append(read_calls(connection, "_sip_journal"))
-        known = [part for part in parts if part is not None]
-        return Begun(known) if len(known) == len(parts) else None
-
-    def calls(
-        self,
-        whole: Files,
-        cut: Sequence[ParquetFile],
-        condition: str,
-        connection: duckdb.DuckDBPyConnection,
-    ) -> Known | None:
-        """Return the calls of a range; None: not known (yet).
-
-        whole: files that lie in it. cut: others, of which, as of the snapshot's journal, those messages
-        count that meet the condition (SQL).
-        """
-        parts = self._parts(whole)
-        if parts is None:
-            return None
-        relations = ("_sip_journal", _scan(cut)) if cut else ("_sip_journal",)
-        parts += [read_calls(connection, relation, condition) for relation in relations]
-        known = [part for part in parts if part is not None]
-        return joined(known) if len(known) == len(parts) else None
-
-    def _parts(self, files: Files) -> "list[Known | None] | None":
+    def of(self, files: Files) -> list[Known | None] | None:
         """Return what is known of each file; None where one is not known (yet)."""
         with self._mutex:
             if self._closed:
@@ -158,7 +129,7 @@ class Starts:
                 self._read_soon(large)
                 return None
             for f, records in missing.items():
-                self._keep(f, read_calls(self._connect(), _scan([f]), records=records))
+                self._keep(f, read_calls(self._connect(), scan([f]), records=records))
             return [self._known[f] for f in files]
 
     def _size(self, files: Files) -> int:
@@ -203,7 +174,7 @@ class Starts:
                 if f in self._known:
                     continue
             try:
-                found = read_calls(self._reader, _scan([f]), records=records)
+                found = read_calls(self._reader, scan([f]), records=records)
             except duckdb.Error:
                 continue  # it went away, or cannot be read: searches will say so
             with self._mutex:
@@ -219,7 +190,7 @@ class Starts:
             reading.join(10)
 
 
-def _scan(files: Sequence[ParquetFile]) -> str:
+def scan(files: Sequence[ParquetFile]) -> str:
     """Return the relation of the records of some files."""
     paths = ", ".join("'" + f.path.replace("'", "''") + "'" for f in files)
     return f"read_parquet([{paths}], hive_partitioning = false)"
