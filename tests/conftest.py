@@ -5,16 +5,22 @@ what chance found today. `make explore` gives it new ones, and many more.
 """
 
 import os
+import signal
 from collections.abc import Iterator
+from typing import Any, Final
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.servers import Servers, open_servers
 
-# A machine that has other work to do makes no example wrong: no deadline.
-settings.register_profile("hepcat", deadline=None, derandomize=True)
-settings.register_profile("explore", deadline=None, max_examples=300)
+# A machine that has other work to do makes no example wrong: no deadline, also for making them.
+NO_CLOCK: Final[Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("hepcat", derandomize=True, **NO_CLOCK)
+settings.register_profile("explore", max_examples=300, **NO_CLOCK)
+# A shell's background job ignores Ctrl-C, and so would every program that a test starts and ends by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.load_profile("explore" if "HEPCAT_EXPLORE" in os.environ else "hepcat")
 
 

@@ -137,8 +137,8 @@ def test_watching(server: Server) -> None:
                 wait_for(lambda mark=mark: log.exists() and log.read_text().count(mark) > 3)
             if "--json" in options:
                 totals = [json.loads(line)["total"]["received"] for line in log.read_text().splitlines()[:-1]]
-                assert totals == sorted(set(totals))
-                assert len(totals) > 2
+                assert totals == sorted(totals)
+                assert len(set(totals)) > 1
             else:
                 shown = [
                     line.split() for line in log.read_text().splitlines() if line.startswith("received ")

@@ -129,10 +129,10 @@ class RawRun:
             return
         self._started = False
         for source in self.sources:
-            source.stop(2.0)
+            source.stop(30.0)
         for source in self.sources:
             source.join()
-        self.fan.stop(5.0)
+        self.fan.stop(60.0)
         assert self.fan.join(60.0)
 
 

@@ -120,7 +120,7 @@ class FileBackend(Backend):
             self.url = "unixodbc:///sip"
 
     def call_ids(self) -> list[str]:
-        with contextlib.closing(sqlite3.connect(self.path, timeout=20)) as connection:
+        with contextlib.closing(sqlite3.connect(self.path, timeout=60)) as connection:
             return [str(row[0]) for row in connection.execute("SELECT callid FROM sip_capture ORDER BY id")]
 
     def _hold(self) -> None:

@@ -55,12 +55,6 @@ class NumberedSender(threading.Thread):
                 self.log.append((time.time(), number))
                 time.sleep(0.01)
 
-    def between(self, begin: float, end: float) -> range:
-        """Return the numbers sent wholly within the two times."""
-        first = next((n for t, n in self.log if t >= begin), self.log[-1][1])
-        last = next((n for t, n in reversed(self.log) if t <= end), 0)
-        return range(first, max(first, last))
-
     def stop(self) -> int:
         """Stop and return how many were sent."""
         self.ended.set()

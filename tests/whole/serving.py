@@ -45,7 +45,7 @@ class Whole(Server):
 
     def get(self, path: str) -> str:
         """Ask the HTTP door."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=60) as answer:
             return str(answer.read().decode())
 
     def stats(self) -> dict[str, Any]:
@@ -67,6 +67,7 @@ class Whole(Server):
 
     def read_empty(self) -> int:
         """Wait until the kernel holds nothing for it any more; return how many were received."""
+        wait_for(lambda: unread(self.port) == 0, what="the socket to be read empty")
         before = -1
         while before != (now := int(self.stats()["total"]["received"])):
             before = now
@@ -106,6 +107,16 @@ class Whole(Server):
         self.process.send_signal(signal.SIGHUP)
 
 
+def unread(port: int) -> int:
+    """Return the octets that the kernel holds for whoever reads this UDP port."""
+    held = 0
+    for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
+        _, local, _, _, queues = line.split()[:5]
+        if int(local.partition(":")[2], 16) == port:
+            held += int(queues.partition(":")[2], 16)
+    return held
+
+
 def send(port: int, *datagrams: bytes) -> None:
     """Send datagrams, no faster than they are read."""
     with socket.socket(type=socket.SOCK_DGRAM) as sock:
@@ -117,7 +128,7 @@ def refused(*arguments: str, environment: dict[str, str] | None = None, **option
     """Run a command that has to fail for a reason that it names; return what it says."""
     env = {**os.environ, **(environment or {})}
     done = subprocess.run(
-        [*HEPCAT, *arguments], capture_output=True, text=True, timeout=60, env=env, **options
+        [*HEPCAT, *arguments], capture_output=True, text=True, timeout=120, env=env, **options
     )
     assert done.returncode == 1, f"{done.returncode}: {done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr

@@ -10,7 +10,7 @@ from tests.support import ROOT, need
 def test_pip_compiles_no_kernel_for_make() -> None:
     need("make")
     done = subprocess.run(
-        ["make", "--dry-run", "--always-make", "build"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        ["make", "--dry-run", "--always-make", "build"], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     lines = done.stdout.splitlines()
     (installs,) = (line for line in lines if " install " in line and " -e " in line)
@@ -29,6 +29,6 @@ def test_no_kernel_at_all() -> None:
         env={**os.environ, "HEPCAT_KERNEL": "none"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.stdout.strip() == "0", done.stderr

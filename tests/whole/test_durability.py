@@ -24,7 +24,7 @@ compact_files = 2
 delete_after = 1.0
 """
 #: "kill -9 loses nothing that was read from a socket more than one batch interval ago"; a loaded
-#: machine may need this long to read.
+#: machine may need this long.
 GRACE = 1.0
 
 
@@ -35,7 +35,7 @@ def numbers(data: Path) -> Counter[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     config = tmp_path / "hepcat.toml"
     config.write_text(CONFIG)
@@ -44,16 +44,23 @@ def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     sender.start()
     chance = random.Random(20)
     before: Counter[int] = Counter()
+    survived = 0
     try:
         for _ in range(KILLS):
             server.start()
-            up = time.time()
-            time.sleep(chance.uniform(0.5, 2.5))
+            time.sleep(chance.uniform(0.0, 1.5))
+            dropped = server.total("hepcat_dropped_total")  # by the kernel, if any
+            read = server.total("hepcat_received_total") - dropped
+            time.sleep(GRACE)
             server.stop(signal.SIGKILL)
-            killed = time.time()
             seen = numbers(server.data)
-            missing = [n for n in sender.between(up + 0.2, killed - GRACE) if n not in seen]
-            assert not missing, f"{len(missing)} read before the kill are gone: {missing[:5]}"
+            new = sorted(seen.keys() - before.keys())  # they come in order
+            assert len(new) >= read, f"{read - len(new)} of {read} read before the kill are gone"
+            missing = set(range(new[0], new[0] + read)) - seen.keys() if read else set()
+            assert len(missing) <= dropped, (
+                f"{len(missing)} read before the kill are gone: {sorted(missing)[:5]}"
+            )
+            survived += read
             assert max(seen.values(), default=0) <= 1, "a message is there twice"
             lost = before.keys() - seen.keys()
             assert not lost, f"{len(lost)} that were stored are gone: {sorted(lost)[:5]}"
@@ -65,8 +72,9 @@ def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
         sender.stop()
         if server.process and server.process.poll() is None:
             server.process.send_signal(signal.SIGTERM)
-            server.process.wait(30)
+            server.process.wait(120)
     final = numbers(server.data)
+    assert survived > 10_000
     assert max(final.values()) == 1
     assert not after.keys() - final.keys()
     sealed = list(server.data.glob("sip/date=*/*.parquet"))

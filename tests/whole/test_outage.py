@@ -58,13 +58,13 @@ def test_storing_resumes_by_itself(tmp_path: Path, small_disk: Path, full: bool,
     with Server(tmp_path, "--config", str(tmp_path / "hepcat.toml")).start() as server:
         sender = NumberedSender(server.port, 8_000)
         sender.start()
-        wait_for(lambda: server.total("hepcat_stored_total") > 1_000, 20, "storing")
+        wait_for(lambda: server.total("hepcat_stored_total") > 1_000, 60, "storing")
         filler = small_disk / "filler"
         if full:
             fill(filler)
         else:  # a disk with open files cannot become read-only, but another can come to lie over it
             mount("-t", "tmpfs", "-o", "ro", "tmpfs", str(small_disk))
-        wait_for(lambda: dropped(server, reason) > 1_000, 40, f"drops counted as {reason}")
+        wait_for(lambda: dropped(server, reason) > 1_000, 60, f"drops counted as {reason}")
         before = server.total("hepcat_received_total")
         time.sleep(0.5)
         assert server.total("hepcat_received_total") > before, "capture stopped"
@@ -77,17 +77,17 @@ def test_storing_resumes_by_itself(tmp_path: Path, small_disk: Path, full: bool,
             subprocess.run(["umount", str(small_disk)], check=True)
             mount("-o", "remount,size=400m", str(small_disk))
         stored = server.total("hepcat_stored_total")
-        wait_for(lambda: server.total("hepcat_stored_total") > stored + 2_000, 20, "storing again")
+        wait_for(lambda: server.total("hepcat_stored_total") > stored + 2_000, 60, "storing again")
         sent = sender.stop()
-        wait_for(lambda: server.total("hepcat_received_total") == sent, 20, "all received")
+        wait_for(lambda: server.total("hepcat_received_total") == sent, 60, "all received")
 
         def even() -> bool:
             metrics = ("hepcat_stored_total", "hepcat_dropped_total")
             return server.total("hepcat_received_total") == sum(map(server.total, metrics))
 
-        wait_for(even, 20, "received = stored + dropped")
+        wait_for(even, 60, "received = stored + dropped")
         total = server.total("hepcat_stored_total")
-        wait_for(lambda: server.count() == total, 20, "found = stored")
+        wait_for(lambda: server.count() == total, 60, "found = stored")
         assert server.stop() == 0
         said = server.log.read_text()
         assert said.count("cannot store") <= 3, "the operator is told once a change, not once a try"

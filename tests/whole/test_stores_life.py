@@ -20,7 +20,7 @@ from tests.whole.serving import Whole, send
 from tests.wire.test_hep_recorded import HERE, WHOLE, oracle, read
 
 RATE = 3_000
-#: What a killed hepcat may not have read yet, on a busy machine.
+#: What was read so long before hepcat was killed is not lost, on a busy machine.
 GRACE = 1.0
 NAME = "siptrace-hep3-corr-auth-log"
 #: Recorded calls: all of them, or the one that stands beside the tests.
@@ -40,11 +40,10 @@ def test_the_life_of_a_store(kind: str, servers: Servers, tmp_path: Path) -> Non
     try:
         whole.start()
         recorded_calls(whole, backend)
-        up = time.time()
         sender.start()
-        wait_for(lambda: whole.database("db")["written"] > RATE // 2, 20, "writing")
+        wait_for(lambda: whole.database("db")["written"] > RATE // 2, 60, "writing")
         outage(whole, backend, kill=True)
-        seen = killed(whole, backend, sender, up)
+        seen = killed(whole, backend, sender)
         outage(whole, backend, kill=False)
         sender.stop()
         nothing_lost_or_doubled(whole, backend, seen)
@@ -61,7 +60,7 @@ def recorded_calls(whole: Whole, backend: Backend) -> None:
     for at in range(0, len(datagrams), 100):
         send(whole.port, *datagrams[at : at + 100])
         time.sleep(0.02)
-    wait_for(lambda: whole.store("db")["stored"] == len(datagrams), 20, "all received")
+    wait_for(lambda: whole.store("db")["stored"] == len(datagrams), 60, "all received")
     whole.drained("db")
     assert len(backend.call_ids()) == len(oracle(VECTORS.with_suffix(".rows.tsv")))
     if not LAKE:
@@ -85,7 +84,7 @@ def outage(whole: Whole, backend: Backend, kill: bool) -> None:
     (backend.kill if kill else backend.stop)()
     before = whole.database("db")["written"]
     try:
-        wait_for(lambda: whole.database("db")["waiting"] > RATE // 3, 30, "waiting")
+        wait_for(lambda: whole.database("db")["waiting"] > RATE // 3, 60, "waiting")
         time.sleep(0.5)
         own, lake = whole.store("db"), whole.store("lake")
         assert own["dropped"] == {}
@@ -96,31 +95,37 @@ def outage(whole: Whole, backend: Backend, kill: bool) -> None:
         if kill:
             assert "waiting" in whole.run("ctl", "stats", "--data", str(whole.data)).stdout
         if backend.refuses:
-            assert whole.database("db")["trouble"]
+            wait_for(lambda: whole.database("db")["trouble"], what="its trouble")
     finally:
         backend.start()
-    wait_for(lambda: whole.database("db")["written"] > before + RATE // 2, 30, "written again")
+    wait_for(lambda: whole.database("db")["written"] > before + RATE // 2, 60, "written again")
     if backend.refuses:
-        wait_for(lambda: len(whole.told("db: back")) == told[1] + 1, 10, "said that it is back")
+        wait_for(lambda: len(whole.told("db: back")) == told[1] + 1, 60, "said that it is back")
         assert 1 <= len(whole.told("db: away")) - told[0] <= 2, (
             "told once, and again where the reason changes"
         )
 
 
-def killed(whole: Whole, backend: Backend, sender: NumberedSender, up: float) -> int:
+def killed(whole: Whole, backend: Backend, sender: NumberedSender) -> int:
     """Kill hepcat and start it again; return the number that its successor begins with."""
-    time.sleep(max(0.0, up + GRACE + 2.0 - time.time()))  # a quick machine has come so far in less
+
+    def numbered() -> tuple[int, int]:
+        """How many of the sender's came to it, and how many of them the kernel dropped, if any."""
+        total = whole.stats()["total"]
+        return int(total["received"]) - len(read(VECTORS)), sum(total["dropped"].values())
+
+    wait_for(lambda: numbered()[0] > RATE // 2, what="a load")
+    before, dropped = numbered()
+    time.sleep(GRACE)
     whole.stop(signal.SIGKILL)
-    moment = time.time()
     time.sleep(0.2)
     silent = sender.log[-1][1]
     whole.start()
     found = whole.database("db")["taken"]
-    wait_for(lambda: whole.database("db")["taken"] > found, 20, "receiving")
+    wait_for(lambda: whole.database("db")["taken"] > found, 60, "receiving")
     # What the first has received it has written, or its successor writes it.
-    expected = set(sender.between(up + 0.2, moment - GRACE))
-    assert len(expected) > RATE // 2
-    wait_for(lambda: not expected - set(backend.numbers()), 30, "what was read before the kill")
+    expected = set(range(before))
+    wait_for(lambda: len(expected - set(backend.numbers())) <= dropped, 60, "what was read before the kill")
     return silent
 
 
