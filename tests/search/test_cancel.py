@@ -50,7 +50,7 @@ class Asked:
             self.error = error
 
     def end(self) -> BaseException | None:
-        self.thread.join(30)
+        self.thread.join(60)
         assert not self.thread.is_alive(), "the search goes on"
         return self.error
 

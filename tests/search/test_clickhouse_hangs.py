@@ -133,7 +133,7 @@ def test_a_shard_that_hangs_is_left_out_and_named(
         for _ in range(3):
             assert len(searcher.messages("", fields=("ts",)).table) == there
             assert searcher.notes() == [name]
-        assert time.monotonic() - began < SILENCE + 1
+        assert time.monotonic() - began < 3 * SILENCE
         fresh = RemoteSearcher(remote_of(servers))
         assert sum(len(page) for page in within_bound(lambda: list(fresh.pages("")))) == there
         assert fresh.notes() == [name]
@@ -143,7 +143,7 @@ def test_a_shard_that_hangs_is_left_out_and_named(
 
 def wait_for_whole(searcher: RemoteSearcher) -> None:
     """Wait until a host that goes on is asked again: some seconds later it is greeted."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while searcher.count("", messages=True) != ROWS:
         assert time.monotonic() < end
         time.sleep(0.2)
@@ -194,14 +194,14 @@ def test_live_mode_goes_on(servers: list[ClickHouse], tmp_path: Path) -> None:
         assert len(within_bound(tail.poll)) == 0
         assert "shard 2" in remote.missing()[0]
         store.append(batch)
-        found, end = 0, time.monotonic() + 30
+        found, end = 0, time.monotonic() + 60
         while time.monotonic() < end and not found:
             found += len(within_bound(tail.poll))
         assert found
         began = time.monotonic()
         for _ in range(5):  # what an INSERT brings comes by and by, a day after another
             found += len(tail.poll())
-        assert time.monotonic() - began < SILENCE + 1
+        assert time.monotonic() - began < 5 * SILENCE
     end = time.monotonic() + 60
     while found < sip and time.monotonic() < end:
         found += len(tail.poll())
@@ -227,7 +227,7 @@ def test_writing_to_the_others_goes_on(servers: list[ClickHouse], tmp_path: Path
         assert time.monotonic() - began < BOUND
         shards = ClickHouseRemote(settings_of(servers, url=url)).shards()
         on_second = int((shards_of(call_hashes(batch), shards) == 1).sum())
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not (counts := store.counts()).trouble and time.monotonic() < end:
             time.sleep(0.1)
         assert counts.waiting == on_second

@@ -190,7 +190,7 @@ def test_follow(database: Database, tmp_path: Path) -> None:
             time.sleep(0.3)
         database.run("UPDATE sip_capture SET id = id + 100 WHERE id = (SELECT max(id) FROM sip_capture)")
         write("last")
-        wait_for(lambda: '"last"' in log.read_text() or process.poll() is not None, 20, "the last call")
+        wait_for(lambda: '"last"' in log.read_text() or process.poll() is not None, 60, "the last call")
     shown = [json.loads(line)["call_id"] for line in log.read_text().splitlines()]
     assert shown[-1] == "last"
     assert len(shown) - len(set(shown)) <= 1, "a row whose number changed is another row"

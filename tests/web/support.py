@@ -72,7 +72,7 @@ class Site:
         assert self.process is not None
         assert self.process.poll() is None, f"it ended:\n{self.log.read_text()[-4000:]}"
         try:
-            urllib.request.urlopen(f"{self.url}/healthz", timeout=2).close()
+            urllib.request.urlopen(f"{self.url}/healthz", timeout=20).close()
         except urllib.error.HTTPError:
             return True
         except OSError:
@@ -84,7 +84,7 @@ class Site:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(20)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

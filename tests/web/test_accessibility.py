@@ -18,7 +18,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("axe"), page=True) as started:
         to = f"udp://127.0.0.1:{started.port}"
         hepcat("bench", "hep", "--to", to, "--rate", "200", "--seconds", "5")
-        wait_for(lambda: started.count() > 900, 20, "stored")
+        wait_for(lambda: started.count() > 900, 60, "stored")
         yield started
 
 
@@ -67,7 +67,7 @@ PAGES = {
 def test_no_violations(server: Server, browser: Any, path: str, look: str) -> None:
     page = open_page(browser, url_of(server, path), dark=look == "dark", phone=look == "phone")
     try:
-        page.wait_for_selector(PAGES[path], state="attached", timeout=15_000)
+        page.wait_for_selector(PAGES[path], state="attached", timeout=60_000)
         page.wait_for_timeout(300)
         assert not (found := violations(page)), "\n".join(found)
     finally:
@@ -86,7 +86,7 @@ def test_no_violations(server: Server, browser: Any, path: str, look: str) -> No
 def test_no_violations_in_what_opens(server: Server, browser: Any, path: str, keys: list[str]) -> None:
     page = open_page(browser, url_of(server, path))
     try:
-        page.wait_for_selector(PAGES[path], state="attached", timeout=15_000)
+        page.wait_for_selector(PAGES[path], state="attached", timeout=60_000)
         page.wait_for_timeout(300)
         for key in keys:
             page.keyboard.press(key)

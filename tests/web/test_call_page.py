@@ -41,7 +41,7 @@ def call(site: Site, browser: Any) -> Iterator[Any]:
     def go(*ids: str, dark: bool = False, phone: bool = False, wait: bool = True, **view: Any) -> Any:
         query = urlencode({"id": ids, **view}, doseq=True)
         page = open_page(browser, f"{site.url}/call?{query}", dark=dark, phone=phone, accept_downloads=True)
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         opened.append(page)
         if wait:
             page.wait_for_selector("svg.messages")

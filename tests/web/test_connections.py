@@ -63,7 +63,7 @@ def with_server(
         while not (server.started and server.servers):
             await asyncio.sleep(0.01)
         try:
-            await asyncio.wait_for(test(port), 20)
+            await asyncio.wait_for(test(port), 60)
         finally:
             server.should_exit = True
             await serving
@@ -124,10 +124,10 @@ def test_an_answer_may_take_longer() -> None:
 def test_the_page_is_served_so(search_site: Any) -> None:
     """Bytes that are no HTTP write no line of log: whoever likes could fill it."""
     before = search_site.log.read_text()
-    with closing(socket.create_connection(("127.0.0.1", search_site.port), timeout=20)) as client:
+    with closing(socket.create_connection(("127.0.0.1", search_site.port), timeout=60)) as client:
         client.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
         assert b" 400 " in client.recv(100)
-    with urllib.request.urlopen(f"{search_site.url}/healthz", timeout=20) as answer:
+    with urllib.request.urlopen(f"{search_site.url}/healthz", timeout=60) as answer:
         assert answer.status == 200
     assert search_site.log.read_text() == before
 
@@ -295,7 +295,7 @@ def test_a_stop_with_pages_open_is_no_error(tmp_path: Path) -> None:
     with Server(tmp_path, "--config", str(config), page=True) as server, contextlib.ExitStack() as held:
 
         def connect(sent: bytes) -> socket.socket:
-            made = held.enter_context(socket.create_connection(("127.0.0.1", server.http), timeout=20))
+            made = held.enter_context(socket.create_connection(("127.0.0.1", server.http), timeout=60))
             made.sendall(sent)
             return made
 
@@ -307,13 +307,13 @@ def test_a_stop_with_pages_open_is_no_error(tmp_path: Path) -> None:
         connect(b"GET /api/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
         def counted() -> bool:
-            with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=60) as answer:
                 lines = answer.read().decode().splitlines()
             assert 'hepcat_web_connections_ended_total{reason="too_many_of_address"} 0' in lines
             assert "hepcat_web_searches_refused_total 0" in lines
             return {"hepcat_web_live 2", "hepcat_web_connections 5"} <= set(lines)
 
-        wait_for(counted, 20, "the connections in /metrics")
+        wait_for(counted, 60, "the connections in /metrics")
         assert server.stop() == 0
         for one in live:
             rest = b""

@@ -46,8 +46,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             for row in rows:
                 udp.sendto(hep3(row["payload"], name=MARKUP.encode()), ("127.0.0.1", running.port))
                 sent += 1
-        wait_for(lambda: running.total("hepcat_received_total") >= sent, 20, "the messages")
-        wait_for(lambda: running.count() >= 2 * len(HOSTILE_IDS), 20, "the calls")
+        wait_for(lambda: running.total("hepcat_received_total") >= sent, 60, "the messages")
+        wait_for(lambda: running.count() >= 2 * len(HOSTILE_IDS), 60, "the calls")
         yield page
 
 
@@ -55,7 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def visit(site: Site, browser: Any) -> Iterator[Any]:
     """Return a function that opens a path in one window; nothing may have acted when it is left."""
     page = open_page(browser, "about:blank")
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(60_000)
     page.strange = []
     own = (f"{site.url}/", "data:", "blob:", "about:")
     page.on("dialog", lambda dialog: (page.strange.append(dialog.message), dialog.dismiss()))

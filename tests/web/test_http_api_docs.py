@@ -33,7 +33,7 @@ def test_an_example(server: Server, tmp_path: Path, example: str) -> None:
     here = example.replace("127.0.0.1:9080", f"127.0.0.1:{server.http}").replace("curl ", "curl -sS --fail ")
     script = f"set -euo pipefail\n{here}"
     done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, timeout=60, cwd=tmp_path, errors="replace"
+        ["bash", "-c", script], capture_output=True, text=True, timeout=120, cwd=tmp_path, errors="replace"
     )
     assert done.returncode == 0, (example, done.stdout[-500:], done.stderr)
     assert done.stdout or list(tmp_path.iterdir())

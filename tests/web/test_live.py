@@ -30,7 +30,7 @@ class Stream:
     def __init__(self, port: int, path: str = "/api/live", **headers: str) -> None:
         self.events: list[tuple[str, str, Any]] = []
         self.octets = b""
-        self._client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self._client.request("GET", path, headers=headers)
         self.answer = self._client.getresponse()
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -179,7 +179,7 @@ def _opens(server: Server) -> bool:
     ],
 )
 def test_wrong_requests(server: Server, query: str, status: int) -> None:
-    client = http.client.HTTPConnection("127.0.0.1", server.http, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", server.http, timeout=60)
     client.request("GET", f"/api/live?{query}")
     answer = client.getresponse()
     assert answer.status == status
@@ -302,7 +302,7 @@ def test_who_is_logged_out_hears_no_more_though_there_is_never_silence(
         assert told.count(b"row") > 1
         assert b"log in again" in told
 
-    run_async(test, 10)
+    run_async(test, 60)
 
 
 async def _there() -> bool:

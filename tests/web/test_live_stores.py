@@ -32,7 +32,7 @@ class Followed:
 
     def end(self) -> None:
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(60)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -59,7 +59,7 @@ def test_what_arrives_is_told_once(kind: str, servers: Servers, tmp_path: Path) 
                 assert followed.process.stdout is not None
                 return bool(select.select([followed.process.stdout], [], [], 0.5)[0])
 
-            wait_for(it_follows, 40, "the command follows")
+            wait_for(it_follows, 60, "the command follows")
             first = str(followed.next()["call_id"])
             assert first.startswith("mark")
             for i in range(30):

@@ -19,7 +19,7 @@ def ask(url: str, data: bytes | None = None, method: str = "", **headers: str) -
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(url, data, given, method=method or None)
     with pytest.raises(urllib.error.HTTPError) as raised:
-        urllib.request.urlopen(request, timeout=20)
+        urllib.request.urlopen(request, timeout=60)
     error = raised.value
     return error.code, error.headers["Content-Type"], error.read().decode(), error.headers
 

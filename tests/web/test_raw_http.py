@@ -127,7 +127,7 @@ def silent(site: Site) -> Iterator[None]:
 
 
 def connect(site: Site) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", site.port), timeout=15)
+    return socket.create_connection(("127.0.0.1", site.port), timeout=60)
 
 
 def answer(client: socket.socket) -> bytes:
@@ -184,7 +184,7 @@ def test_a_body_that_goes_wrong_during_the_answer(site: Site, path: bytes, body:
     found = re.findall(rb"HTTP/1\.1 (\d{3}) ", got)
     assert len(found) <= 1
     assert not got or found[0] in (b"200", b"400", b"404", b"413"), got[:300]
-    wait_for(lambda: _idle(site), 20, "all of it ended")
+    wait_for(lambda: _idle(site), 60, "all of it ended")
 
 
 def test_clients_that_break_off(site: Site) -> None:
@@ -194,7 +194,7 @@ def test_clients_that_break_off(site: Site) -> None:
                 client.sendall(request(path))
                 time.sleep(wait)
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    wait_for(lambda: _idle(site), 20, "all of it ended")
+    wait_for(lambda: _idle(site), 60, "all of it ended")
 
 
 def _idle(site: Site) -> bool:

@@ -143,7 +143,7 @@ def test_the_ways_to_be_known(document: dict[str, Any]) -> None:
 def test_a_wrong_method_is_told_all_right_ones(site: Site) -> None:
     request = urllib.request.Request(f"{site.url}/api/capture", method="PUT")
     with pytest.raises(urllib.error.HTTPError) as raised:
-        urllib.request.urlopen(request, timeout=10)
+        urllib.request.urlopen(request, timeout=60)
     assert (raised.value.code, raised.value.headers["Allow"]) == (405, "GET, POST")
     assert json.load(raised.value)["detail"] == "PUT is not a method of /api/capture"
 
@@ -173,7 +173,7 @@ def test_no_parameter_takes_sql(site: Site, server: Server, document: dict[str, 
 
 def _status(url: str) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             answer.read()
             return int(answer.status)
     except urllib.error.HTTPError as error:

@@ -39,7 +39,7 @@ def live_page(browser: Any, server: Server, query: str = "") -> Any:
 
 def test_calls_come_on_top_as_they_happen_and_change(browser: Any, server: Server) -> None:
     send(server, invite("before"))
-    wait_for(lambda: server.count() >= 1, 20, "stored")
+    wait_for(lambda: server.count() >= 1, 60, "stored")
     page = live_page(browser, server)
     assert page.get_attribute("button.live", "aria-pressed") == "true"
     send(server, invite("first"))
@@ -61,7 +61,7 @@ def test_calls_come_on_top_as_they_happen_and_change(browser: Any, server: Serve
 
 def test_what_one_reads_does_not_move(browser: Any, server: Server) -> None:
     send(server, *(invite(f"old-{i:03}") for i in range(120)))
-    wait_for(lambda: server.count("call_id:old-*") == 120, 20, "stored")
+    wait_for(lambda: server.count("call_id:old-*") == 120, 60, "stored")
     page = live_page(browser, server, "&q=call_id:old-*,new-*")
     page.wait_for_function(
         """() => {
