@@ -53,7 +53,7 @@ class Known:
         """Keep lengths as milliseconds, rounded up: half as large. records: of the file."""
         self.hashes = hashes
         self.first = first
-        self.lengths = np.minimum((last - first) // 1000 + 1, _LONGEST).astype(np.uint32)
+        self.lengths = np.minimum((last - first + 999) // 1000, _LONGEST).astype(np.uint32)
         self.outcomes = outcomes
         self.records = records
 
