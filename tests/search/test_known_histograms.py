@@ -10,7 +10,7 @@ import pytest
 from hepcat.search import remembered
 from hepcat.search.call_pages import first_page
 from hepcat.search.searcher import Searcher
-from hepcat.stores.lake import Lake, LakeWriter
+from hepcat.stores.lake import Lake, LakeWriter, reader
 from tests.lake.make import build
 from tests.search.support import NOON
 from tests.search.test_call_pages import HOUR, QUERIES, world
@@ -69,6 +69,25 @@ def test_random_calls(seed: int, known: list[bool], tmp_path: Path) -> None:
             both((searcher, looking), query, begin, later)
             searcher.remembered = remembered.Remembered()  # what is stored next is older than it may be
     assert known.count(True) > len(known) // 4
+
+
+def test_an_empty_lake(lakes: tuple[Searcher, Searcher], known: list[bool]) -> None:
+    assert both(lakes, "", NOON, NOON + SECOND).num_rows == 0
+    assert both(lakes, "", None, None).num_rows == 0
+    assert known == [True, False] * 2
+
+
+def test_much_of_a_file_is_not_held(
+    lakes: tuple[Searcher, Searcher], known: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LakeWriter(tmp_path) as writer:
+        calls = [{"payload": b"x", "call_id": b"%d" % i, "ts": NOON + i * SECOND} for i in range(100)]
+        writer.append(build(calls))
+        writer.seal()
+        monkeypatch.setattr(reader, "_CUT", 40)
+        for seconds in (30, 60, 1000):  # the last holds all of the file
+            assert sum(both(lakes, "", NOON, NOON + seconds * SECOND)["total"].to_pylist()) <= 100
+    assert known[::2] == [True, False, True]
 
 
 def test_what_is_captured_after_the_search_is_counted(

@@ -38,19 +38,19 @@ CLASSES: Final[tuple[str, ...]] = ("request", "1xx", "2xx", "3xx", "4xx", "5xx",
 Count = Callable[[Times, int], pa.Table]
 
 
-def counts_sql(matches: str, width: int, messages: bool) -> str:
-    """Return the SQL that counts by bucket and class. matches: FROM ..., WHERE ... (compile.py made it)."""
+def counts_sql(condition: str, width: int, messages: bool) -> str:
+    """Return the SQL that counts matches by bucket and class. `condition`: made by compile.py."""
     width = int(width)
     if messages:
         return (
             f"SELECT epoch_us(ts) // {width} AS bucket, coalesce(status, 0) // 100 AS class, count(*) AS n, "
-            f"epoch_us(min(ts)) AS low, epoch_us(max(ts)) AS high {matches} GROUP BY ALL"
+            f"epoch_us(min(ts)) AS low, epoch_us(max(ts)) AS high FROM sip WHERE {condition} GROUP BY ALL"
         )
     # 64 bits of hash in place of the text halve the time; that two of millions of calls share them, and
     # are drawn as one, is less likely than one in a million.
     calls = (
         f"SELECT min(ts) AS first, max({OUTCOME_SQL}) % {OF_INVITE} AS status "
-        f"{matches} AND call_id IS NOT NULL GROUP BY hash(call_id)"
+        f"FROM sip WHERE {condition} AND call_id IS NOT NULL GROUP BY hash(call_id)"
     )
     return (
         f"SELECT epoch_us(first) // {width} AS bucket, status // 100 AS class, count(*) AS n, "

@@ -34,7 +34,7 @@ from hepcat.search.columns import (
 from hepcat.search.histogram import build, count_calls, counts_sql
 from hepcat.search.pages import even_windows
 from hepcat.search.source import SnapshotLike, fresh
-from hepcat.search.statements import FEW, Statements
+from hepcat.search.statements import FEW, Statements, errors_for_people
 from hepcat.search.within import Times, any_of_times, clusters, spanning
 from hepcat.stores.lake.readonly import queries
 from hepcat.stores.lake.starts import Known, joined, read_calls
@@ -400,13 +400,16 @@ class Searcher(Statements):
         times = Times(since, until).within(node)
         with self._moment(times, holding=required(node, INDEXED)) as snapshot:
             low, high, *_ = self._spread(snapshot, times, "sip")
-            calls = None if messages else self._known_calls(snapshot, node, times)
+            calls = None
+            if not messages:
+                with errors_for_people():
+                    calls = self._known_calls(snapshot, node, times)
 
             def count(part: Times, width: int) -> pa.Table:
                 if calls is not None:
                     return count_calls(calls, width)
-                matches = f"FROM sip WHERE {self._where(node, part)}"
-                return self._run(snapshot.connection, counts_sql(matches, width, messages))
+                statement = counts_sql(self._where(node, part), width, messages)
+                return self._run(snapshot.connection, statement)
 
             return build(count, times, low, high, buckets, zone)
 

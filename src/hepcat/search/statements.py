@@ -88,17 +88,9 @@ class Statements:
     def _run(self, con: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
         """Run one statement; memory that does not suffice is an error for people."""
         cancel.check()
-        try:
+        with errors_for_people():
             result: Any = con.sql(statement)
             return result.to_arrow_table()
-        except duckdb.OutOfMemoryException as error:
-            raise HepcatError(
-                "the search needs more memory than it may take",
-                "Narrow the time (--last, --since) or the query, or set lake.query_memory higher. "
-                f"({str(error).splitlines()[0]})",
-            ) from None
-        except duckdb.InvalidInputException as error:
-            raise HepcatError(f"the query cannot be run: {str(error).splitlines()[0]}") from None
 
     def _call_id_in(self, con: duckdb.DuckDBPyConnection, call_ids: Sequence[str]) -> str:
         """Return the condition on Call-IDs: written out when few, else a join with a table of them."""
@@ -174,6 +166,21 @@ class Statements:
         )
         low, high, rows, *since = (column[0].as_py() for column in found.columns)
         return low, high, int(rows), [(at, int(n)) for at, n in zip(starts, since, strict=True)]
+
+
+@contextlib.contextmanager
+def errors_for_people() -> Iterator[None]:
+    """Raise HepcatError where a statement needs more memory than it may take, or cannot be run."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise HepcatError(
+            "the search needs more memory than it may take",
+            "Narrow the time (--last, --since) or the query, or set lake.query_memory higher. "
+            f"({str(error).splitlines()[0]})",
+        ) from None
+    except duckdb.InvalidInputException as error:
+        raise HepcatError(f"the query cannot be run: {str(error).splitlines()[0]}") from None
 
 
 def _length(ages: list[tuple[int, int]], wanted: int) -> int:

@@ -38,8 +38,11 @@ _VALUES_AT_MOST: Final = 8
 #: Seconds that closing waits for queries which were interrupted.
 _ENDING: Final = 10.0
 T = TypeVar("T")
-#: What `Starts.calls` needs of a file.
+#: What calls are told by.
 _OF_CALLS: Final = frozenset({"ts", "call_id", "method", "status"})
+#: Of files that lie in a range in part, about so many records of it at most are read for its calls: of more
+#: DuckDB makes sums in less memory than the calls would take.
+_CUT: Final = 5_000_000
 #: Column -> values, of which each record that is wanted must have one.
 Holding = Mapping[str, Collection[str]]
 
@@ -110,7 +113,10 @@ class Snapshot:
         if self._starts is None or any(_OF_CALLS & footer.lacks for footer in files.values()):
             return None
         whole = {f: footer for f, footer in files.items() if footer.is_within(since_us, until_us)}
-        relations = [scan(cut)] if (cut := [f for f in files if f not in whole]) else []
+        cut = {f: footer for f, footer in files.items() if f not in whole}
+        if Spread(p for footer in cut.values() for p in footer.parts).about(since_us, until_us)[2] > _CUT:
+            return None
+        relations = [scan(list(cut))] if cut else []
         journal = self._journal["sip"]
         if not all(_is_within(part.low, part.high, since_us, until_us) for part in journal):
             relations.append(self._journals.relation)

@@ -190,6 +190,11 @@ class Starts:
             reading.join(10)
 
 
+_NONE: Final = Known(
+    np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint16)
+)
+
+
 def scan(files: Sequence[ParquetFile]) -> str:
     """Return the relation of the records of some files."""
     paths = ", ".join("'" + f.path.replace("'", "''") + "'" for f in files)
@@ -197,7 +202,8 @@ def scan(files: Sequence[ParquetFile]) -> str:
 
 
 def joined(parts: Sequence[Known], records: int = 0) -> Known:
-    """Return the calls of all parts."""
+    """Return the calls of all parts; there may be none."""
+    parts = parts or [_NONE]
     hashes = np.concatenate([part.hashes for part in parts])
     order = np.argsort(hashes)
     hashes = hashes[order]
