@@ -2,9 +2,10 @@
 
 import concurrent.futures
 import json
+import re
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests.web.test_status_page import SHIFTS, send
 
 IMAGES = ROOT / "docs" / "images"
 READY = ".dashboard main:not(.waiting) .top-list a"
+#: An agent that is well.
+SENDS = ".agents .chip.success:text-is('sends')"
 
 
 class Calls(Site):
@@ -243,7 +246,7 @@ def test_it_asks_again_and_rests_while_nobody_looks(browser: Any, site: Calls) -
     page.on("request", lambda request: asked.append(request.url) if "/api/figures" in request.url else None)
     page.goto(f"{site.url}/dashboard?since={site.low}&until={site.high}")
     page.wait_for_selector(READY)
-    wait_for(lambda: page.wait_for_timeout(50) or len(asked) > 4, 20, "asked again")
+    wait_for(lambda: page.wait_for_timeout(50) or len(asked) > 4, 60, "asked again")
     page.evaluate("leave(true)")
     page.wait_for_timeout(600)
     asked.clear()
@@ -290,12 +293,12 @@ def test_names_from_messages_are_text(browser: Any, tmp_path: Path) -> None:
     with Server(tmp_path, page=True) as server:
         message = invite("one").replace(b"\r\nCall-ID", f"\r\nUser-Agent: {name}\r\nCall-ID".encode(), 1)
         send(server, garbage=hep3(message, name=b"<b>sbc</b>"))
-        wait_for(lambda: server.total("hepcat_stored_total") == 1, 20, "stored")
+        wait_for(lambda: server.total("hepcat_stored_total") == 1, 60, "stored")
         page = open_page(browser, f"http://127.0.0.1:{server.http}/dashboard")
-        wait_for(lambda: again(page) or page.locator(READY).count(), 20, "the range has the message")
+        wait_for(lambda: again(page) or page.locator(READY).count(), 60, "the range has the message")
         assert page.inner_text(".user_agent a") == name
         assert page.locator("main img, main b").count() == 0
-        page.wait_for_selector(".agents td:has-text('<b>sbc</b>')", timeout=15_000)
+        page.wait_for_selector(".agents td:has-text('<b>sbc</b>')", timeout=60_000)
         page.click(".user_agent a")
         page.wait_for_selector(".grid .line:not([hidden])")  # its own link finds it
         assert page.faults == []
@@ -306,12 +309,12 @@ def test_agents_and_drops(browser: Any, tmp_path: Path) -> None:
     with Server(tmp_path, page=True) as server:
         page = open_page(browser, f"http://127.0.0.1:{server.http}/dashboard")
         page.wait_for_selector(".agents:has-text('No agent was seen')")
-        wait_for(lambda: samples(page), 20, "a sample")
+        wait_for(lambda: samples(page), 60, "a sample")
         send(server, "one")
         for _ in range(3):
             send(server, garbage=b"GET / HTTP/1.0")
         wait_for(
-            lambda: len(samples(page)) > 1 and samples(page)[-1]["dropped"].get("hep_magic") == 3, 20, "drops"
+            lambda: len(samples(page)) > 1 and samples(page)[-1]["dropped"].get("hep_magic") == 3, 60, "drops"
         )
         page.keyboard.press("r")
         page.wait_for_selector(".chart:has(#c-drops) .legend:has-text('hep_magic')")
@@ -319,7 +322,7 @@ def test_agents_and_drops(browser: Any, tmp_path: Path) -> None:
         cells = page.locator(".chart:has(#c-drops) td").all_inner_texts()
         assert sum(map(int, cells)) == 3
         page.wait_for_selector(".agents .chip:has-text('sends')")
-        page.route("**/api/agents*", silent)
+        page.route("**/api/agents*", silent_for(301.0))
         page.keyboard.press("r")
         page.wait_for_selector(".agents .chip:has-text('silent for 5 min')")
         assert "1 silent" in page.inner_text(".agents p")
@@ -330,13 +333,84 @@ def samples(page: Any) -> Any:
     return page.evaluate("fetch('/api/samples').then((answer) => answer.json())")["samples"]
 
 
-def silent(route: Any) -> None:
-    """Let the agents be silent for five minutes."""
-    answer = route.fetch()
-    body = answer.json()
-    for agent in body["agents"]:
-        agent["silent_seconds"] = 301.0
-    route.fulfill(response=answer, body=json.dumps(body))
+def silent_for(seconds: float) -> Callable[[Any], None]:
+    """Let the agents be silent for so long, however long this test took to get there."""
+
+    def answer(route: Any) -> None:
+        found = route.fetch()
+        body = found.json()
+        for agent in body["agents"]:
+            agent["silent_seconds"] = seconds
+        route.fulfill(response=found, body=json.dumps(body))
+
+    return answer
+
+
+def agents_page(browser: Any, url: str, server: Server) -> Any:
+    """Open the dashboard and wait for an agent that sends."""
+    send(server, "one")
+    page = open_page(browser, "about:blank")
+    page.clock.install()
+    page.route("**/api/agents*", silent_for(1.0))
+    page.goto(f"{url}/dashboard")
+    wait_for(lambda: again(page) or page.locator(SENDS).count(), 60, "an agent that sends")
+    assert page.inner_text(".agents p") == "1 seen, none silent"
+    assert rate_shown(page) != ""
+    return page
+
+
+def rate_shown(page: Any) -> str:
+    return str(page.inner_text(".agents td:nth-child(3)"))
+
+
+def doubted(page: Any, why: str) -> None:
+    """Wait until nothing tells of health: how the agents are is unknown, in words, and since when."""
+    page.wait_for_selector(".agents .chip:text-is('unknown')", timeout=60_000)
+    assert page.locator(".agents .chip.success").count() == 0
+    assert rate_shown(page) == ""
+    words = page.inner_text(".agents p")
+    assert re.fullmatch(rf"1 seen, state unknown since \d\d:\d\d:\d\d\. {why}\.", words), words
+
+
+def test_agents_are_unknown_while_no_server_runs(browser: Any, tmp_path: Path) -> None:
+    with Server(tmp_path) as server, Site(server.data, tmp_path) as site:
+        page = agents_page(browser, site.url, server)
+        server.stop()
+        why = wait_for(lambda: site.get("/api/agents")["why"], 60, "the page knows that it is away")
+        again(page)
+        doubted(page, re.escape(f"{why[0].upper()}{why[1:]}"))
+        assert not (found := violations(page)), "\n".join(found)
+        assert page.locator(".told .error").count() == 0, "the rest of the page suffers nothing"
+        server.start()
+        send(server, "two")
+        wait_for(lambda: again(page) or page.locator(SENDS).count(), 60, "the first good answer")
+        assert page.inner_text(".agents p") == "1 seen, none silent"
+        assert page.faults == []
+        page.context.close()
+
+
+def test_agents_are_unknown_when_a_look_fails(browser: Any, tmp_path: Path) -> None:
+    away = json.dumps({"title": "Not available", "status": 503, "detail": "no server runs on this lake"})
+    held: list[Any] = []
+    failures: list[tuple[str, Callable[[Any], None]]] = [
+        ("The server cannot be reached", lambda route: route.abort()),
+        ("No server runs on this lake", lambda route: route.fulfill(status=503, body=away)),
+        ("The server does not answer", lambda route: held.append(route)),
+    ]
+    with Server(tmp_path, page=True) as server:
+        page = agents_page(browser, f"http://127.0.0.1:{server.http}", server)
+        for why, fail in failures:
+            page.route("**/api/samples", fail)
+            page.keyboard.press("r")
+            if "does not answer" in why:
+                wait_for(lambda: page.wait_for_timeout(50) or held, 60, "asked")
+                page.clock.fast_forward(21_000)
+            doubted(page, why)
+            page.unroute("**/api/samples")
+            page.keyboard.press("r")
+            page.wait_for_selector(SENDS, timeout=60_000)
+            assert page.inner_text(".agents p") == "1 seen, none silent"
+        page.context.close()
 
 
 def test_when_the_server_goes_away(browser: Any, tmp_path: Path) -> None:
@@ -361,6 +435,6 @@ def test_screenshots(browser: Any, tmp_path: Path, look: str) -> None:
             browser, f"http://127.0.0.1:{server.http}/dashboard", dark=look == "dark", phone=look == "phone"
         )
         page.wait_for_selector(".t-asr .more:not(:empty)")
-        wait_for(lambda: again(page) or page.locator(".agents .chip").count(), 20, "an agent")
+        wait_for(lambda: again(page) or page.locator(".agents .chip").count(), 60, "an agent")
         keep(page, IMAGES / f"dashboard-{look}.png", full_page=look != "phone")
         page.context.close()

@@ -3,8 +3,8 @@
  *
  * In: the URL (q, since, until, store, zone), and /api/figures, /api/top, /api/agents, /api/samples, asked again every ten
  * seconds while somebody looks. Out: the page, made once and then changed in place. What can go wrong: the query (said
- * under it), no answer (the last values stay, and the page says so), no server on the lake (there is nothing about
- * capture then).
+ * under it), no answer (the last values stay, and the page says so; how agents are is unknown), no server on the lake
+ * (there is nothing about capture then, and agents that were seen before are unknown).
  */
 import { get, url } from "../api.js";
 import { $, fill, h, notice, say } from "../dom.js";
@@ -23,6 +23,8 @@ import { explain, makeAgents, makeList, makeTile } from "./parts.js";
 const EVERY = 10_000;
 /** The range before, and the lists, change slowly. */
 const SLOW = 60_000;
+/** An answer about capture comes at once, or nobody is there. */
+const LATE = 20_000;
 /** An answer that took long is asked for again after that many times its time. */
 const PATIENCE = 10;
 const DEFAULT_SINCE = "1h";
@@ -156,11 +158,20 @@ async function lookAtList(spec, list, asked, signal) {
   }
 }
 
+/** Where this fails, or lasts, nobody knows how the agents are: what was shown of them is old then. */
 async function lookAtCapture(signal) {
-  const [seen, counted] = await Promise.all([get("/api/agents", {}, { signal }), get("/api/samples", {}, { signal })]);
-  if (signal.aborted) return;
-  agents.show(status.agents({ agents: seen.agents }), seen.why);
-  lost.show(drops(counted.samples), counted.why ? `${counted.why}` : "nothing was dropped");
+  const late = setTimeout(() => agents.doubt("the server does not answer"), LATE);
+  try {
+    const [seen, counted] = await Promise.all([get("/api/agents", {}, { signal }), get("/api/samples", {}, { signal })]);
+    if (signal.aborted) return;
+    agents.show(status.agents({ agents: seen.agents }), counted.samples.at(-1)?.at ?? now(), seen.why);
+    lost.show(drops(counted.samples), counted.why ? `${counted.why}` : "nothing was dropped");
+  } catch (problem) {
+    if (!signal.aborted) agents.doubt(problem.detail ?? problem.message);
+    throw problem;
+  } finally {
+    clearTimeout(late);
+  }
 }
 
 function showCalls() {

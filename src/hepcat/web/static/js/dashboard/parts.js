@@ -65,27 +65,51 @@ export function makeList(spec, href) {
   return { node, show, fail };
 }
 
-/** The agents; who is silent says so in words. */
+/**
+ * The agents; who is silent says so in words, and so do all of them while there is no news.
+ *
+ * `show(agents, at)`: what the server said, and when (microseconds); with `why`, what keeps it from saying more.
+ * `doubt(why)`: nothing newer is known, whatever was shown before.
+ */
 export function makeAgents() {
+  let [known, since] = [[], null];
   const rows = table("Agents", [
     { head: "Node", class: "number node", text: (row) => row.node },
     { head: "Name", class: "name", text: (row) => row.name },
-    { head: "Messages a second", class: "number", text: (row) => rate(row.rate) || (row.rate === 0 ? "0" : "") },
+    { head: "Messages a second", class: "number", text: (row) => (row.doubtful ? "" : rate(row.rate) || (row.rate === 0 ? "0" : "")) },
     { head: "Last seen", class: "when", text: (row) => moment(row.seen, 0) },
     { head: "State", class: "health", cell: (cell, row) => {
-      const said = row.silent === null ? "sends" : `silent for ${ago(row.silent)}`;
-      if (cell.textContent !== said) fill(cell, h("span", { class: `chip ${row.silent === null ? "success" : "warning"}` }, said));
+      const [kind, said] = health(row);
+      if (cell.textContent !== said) fill(cell, h("span", { class: `chip ${kind}` }, said));
     } },
   ], "");
   const words = h("p", { class: "muted" });
   const node = h("section", { class: "panel agents", "aria-labelledby": "agents" }, h("h2", { id: "agents" }, "Capture agents"), words, rows.node);
-  const show = (agents, why) => {
-    rows.show(agents);
-    const silent = agents.filter((row) => row.silent !== null).length;
-    put(words, agents.length ? `${number(agents.length)} seen, ${silent ? `${number(silent)} silent for more than ${SILENT_SECONDS} s` : "none silent"}` : why ? sentence(why) : "No agent was seen since the server was started.");
-    node.classList.toggle("some-silent", silent > 0);
+  const doubt = (why) => {
+    rows.show(known.map((row) => ({ ...row, doubtful: Boolean(why) })));
+    put(words, inWords(known, since, why));
   };
-  return { node, show };
+  const show = (agents, at, why) => {
+    [known, since] = [agents, at];
+    doubt(why);
+  };
+  return { node, show, doubt };
+}
+
+/** An agent's state: the kind of its sign, and the words. */
+function health({ doubtful, silent }) {
+  // Green, of a server that may be gone, would be a lie.
+  if (doubtful) return ["ended", "unknown"];
+  return silent === null ? ["success", "sends"] : ["warning", `silent for ${ago(silent)}`];
+}
+
+/** How many agents there are, and how they are. */
+function inWords(agents, since, why) {
+  const seen = `${number(agents.length)} seen`;
+  if (why) return agents.length ? `${seen}, state unknown since ${moment(since, 0)}. ${sentence(why)}` : sentence(why);
+  if (!agents.length) return "No agent was seen since the server was started.";
+  const silent = agents.filter((row) => row.silent !== null).length;
+  return `${seen}, ${silent ? `${number(silent)} silent for more than ${SILENT_SECONDS} s` : "none silent"}`;
 }
 
 /** What the figures mean, as the server defines them. */
@@ -101,5 +125,5 @@ export async function explain() {
 }
 
 function sentence(text) {
-  return `${text[0].toUpperCase()}${text.slice(1)}.`;
+  return `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
 }
