@@ -117,6 +117,27 @@ def test_a_server_that_comes_back(browser: Any, tmp_path: Path) -> None:
         page.context.close()
 
 
+def test_what_was_chosen_is_chosen_when_the_server_is_back(browser: Any, tmp_path: Path) -> None:
+    with Server(tmp_path, page=True) as server:
+        page = live_page(browser, server)
+        for name in ("first", "second", "third"):
+            send(server, invite(name))
+            page.wait_for_selector(f"{ROW}:has-text('{name}')")
+        page.click(f"{ROW}:has-text('first') .pick")
+        page.click(f"{ROW}:has-text('second') .pick")
+        page.locator(".grid").focus()
+        server.stop()
+        page.keyboard.press("r")
+        page.wait_for_selector(".notes:has-text('The server cannot be reached. Trying again.')")
+        server.start()
+        page.wait_for_selector(".notes", state="hidden", timeout=60_000)
+        selected = page.locator(f"{ROW}[aria-selected=true] .c-call_id").all_inner_texts()
+        assert sorted(selected) == ["first", "second"]
+        assert page.inner_text(".some b") == "2 chosen"
+        assert page.inner_text(".line.active .c-call_id") == "second"
+        page.context.close()
+
+
 def test_a_store_is_chosen_where_there_are_several(browser: Any, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/other.db"
     assert hepcat("db", "create", url).returncode == 0

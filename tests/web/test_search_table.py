@@ -1,5 +1,7 @@
 """The table of the search page: 100,000 rows, sorting, columns, choosing."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -128,6 +130,67 @@ def test_calls_are_chosen_and_opened_together(browser: Any, search_site: Site) -
     settled(page)
     page.wait_for_selector(".line.active[aria-rowindex='5']")
     done(page)
+
+
+def test_a_search_that_is_refreshed_keeps_what_was_chosen(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    ids = [row["call_id"] for row in search_site.get("/api/calls", limit=400, fields="call_id")["calls"]]
+    for at in (2, 3, 150):  # the last one is on another page of rows
+        scroll_to(page, at)
+        page.click(f".line[aria-rowindex='{at + 2}'] .pick")
+    place = page.locator(".line.active").bounding_box()
+    page.locator(".grid").focus()
+    page.route("**/api/calls*", lambda route: route.abort())
+    page.keyboard.press("r")
+    page.wait_for_selector(".notes:has-text('The server cannot be reached')")
+    page.unroute("**/api/calls*")
+    page.route("**/api/calls*", without(ids[3]))
+    page.keyboard.press("r")
+    page.wait_for_selector(".notes", state="hidden")
+    page.wait_for_selector(f".line.active[aria-selected=true]:has-text('{ids[150]}')")
+    assert page.locator(".line.active").bounding_box() == place, "what one reads does not move"
+    assert page.get_attribute(".grid", "aria-activedescendant") == "row-149"
+    assert page.inner_text(".some b") == "2 chosen", "a call that is gone cannot be chosen"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/call?**")
+    assert parse_qs(urlsplit(page.url).query)["id"] == [ids[2], ids[150]]
+    page.context.close()
+
+
+def test_another_search_has_nothing_chosen(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    page.click(f"{ROW} >> nth=2 >> .pick")
+    assert page.inner_text(".some b") == "1 chosen"
+    page.fill("[name=q]", "method:INVITE")
+    page.keyboard.press("Enter")
+    settled(page)
+    assert page.is_hidden(".some")
+    assert page.locator(".line.active").count() == 0
+    done(page)
+
+
+def scroll_to(page: Any, at: int) -> None:
+    """Bring a row into sight, whichever page of rows it is on."""
+    page.wait_for_function(
+        """(at) => {
+            const grid = document.querySelector('.grid');
+            grid.scrollTop = Math.max(0, at - 5) * 28;
+            return grid.querySelector(`.line:not([hidden])[aria-rowindex='${at + 2}']`);
+        }""",
+        arg=at,
+    )
+
+
+def without(call_id: str) -> Callable[[Any], None]:
+    """Leave a call out of the answers."""
+
+    def answer(route: Any) -> None:
+        found = route.fetch()
+        body = found.json()
+        body["calls"] = [row for row in body["calls"] if row["call_id"] != call_id]
+        route.fulfill(response=found, body=json.dumps(body))
+
+    return answer
 
 
 def test_a_click_opens_the_call(browser: Any, search_site: Site) -> None:

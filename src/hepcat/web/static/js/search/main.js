@@ -149,8 +149,8 @@ function onLoaded(from, answer, first) {
   if (rows.done && !view.live) total = rows.list.length;
   if (rows.done && total < MOST) found = total;
   if (first) {
+    table.show({ of: view.of, columns: names(), rows: rows.list, sort: view.sort, total, keep: kept?.wish === wish });
     kept = null;
-    table.show({ of: view.of, columns: names(), rows: rows.list, sort: view.sort, total });
     instead.hidden = rows.list.length > 0 || view.live;
     if (!instead.hidden) fill(instead, nothing(view, (changes) => go(changes)));
     performance.measure("first rows", { start: begun, end: performance.now() });
@@ -160,6 +160,7 @@ function onLoaded(from, answer, first) {
   } else table.count(total);
   summary();
   back();
+  if (table.misses) rows.more();
   startBars();
 }
 
@@ -317,7 +318,7 @@ function chose(list) {
   some.hidden = !list.length;
   const calls = new Set(list.map((row) => row.call_id).filter(Boolean)).size;
   const words = calls > TOGETHER ? `Open the first ${TOGETHER} together` : calls > 1 ? "Open together" : "Open";
-  fill(some, h("b", {}, `${list.length} chosen`), h("button", { type: "button", onclick: () => open(list) }, words), h("button", { type: "button", class: "plain", onclick: () => table.choose(() => table.chosen.clear()) }, "Clear"));
+  fill(some, h("b", {}, `${list.length} chosen`), h("button", { type: "button", onclick: () => open(list) }, words), h("button", { type: "button", class: "plain", onclick: () => table.clear() }, "Clear"));
 }
 
 function narrow(query) {
@@ -384,7 +385,7 @@ const extend = (by) => {
 
 keys("Search", [
   { keys: ["/"], words: "to the query", run: () => box.focus() },
-  { keys: ["Escape"], words: "from the query to the table; choose nothing", typing: true, run: () => (document.activeElement === box.input ? table.focus() : chosen.length ? table.choose(() => table.chosen.clear()) : false) },
+  { keys: ["Escape"], words: "from the query to the table; choose nothing", typing: true, run: () => (document.activeElement === box.input ? table.focus() : chosen.length ? table.clear() : false) },
   { keys: ["["], words: "earlier: one range back", run: () => earlier(-1) },
   { keys: ["]"], words: "later: one range on", run: () => earlier(1) },
   { keys: ["z"], words: "three times the range", run: zoomOut },
@@ -420,7 +421,7 @@ function main() {
   liveButton.addEventListener("click", toggleLive);
   newer.addEventListener("click", () => {
     grid.scrollTop = 0;
-    table.choose(() => table.chosen.clear());
+    table.clear();
     live?.flush(true);
   });
   addEventListener("popstate", () => {

@@ -29,13 +29,18 @@ export class Rows {
   async more() {
     if (this.busy || this.done || this.control.signal.aborted) return;
     this.busy = true;
+    const news = await this.ask();
+    this.busy = false; // before it is told: who hears of it may want the page after it
+    this.tell(news);
+  }
+
+  /** Ask; returns what is to be done when somebody listens. */
+  async ask() {
     try {
       const answer = await get(`/api/${this.of}`, this.parameters(), { signal: this.control.signal });
-      this.tell(() => this.take(answer));
+      return () => this.take(answer);
     } catch (problem) {
-      if (problem.name !== "AbortError") this.tell(() => this.failed(problem));
-    } finally {
-      this.busy = false;
+      return () => problem.name !== "AbortError" && this.failed(problem);
     }
   }
 

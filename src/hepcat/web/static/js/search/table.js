@@ -19,12 +19,18 @@ const SPARE = 6;
 /** The next page is asked for when that many rows are left. */
 const NEAR = 120;
 
+/** What tells rows apart from answer to answer: a call by its Call-ID; of messages that are alike, each counts. */
+function keyOf(of, row) {
+  return of === "calls" ? row.call_id : JSON.stringify([row.ts, row.call_id, row.method, row.status]);
+}
+
 export class Table {
   constructor(node, { open, sort, near, chose, scrolled, link }) {
     Object.assign(this, { node, open, sortBy: sort, near, chose, scrolled, link });
     this.head = h("div", { role: "row", class: "head", "aria-rowindex": "1", "aria-busy": "true" });
     this.body = h("div", { role: "rowgroup", class: "body" });
     this.chosen = new Map();
+    this.sought = null;
     this.pool = [];
     this.active = -1;
     this.rows = [];
@@ -39,12 +45,52 @@ export class Table {
     new ResizeObserver(() => this.resize()).observe(node);
   }
 
-  /** Show other rows, from the top. */
-  show({ of, columns, rows, sort, total, like = [] }) {
+  /** Show other rows, from the top. `keep`: they answer the same search, so what was chosen is chosen again. */
+  show({ of, columns, rows, sort, total, like = [], keep = false }) {
+    const sought = keep ? this.choices() : null;
     Object.assign(this, { of, rows, sort, like, columns: columns.map((name) => columnsOf.find(of, name)) });
     this.settleHead();
     this.restart();
+    this.sought = sought;
     this.count(total);
+  }
+
+  /** What is chosen and focused, as it can be found among other rows. */
+  choices() {
+    const chosen = new Map();
+    for (const row of this.chosen.keys()) chosen.set(keyOf(this.of, row), (chosen.get(keyOf(this.of, row)) ?? 0) + 1);
+    const active = this.rows[this.active] ? keyOf(this.of, this.rows[this.active]) : null;
+    const top = this.node.scrollTop;
+    return { chosen, active, above: top > 1 ? this.active * this.height - top : null, among: this.rows.length, at: 0 };
+  }
+
+  /** Choose and focus again what is sought, as far as rows have come. */
+  recall() {
+    const { sought } = this;
+    if (!sought) return;
+    const before = this.chosen.size;
+    for (; sought.at < this.rows.length; sought.at += 1) {
+      const row = this.rows[sought.at];
+      const key = keyOf(this.of, row);
+      const left = sought.chosen.get(key);
+      if (left) this.chosen.set(row, true);
+      if (left > 1) sought.chosen.set(key, left - 1);
+      else sought.chosen.delete(key);
+      if (key === sought.active && this.active < 0) this.refocus(sought);
+    }
+    if (this.chosen.size > before) this.chose([...this.chosen.keys()]);
+  }
+
+  /** The row that had the focus has it again, at its place on the screen where people had scrolled. */
+  refocus({ at, above }) {
+    this.active = this.anchor = at;
+    if (above !== null && this.node.scrollTop <= 1) this.node.scrollTop = at * this.height - above;
+  }
+
+  /** Whether rows that are sought may be among those that are not here yet: not far behind the place where they were. */
+  get misses() {
+    const { sought } = this;
+    return Boolean(sought) && (sought.chosen.size > 0 || (sought.active !== null && this.active < 0)) && this.rows.length <= sought.among;
   }
 
   /** Draw the head anew where it is about other columns, or where longer times came. */
@@ -64,6 +110,7 @@ export class Table {
     this.settleHead();
     this.node.setAttribute("aria-rowcount", total < 0 ? "-1" : String(total + 1));
     this.body.style.blockSize = `${this.rows.length * this.height}px`;
+    this.recall();
     this.draw(true);
   }
 
@@ -81,8 +128,14 @@ export class Table {
   restart() {
     this.active = -1;
     this.anchor = -1;
-    this.choose(() => this.chosen.clear());
+    this.clear();
     this.node.scrollTop = 0;
+  }
+
+  /** Choose nothing. */
+  clear() {
+    this.sought = null;
+    this.choose(() => this.chosen.clear());
   }
 
   get height() {
