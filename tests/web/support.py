@@ -7,7 +7,7 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -151,3 +151,18 @@ def open_page(browser: Any, url: str, *, dark: bool = False, phone: bool = False
     page.on("console", lambda line: page.faults.append(line.text) if line.type == "error" else None)
     page.goto(url)
     return page
+
+
+def changed(change: Callable[[Any, str], None]) -> Callable[[Any], None]:
+    """Return a route's handler: the server's answer as `change(body, url)` makes it.
+
+    Unlike Playwright's own `fetch` it is over when it returns: no page can close meanwhile.
+    """
+
+    def answer(route: Any) -> None:
+        with urllib.request.urlopen(route.request.url, timeout=60) as found:
+            body = json.load(found)
+        change(body, route.request.url)
+        route.fulfill(json=body)
+
+    return answer

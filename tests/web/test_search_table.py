@@ -1,13 +1,21 @@
 """The table of the search page: 100,000 rows, sorting, columns, choosing."""
 
-import json
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support import wait_for
 from tests.web.search_pages import ROW, asked, column, done, search_page, settled
-from tests.web.support import Site
+from tests.web.support import Site, changed, open_page
+
+#: A time as it is told with its year.
+WITH_YEAR = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}")
+#: Cells of times that have no room for their text.
+CUT_OFF = """[...document.querySelectorAll('.grid .line:not([hidden]) .time')]
+    .filter((cell) => cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent)"""
 
 
 def test_100_000_rows_scroll_in_a_constant_number_of_elements(browser: Any, large_site: Site) -> None:
@@ -146,8 +154,8 @@ def test_a_search_that_is_refreshed_keeps_what_was_chosen(browser: Any, search_s
     page.unroute("**/api/calls*")
     page.route("**/api/calls*", without(ids[3]))
     page.keyboard.press("r")
-    page.wait_for_selector(".notes", state="hidden")
-    page.wait_for_selector(f".line.active[aria-selected=true]:has-text('{ids[150]}')")
+    again = f".line.active[aria-selected=true]:has-text('{ids[150]}')"
+    wait_for(lambda: noted(page) or page.locator(again).count(), 60, "the row of the second page")
     assert page.locator(".line.active").bounding_box() == place, "what one reads does not move"
     assert page.get_attribute(".grid", "aria-activedescendant") == "row-149"
     assert page.inner_text(".some b") == "2 chosen", "a call that is gone cannot be chosen"
@@ -155,6 +163,38 @@ def test_a_search_that_is_refreshed_keeps_what_was_chosen(browser: Any, search_s
     page.wait_for_url("**/call?**")
     assert parse_qs(urlsplit(page.url).query)["id"] == [ids[2], ids[150]]
     page.context.close()
+
+
+def test_all_rows_have_their_year_or_none(browser: Any, search_site: Site) -> None:
+    page = open_page(browser, "about:blank")
+    page.route("**/api/calls*", of_now(60))  # the first page of rows; all others are of June 2025
+    page.goto(f"{search_site.url}/?since=")
+    settled(page)
+    heading = page.locator(".head .c-from").bounding_box()
+    assert not [start for start in column(page, "start") if WITH_YEAR.fullmatch(start)]
+    for at in (200, 0):
+        scroll_to(page, at)
+        assert all(WITH_YEAR.fullmatch(start) for start in column(page, "start"))
+        assert page.locator(".head .c-from").bounding_box() == heading, "nothing moves while one scrolls"
+        assert page.evaluate(CUT_OFF) == []
+    page.route("**/api/calls*", of_now(3))
+    page.reload()
+    settled(page)
+    starts = column(page, "start")
+    assert all(WITH_YEAR.fullmatch(start) for start in starts)
+    assert starts[2][:4] != starts[3][:4]
+    done(page)
+
+
+def of_now(count: int) -> Callable[[Any], None]:
+    """Let the first calls of the first page be of this moment."""
+
+    def change(body: Any, url: str) -> None:
+        if "cursor=" not in url:
+            for at, row in enumerate(body["calls"][:count]):
+                row["start"] = time.time_ns() // 1000 - at
+
+    return changed(change)
 
 
 def test_another_search_has_nothing_chosen(browser: Any, search_site: Site) -> None:
@@ -167,6 +207,13 @@ def test_another_search_has_nothing_chosen(browser: Any, search_site: Site) -> N
     assert page.is_hidden(".some")
     assert page.locator(".line.active").count() == 0
     done(page)
+
+
+def noted(page: Any) -> None:
+    """Search again where a busy server did not answer in time."""
+    page.wait_for_timeout(100)
+    if page.is_visible(".notes"):
+        page.keyboard.press("r")
 
 
 def scroll_to(page: Any, at: int) -> None:
@@ -184,13 +231,10 @@ def scroll_to(page: Any, at: int) -> None:
 def without(call_id: str) -> Callable[[Any], None]:
     """Leave a call out of the answers."""
 
-    def answer(route: Any) -> None:
-        found = route.fetch()
-        body = found.json()
+    def change(body: Any, url: str) -> None:
         body["calls"] = [row for row in body["calls"] if row["call_id"] != call_id]
-        route.fulfill(response=found, body=json.dumps(body))
 
-    return answer
+    return changed(change)
 
 
 def test_a_click_opens_the_call(browser: Any, search_site: Site) -> None:

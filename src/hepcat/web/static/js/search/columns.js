@@ -6,7 +6,7 @@
  */
 import { duration, number } from "../format.js";
 import { safe } from "../safe.js";
-import { moment, offset, stamp } from "../time.js";
+import { day, moment, now, offset, stamp } from "../time.js";
 
 /** Characters of a value that are shown: a header may have 64 thousand. */
 const LONGEST = 300;
@@ -146,22 +146,39 @@ export function keep(of, names) {
   }
 }
 
-/** How many rows are looked at for their times. */
-const LOOKED_AT = 60;
+/** Characters of a time with its year, and a bit. */
+const WITH_YEAR = 24;
 
-/** A column's width in characters; times of another day or year than now are longer. */
-export function width(column, rows) {
-  if (column.kind !== "time") return column.width;
-  // Rows stand by time mostly: the first ones and the last one have the extremes.
-  const some = [...rows.slice(0, LOOKED_AT), ...rows.slice(-1)];
-  return Math.max(column.width, ...some.map((row) => moment(row[column.name] ?? row.ts ?? row.start).length + 1));
+/** A column's width in characters. `years`: its times may have one. */
+export function width(column, years) {
+  return column.kind === "time" && years ? Math.max(column.width, WITH_YEAR) : column.width;
 }
 
-/** A cell's text. @param {Column} column */
-export function text(column, row) {
+/** Whether a time is of another year than now: no one knows of it unless the year is told. */
+export function ofOtherYear(us, at = now()) {
+  const told = day(us);
+  return told !== "" && told.slice(0, 4) !== day(at).slice(0, 4);
+}
+
+/** Whether any of the times in these columns is of another year than now. */
+export function needYears(columns, rows) {
+  let [oldest, newest] = [Infinity, -Infinity];
+  for (const { name } of columns.filter((one) => one.kind === "time")) {
+    for (const row of rows) {
+      const us = row[name];
+      if (us === null || us === undefined) continue;
+      if (us < oldest) oldest = us;
+      if (us > newest) newest = us;
+    }
+  }
+  return oldest <= newest && (ofOtherYear(oldest) || ofOtherYear(newest));
+}
+
+/** A cell's text. `years`: all times are told with it, since some have to be. @param {Column} column */
+export function text(column, row, years = false) {
   const value = row[column.name];
   if (value === null || value === undefined) return "";
-  if (column.kind === "time") return moment(value);
+  if (column.kind === "time") return years ? stamp(value) : moment(value);
   if (column.kind === "seconds") return duration(value);
   if (column.kind === "number") return column.name.endsWith("port") || column.name === "status" ? String(value) : number(value);
   return safe(String(value), LONGEST);

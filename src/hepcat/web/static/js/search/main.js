@@ -106,8 +106,7 @@ function showWaiting() {
   histogram.wait();
   fill($(".summary"), "Searching…");
   if (table.rows.length) return;
-  const oldest = resolve(view).since ?? 0;
-  table.show({ of: view.of, columns: names(), rows: [], sort: view.sort, total: -1, like: [{ ts: oldest }] });
+  table.show({ of: view.of, columns: names(), rows: [], sort: view.sort, total: -1, oldest: resolve(view).since ?? 0 });
   instead.hidden = false;
   fill(instead, h("p", { class: "searching muted", "aria-hidden": "true" }, "Searching…"));
 }
@@ -149,7 +148,7 @@ function onLoaded(from, answer, first) {
   if (rows.done && !view.live) total = rows.list.length;
   if (rows.done && total < MOST) found = total;
   if (first) {
-    table.show({ of: view.of, columns: names(), rows: rows.list, sort: view.sort, total, keep: kept?.wish === wish });
+    table.show({ of: view.of, columns: names(), rows: rows.list, sort: view.sort, total, oldest: answer.since ?? 0, keep: kept?.wish === wish });
     kept = null;
     instead.hidden = rows.list.length > 0 || view.live;
     if (!instead.hidden) fill(instead, nothing(view, (changes) => go(changes)));
@@ -188,7 +187,7 @@ function keepOld(problem, trying) {
 }
 
 function showTrouble(problem) {
-  table.show({ of: view.of, columns: names(), rows: [], sort: view.sort, total: 0 });
+  table.show({ of: view.of, columns: names(), rows: [], sort: view.sort, total: 0, oldest: resolve(view).since ?? 0 });
   instead.hidden = false;
   fill(instead, trouble(problem, () => go({}, true), go));
   fill($(".summary"));
@@ -430,6 +429,7 @@ function main() {
     run();
   });
   onZone(() => {
+    table.settleHead();
     table.draw(true);
     if (rows?.answer) notes([...(rows.answer.notes ?? []), ...twice(rows.answer)]);
     history.replaceState(history.state, "", location.pathname + toSearch(view));

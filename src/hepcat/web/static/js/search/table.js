@@ -1,8 +1,9 @@
 /**
  * The table of calls or messages: a grid that draws only the rows in sight.
  *
- * In: `new Table(node, {open, sort, near, chose, scrolled, link})` and `show({of, columns, rows, sort, total, like})`, `like`: rows as they are
- * likely to come where there are none yet, for the widths of columns. The same few
+ * In: `new Table(node, {open, sort, near, chose, scrolled, link})` and `show({of, columns, rows, sort, total, oldest})`, `oldest`: the
+ * earliest time that rows may have, those of later pages too: it says whether columns of times have room for a year. Where
+ * a row needs its year, all rows have theirs. The same few
  * row elements are used again and again while one scrolls; each stands at its place by `transform`. Out:
  * callbacks: `open(rows)`, `sort(name)`, `near()` when the last rows come in sight, `chose(set)` when rows
  * are chosen, `scrolled(atTop)`, `link(ids, at)` for a call's address. Text from traffic becomes text nodes only.
@@ -34,7 +35,7 @@ export class Table {
     this.pool = [];
     this.active = -1;
     this.rows = [];
-    this.like = [];
+    this.years = false;
     this.of = "calls";
     this.columns = [];
     fill(node, h("div", { role: "rowgroup", class: "heads" }, this.head), this.body);
@@ -46,22 +47,25 @@ export class Table {
   }
 
   /** Show other rows, from the top. `keep`: they answer the same search, so what was chosen is chosen again. */
-  show({ of, columns, rows, sort, total, like = [], keep = false }) {
+  show({ of, columns, rows, sort, total, oldest, keep = false }) {
     const sought = keep ? this.choices() : null;
-    Object.assign(this, { of, rows, sort, like, columns: columns.map((name) => columnsOf.find(of, name)) });
+    Object.assign(this, { of, rows, sort, oldest, columns: columns.map((name) => columnsOf.find(of, name)) });
     this.settleHead();
     this.restart();
     this.sought = sought;
     this.count(total);
   }
 
-  /** What is chosen and focused, as it can be found among other rows. */
+  /** What is chosen and focused, as it can be found among other rows; also what is still sought. */
   choices() {
-    const chosen = new Map();
+    const before = this.misses ? this.sought : { chosen: [], active: null, above: null, among: 0 };
+    const chosen = new Map(before.chosen);
     for (const row of this.chosen.keys()) chosen.set(keyOf(this.of, row), (chosen.get(keyOf(this.of, row)) ?? 0) + 1);
-    const active = this.rows[this.active] ? keyOf(this.of, this.rows[this.active]) : null;
+    const among = Math.max(before.among, this.rows.length);
+    const row = this.rows[this.active];
+    if (!row) return { ...before, chosen, among, at: 0 };
     const top = this.node.scrollTop;
-    return { chosen, active, above: top > 1 ? this.active * this.height - top : null, among: this.rows.length, at: 0 };
+    return { chosen, active: keyOf(this.of, row), above: top > 1 ? this.active * this.height - top : null, among, at: 0 };
   }
 
   /** Choose and focus again what is sought, as far as rows have come. */
@@ -93,8 +97,10 @@ export class Table {
     return Boolean(sought) && (sought.chosen.size > 0 || (sought.active !== null && this.active < 0)) && this.rows.length <= sought.among;
   }
 
-  /** Draw the head anew where it is about other columns, or where longer times came. */
+  /** Draw the head anew where it is about other columns, or where longer times came than there is room for. */
   settleHead() {
+    this.years = columnsOf.needYears(this.columns, this.rows);
+    this.room = this.years || columnsOf.ofOtherYear(this.oldest);
     const look = [this.of, this.sort, ...this.columns.map((column) => `${column.name}=${this.widthOf(column)}`)].join();
     if (look === this.look) return;
     this.look = look;
@@ -102,7 +108,7 @@ export class Table {
   }
 
   widthOf(column) {
-    return columnsOf.width(column, this.rows.length ? this.rows : this.like);
+    return columnsOf.width(column, this.room);
   }
 
   /** Rows came at the end. @param {number} total rows in all; -1: not known */
@@ -119,6 +125,7 @@ export class Table {
     const above = (index) => places.reduce((at, place) => at + (place <= at ? 1 : 0), index);
     if (this.active >= 0) this.active = above(this.active);
     if (this.anchor >= 0) this.anchor = above(this.anchor);
+    this.settleHead();
     this.body.style.blockSize = `${this.rows.length * this.height}px`;
     const top = Math.floor(this.node.scrollTop / this.height);
     if (this.node.scrollTop > 0) this.node.scrollTop += (above(top) - top) * this.height;
@@ -221,7 +228,7 @@ export class Table {
   }
 
   cell(node, column, row, end, i) {
-    const text = columnsOf.text(column, row);
+    const text = columnsOf.text(column, row, this.years);
     node.title = upright(columnsOf.hint(column, row) ?? "");
     if (column.kind === "outcome") {
       const word = column.name === "status" ? text || "request" : end.word;
