@@ -68,7 +68,9 @@ def test_a_call_is_found(pair: Pair, server: "subprocess.Popen[str]", name: str,
     call = wanted[0][0]
     found = hepcat("search", *data, "--messages", "--format", "jsonl", "--limit", "100", f"call_id:{call}")
     rows = [json.loads(line) for line in found.stdout.splitlines()]
-    assert Counter(row["method"] for row in rows) == {"INVITE": 3, "ACK": 1, "BYE": 2}
+    sent = Counter(sequence.split()[1] for call_id, sequence, *_ in wanted if call_id == call)
+    assert sent >= Counter({"INVITE": 3, "ACK": 1, "BYE": 2}), "a busy machine sends some again"
+    assert Counter(row["method"] for row in rows) == sent
     assert {row["src_ip"] for row in rows} == set(addresses)
     every = hepcat("search", *data, "--messages", "--count", "")
     assert int(every.stdout) == len(wanted)

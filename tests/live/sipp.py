@@ -177,7 +177,9 @@ def _words(role: str, address: str, port: str, load: Load, folder: Path) -> list
     trace_words = ["-trace_msg", "-message_file", str(folder / f"{role}.log"), "-message_overwrite", "true"]
     return [
         *("sipp", "-sf", str(folder / f"{role}.xml"), "-i", address, "-p", port, "-t", load.transport),
-        *("-m", str(load.calls), "-nostdin", "-timeout", "50", "-max_socket", "2000", *trace_words),
+        *("-m", str(load.calls), "-nostdin", "-timeout", "100", "-max_socket", "2000", *trace_words),
+        # What its socket has no room for goes by on the wire, and is not in its trace.
+        *("-buff_size", "4000000"),
     ]
 
 

@@ -27,8 +27,9 @@ def test_sngrep_as_a_sender(tmp_path: Path) -> None:
             "port",
             str(callee),
         ]
-        answer = ["sipp", "-sn", "uas", "-i", "127.0.0.1", "-p", str(callee), "-nostdin"]
-        place = ["sipp", "-sn", "uac", "-i", "127.0.0.1", "-p", str(caller), "-m", str(CALLS), "-nostdin"]
+        common = ["-i", "127.0.0.1", "-nostdin", "-nr"]  # a busy machine answers late: nothing is sent twice
+        answer = ["sipp", "-sn", "uas", "-p", str(callee), *common]
+        place = ["sipp", "-sn", "uac", "-p", str(caller), "-m", str(CALLS), *common]
         with program(capture, sig=signal.SIGKILL) as sngrep, program(answer) as answering:
             wait_for(lambda: has_socket(sngrep.pid, "packet"), what="sngrep, which says nothing of itself")
             wait_for(lambda: has_socket(answering.pid, "udp"), what="the callee")
