@@ -16,7 +16,7 @@ from tests.serve.peers import hep3, invite
 from tests.support import ROOT, Server, wait_for
 from tests.web.dashboard_lake import HOUR, hour_of_calls
 from tests.web.pictures import keep
-from tests.web.support import SCREENSHOTS, Site, open_page
+from tests.web.support import SCREENSHOTS, Site, changed, open_page
 from tests.web.test_accessibility import violations
 from tests.web.test_status_page import SHIFTS, send
 
@@ -227,6 +227,22 @@ def test_a_query_that_cannot_be_read(page: Any) -> None:
     page.faults.clear()  # the browser tells of the 400
 
 
+def test_a_query_that_is_too_long_is_not_sent(page: Any) -> None:
+    before = page.url
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if "q=" in request.url else None)
+    page.get_by_label("Only calls and messages that match").fill("\u5b57" * 8192)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".fault:visible")
+    words = page.inner_text(".fault")
+    assert re.match(r"the query is too long: its address would have 7\d,\d{3} characters, and", words)
+    assert sent == []
+    assert page.url == before, "an address that nobody could open is not shown"
+    page.get_by_label("Only calls and messages that match").fill("")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".fault", state="hidden")
+
+
 def test_definitions(page: Any) -> None:
     page.keyboard.press("i")
     page.wait_for_selector("dialog dt >> nth=5")
@@ -336,14 +352,11 @@ def samples(page: Any) -> Any:
 def silent_for(seconds: float) -> Callable[[Any], None]:
     """Let the agents be silent for so long, however long this test took to get there."""
 
-    def answer(route: Any) -> None:
-        found = route.fetch()
-        body = found.json()
+    def change(body: Any, url: str) -> None:
         for agent in body["agents"]:
             agent["silent_seconds"] = seconds
-        route.fulfill(response=found, body=json.dumps(body))
 
-    return answer
+    return changed(change)
 
 
 def agents_page(browser: Any, url: str, server: Server) -> Any:

@@ -77,6 +77,45 @@ def test_a_fault_is_marked_under_its_character(browser: Any, search_site: Site) 
     page.context.close()
 
 
+def test_a_query_that_is_too_long_is_not_sent(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    before = page.url, page.inner_text(".summary b")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    page.fill("[name=q]", "\u5b57" * 8192)
+    page.wait_for_selector(".fault:visible")  # while one types
+    page.fill("[name=q]", "\u5b57" * 8191)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".fault:visible")  # at once
+    words = page.inner_text(".fault")
+    assert re.match(r"the query is too long: its address would have 7\d,\d{3} characters, and", words)
+    assert page.get_attribute("[name=q]", "aria-invalid") == "true"
+    assert sent == []
+    assert (page.url, page.inner_text(".summary b")) == before, "the page stays as it is"
+    page.fill("[name=q]", "method:BYE")
+    assert page.is_hidden(".fault")
+    page.keyboard.press("Enter")
+    settled(page)
+    assert asked(page)["q"] == "method:BYE"
+    done(page)
+
+
+def test_a_query_that_is_just_short_enough_is_answered(browser: Any, search_site: Site) -> None:
+    page = search_page(browser, search_site)
+    page.fill("[name=q]", "\u5b57" * 8192)
+    page.wait_for_selector(".mirror mark")
+    # As many characters as stand before the mark have room; a few are for other parameters of the search.
+    fits = page.evaluate("document.querySelector('.mirror').firstChild.data.length") - 200
+    assert 5000 < fits < 8000
+    page.fill("[name=q]", "\u5b57" * fits)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".instead:has-text('No calls match')", timeout=60_000)
+    page.reload()
+    page.wait_for_selector(".instead:has-text('No calls match')", timeout=60_000)
+    assert page.input_value("[name=q]") == "\u5b57" * fits
+    done(page)
+
+
 def test_what_to_try_where_nothing_is_found(browser: Any, search_site: Site) -> None:
     page = search_page(browser, search_site, "")
     assert "last 1 h" in page.inner_text(".instead")

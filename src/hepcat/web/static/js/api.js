@@ -37,8 +37,41 @@ export function url(path, params = {}) {
   return query ? `${path}?${query}` : path;
 }
 
-/** GET; returns the JSON. @param {{signal?: AbortSignal}} [options] */
+/**
+ * Characters of an address that are asked for at most. The server takes 64 KiB of a request's head (web/running.py); the
+ * rest is for cursors, cookies and what else browsers send along.
+ */
+const LONGEST_ADDRESS = 56 * 1024;
+
+/**
+ * Why a query cannot be asked for: with it the address is longer than the server takes. It would not say so itself.
+ * @returns {Problem|null} null: it is short enough; position: of the first character that has no room
+ */
+export function tooLong(path, params) {
+  const size = url(path, params).length;
+  if (size <= LONGEST_ADDRESS || typeof params.q !== "string") return null;
+  const [needed, possible] = [size, LONGEST_ADDRESS].map((n) => n.toLocaleString("en"));
+  return new Problem({
+    title: "The query is too long",
+    detail: `the query is too long: its address would have ${needed} characters, and ${possible} are possible`,
+    hint: "In an address, a letter such as ä counts as 6 characters, one such as 字 as 9.",
+    position: fitting(params.q, size - LONGEST_ADDRESS),
+    query: params.q,
+  }, 414);
+}
+
+/** How many characters are left of a text when so many of its address are taken away from its end. */
+function fitting(text, over) {
+  const letters = [...text];
+  let left = letters.length;
+  for (let rest = over; rest > 0 && left > 0; left -= 1) rest -= new URLSearchParams({ q: letters[left - 1] }).toString().length - "q=".length;
+  return left;
+}
+
+/** GET; returns the JSON. Throws at once where a query is too long. @param {{signal?: AbortSignal}} [options] */
 export async function get(path, params = {}, { signal } = {}) {
+  const problem = tooLong(path, params);
+  if (problem) throw problem;
   return ask(url(path, params), { signal });
 }
 

@@ -6,7 +6,7 @@
  * under it), no answer (the last values stay, and the page says so; how agents are is unknown), no server on the lake
  * (there is nothing about capture then, and agents that were seen before are unknown).
  */
-import { get, url } from "../api.js";
+import { get, tooLong, url } from "../api.js";
 import { $, fill, h, notice, say } from "../dom.js";
 import { number } from "../format.js";
 import { icon } from "../icons.js";
@@ -54,7 +54,7 @@ const top = h("p", { class: "codes number" });
 
 build();
 shell("dashboard");
-onZone(() => history.replaceState(null, "", toSearch(view) || location.pathname));
+onZone(() => write("replaceState"));
 keys("Dashboard", [
   { keys: ["r"], words: "look again now", run: () => look() },
   { keys: ["/"], words: "to the query", run: () => input.focus() },
@@ -89,9 +89,14 @@ function build() {
 /** Another query or range: it becomes the URL. */
 function go(next) {
   view = next;
-  history.pushState(null, "", toSearch(view) || location.pathname);
+  write("pushState");
   picker.set(view);
   anew();
+}
+
+/** The view becomes the URL, unless it is one that nobody could ask the server for. */
+function write(way) {
+  if (!tooLong("/", view)) history[way](null, "", toSearch(view) || location.pathname);
 }
 
 function anew() {

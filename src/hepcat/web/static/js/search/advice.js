@@ -56,7 +56,7 @@ function examples(go) {
 /** What went wrong; a query that cannot be understood is to be changed, all else may be tried again. */
 export function trouble(problem, again, go) {
   if (problem.position !== null) {
-    return h("div", { class: "advice" }, h("h2", {}, "The query cannot be understood"), h("p", {}, problem.detail), problem.hint ? h("p", { class: "muted" }, problem.hint) : null, examples(go));
+    return h("div", { class: "advice" }, h("h2", {}, problem.title || "The query cannot be understood"), h("p", {}, problem.detail), problem.hint ? h("p", { class: "muted" }, problem.hint) : null, examples(go));
   }
   const wait = problem.retryAfter ? ` Try again in ${problem.retryAfter} s.` : "";
   return h(

@@ -5,7 +5,7 @@
  * are there or are long in coming, so as not to hold them up. A new view stops what the one before had asked.
  * `go(changes)` is the only way to another view: it writes the URL, and Back leads back.
  */
-import { get } from "../api.js";
+import { get, tooLong } from "../api.js";
 import { $, $$, dialog, fill, h, say } from "../dom.js";
 import { number } from "../format.js";
 import { icon } from "../icons.js";
@@ -70,12 +70,21 @@ function names() {
 /** Show another view. `anew`: also when it is the same. */
 function go(changes, anew = false) {
   const next = { ...view, ...changes };
+  const problem = tooLong(`/api/${next.of}`, paramsOf(next));
+  if (problem) return refuse(next.q, problem);
   const changed = toSearch(next) !== toSearch(view);
   if (!changed && !anew) return;
   if (changed) history.pushState(null, "", location.pathname + toSearch(next));
   view = next;
   target = null;
   run();
+}
+
+/** A query that nobody can be asked for: the box says why, and the page stays as it is. */
+function refuse(q, problem) {
+  if (box.value !== q) box.value = q;
+  box.mark(problem);
+  say(problem.detail);
 }
 
 /** Search for what the view says. `quiet`: people see no sign of it until there is an answer. */
