@@ -15,6 +15,7 @@ from hepcat.stores.lake.compact import Compactor, Info, plan
 from hepcat.stores.lake.footer import DifferentSchemas, join_files
 from tests.lake.count import assert_exactly, payloads
 from tests.lake.make import NOON, build, numbered, traffic
+from tests.support import wait_for
 
 OFF = LakeSettings(compact=False)
 FEW = LakeSettings(compact_files=3, delete_after=0, row_group_rows=1024)
@@ -155,8 +156,7 @@ def test_merging_beside_an_import_that_began_earlier(tmp_path):
             for k in range(1, 5):
                 writer.append(numbered(10 * k, 10))
                 writer.seal()
-            time.sleep(1.5)  # the keeper merges meanwhile
-            assert writer.stats()["merges"] >= 1
+            wait_for(lambda: writer.stats()["merges"] >= 1)
             assert_exactly(tmp_path, 50)
             importer.commit()
         assert_exactly(tmp_path, 60)

@@ -23,6 +23,7 @@ from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Batch
 from hepcat.batch.schema import SIP_COLUMNS
 from hepcat.cli.main import make_app
+from hepcat.cli.search import _until_interrupted
 from hepcat.cli.words import split_words
 from hepcat.errors import HepcatError
 from hepcat.stores.lake import LakeWriter
@@ -335,3 +336,18 @@ def test_follow_calls_ends_at_the_limit(tmp_path: Path) -> None:
     assert process.returncode == 0, errors
     rows = [json.loads(line) for line in output.splitlines()]
     assert len({row["call_id"] for row in rows}) == len(rows) == 3
+
+
+def test_ctrl_c_within_a_query_is_no_error() -> None:
+    """DuckDB makes an error of its own of a signal that comes while it is at work."""
+    before = signal.getsignal(signal.SIGINT)
+    with _until_interrupted():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RuntimeError("Query interrupted") from None
+    with _until_interrupted():
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(RuntimeError), _until_interrupted():
+        raise RuntimeError("a fault")
+    assert signal.getsignal(signal.SIGINT) is before

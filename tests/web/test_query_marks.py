@@ -53,3 +53,16 @@ def test_the_mark_stands_behind_an_emoji(browser: Any, search_site: Site) -> Non
             assert abs(seen["at"] - seen["wanted"]) < 2
     assert [fault for fault in page.faults if "400" not in fault] == []
     page.context.close()
+
+
+def test_a_query_that_is_refused_is_asked_for_once(browser: Any, search_site: Site) -> None:
+    """What is drawn for it has no rows; the table must not want more of them."""
+    page = search_page(browser, search_site)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/api/calls" in request.url else None)
+    page.fill("[name=q]", "frm:alice")
+    page.press("[name=q]", "Enter")
+    page.wait_for_selector(".instead h2")
+    page.wait_for_timeout(1000)
+    assert len(asked) == 1
+    page.context.close()

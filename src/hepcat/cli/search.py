@@ -8,6 +8,7 @@ import contextlib
 import enum
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -331,7 +332,7 @@ def _follow(lake: "Data", options: _Options) -> None:
     else:
         tables = live.follow_calls(lake.tail(), lake.searcher, node, columns)
     limit = options.asked_limit
-    with _destination(options) as out, contextlib.suppress(KeyboardInterrupt):
+    with _destination(options) as out, _until_interrupted():
         writer = _LiveWriter(options, out)
         for table in tables:
             if not len(table):
@@ -339,6 +340,28 @@ def _follow(lake: "Data", options: _Options) -> None:
             writer.write(table if limit is None else table.slice(0, limit - writer.rows))
             if limit is not None and writer.rows >= limit:
                 return
+
+
+@contextlib.contextmanager
+def _until_interrupted() -> Iterator[None]:
+    """Let Ctrl-C end what is within, without an error: in the middle of a query DuckDB makes one of it."""
+    pressed = False
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    except (KeyboardInterrupt, Exception):
+        if not pressed:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _LiveWriter:

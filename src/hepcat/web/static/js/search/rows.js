@@ -29,18 +29,22 @@ export class Rows {
   async more() {
     if (this.busy || this.done || this.control.signal.aborted) return;
     this.busy = true;
-    const news = await this.ask();
-    this.busy = false; // before it is told: who hears of it may want the page after it
-    this.tell(news);
+    const { answer, problem } = await this.ask();
+    if (answer) {
+      this.busy = false; // before it is told: who hears of it may want the page after it
+      this.tell(() => this.take(answer));
+      return;
+    }
+    // Told while busy: what is drawn then has no rows, and would ask again at once, and again.
+    if (problem.name !== "AbortError") this.tell(() => this.failed(problem));
+    this.busy = false;
   }
 
-  /** Ask; returns what is to be done when somebody listens. */
   async ask() {
     try {
-      const answer = await get(`/api/${this.of}`, this.parameters(), { signal: this.control.signal });
-      return () => this.take(answer);
+      return { answer: await get(`/api/${this.of}`, this.parameters(), { signal: this.control.signal }) };
     } catch (problem) {
-      return () => problem.name !== "AbortError" && this.failed(problem);
+      return { problem };
     }
   }
 
