@@ -30,8 +30,8 @@ from hepcat.web.problems import Problem
 T = TypeVar("T")
 #: Of those who wait, most of one user.
 _WAITING_A_USER: Final = 32
-#: Seconds for which what stands beside rows lets others go first. 50 people at once wait 7 s for histograms: those
-#: that ceased to let others go first sooner, after 5, made everybody's rows wait as long.
+#: Seconds for which what stands beside rows lets others go first. 50 people at once wait 7 s for histograms:
+#: where these went first after 5 s, everybody's rows waited as long.
 _YIELDING: Final = 12.0
 #: Seconds after which who was refused may ask again.
 _RETRY_AFTER: Final = 2
