@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402
 
 import hepcat  # noqa: E402, F401 - installs the finder of plain kernels
 
-KERNELS = ("messages", "websocket", "lines", "framing")
+KERNELS = ("messages", "websocket", "start_lines", "lines", "framing")
 with atheris.instrument_imports(include=[f"hepcat.wire.{name}" for name in KERNELS]):
     from hepcat.wire import framing
 

@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["hepcat"]):
 
 from tests.wire.make_batch import make_batch, octets_in, read_json  # noqa: E402
 
-FAST = compiled("rtcp", needs=("hep",))
+FAST = compiled("rtcp", needs=("hep", "rtcp_packets"))
 
 
 def told(module: object, payloads: list[bytes]) -> list[object]:

@@ -25,9 +25,11 @@ from hepcat.wire import sip as compiled
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.wire.vectors_sip import VECTORS
 
-del sys.modules["hepcat.wire.sip"]
+KERNELS = [f"hepcat.wire.{name}" for name in ("sip_headers", "sip_values", "sip")]
+for name in KERNELS:
+    del sys.modules[name]
 sys.meta_path.insert(0, PureFinder)
-with atheris.instrument_imports(include=["hepcat.wire.sip"]):
+with atheris.instrument_imports(include=KERNELS):
     pure = importlib.import_module("hepcat.wire.sip")
 
 EXTRA = ("Subject", "X-Trace")

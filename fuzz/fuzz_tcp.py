@@ -25,7 +25,8 @@ import numpy as np  # noqa: E402
 
 import hepcat  # noqa: E402, F401 - installs the finder of plain kernels
 
-with atheris.instrument_imports(include=["hepcat.wire.tcp", "hepcat.wire.tcp_pieces", "hepcat.wire.held"]):
+KERNELS = ("held", "tcp_pieces", "tcp_flows", "tcp")
+with atheris.instrument_imports(include=[f"hepcat.wire.{name}" for name in KERNELS]):
     from hepcat.wire import tcp
 
 from chain import compiled_chain  # noqa: E402
@@ -35,7 +36,7 @@ from tests.wire.make_tcp import Segment, rows_of  # noqa: E402
 from hepcat.batch.drops import Drop  # noqa: E402
 from hepcat.wire.columns import FLOW_END, FLOW_START, Arena, Stretches  # noqa: E402
 
-FAST = compiled_chain("hep", "held", "tcp_pieces", "tcp")
+FAST = compiled_chain("hep", *KERNELS)
 SEED = bytes(range(96))
 COUNTED = [Drop.TCP_CONTROL, Drop.TCP_DUPLICATE, Drop.TCP_BOUND]
 OCTETS = bytes(i * 7 & 255 for i in range(4096))

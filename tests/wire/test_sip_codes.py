@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hepcat.wire import sip_codes, sip_names
 
-PXD = Path(sip_names.__file__).with_name("sip.pxd")
+PXD = Path(sip_names.__file__).with_name("sip_codes.pxd")
 
 
 def test_enum_is_that_of_the_codes() -> None:

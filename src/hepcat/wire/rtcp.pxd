@@ -2,6 +2,7 @@
 cimport cython
 
 from hepcat.wire.hep cimport copy_octets
+from hepcat.wire.rtcp_packets cimport APP, BYE, Packets, RR, SDES, SR, XR
 
 # The codes of PIECES, in its order (tests/wire/test_rtcp.py holds them alike).
 cdef enum:
@@ -65,34 +66,18 @@ cdef enum:
     P_ESCAPE = 57
 
 @cython.final
-cdef class Writer:
-    cdef const unsigned char[::1] data
+cdef class Writer(Packets):
     cdef unsigned char[::1] out
     cdef const unsigned char[::1] text
     cdef const long long[::1] ends
     cdef Py_ssize_t at
     cdef Py_ssize_t limit
-    cdef Py_ssize_t begin
-    cdef Py_ssize_t end
     cdef int first
 
-    cpdef int run_mask(
-        self, const long long[::1] offset, const long long[::1] length, const unsigned char[::1] malformed,
-        unsigned char[::1] out, int low, int high, bint rtp
-    ) except -1
-    cpdef int run_xr(
-        self, const long long[::1] offset, const long long[::1] length, unsigned char[::1] out
-    ) except -1
     cpdef Py_ssize_t run_json(
         self, const long long[::1] offset, const long long[::1] length, const long long[::1] room,
         long long[::1] begin, long long[::1] size
     ) except -1
-    cdef int is_rtcp(
-        self, Py_ssize_t at, Py_ssize_t size, bint cut, int low, int high, bint rtp
-    ) except -1 nogil
-    cdef int is_rtp(self, Py_ssize_t at, Py_ssize_t size) except -1 nogil
-    cdef Py_ssize_t least(self, int kind, int count) except -1 nogil
-    cdef inline int be16(self, Py_ssize_t at) except -1 nogil
     cdef inline Py_ssize_t be32(self, Py_ssize_t at) except -1 nogil
     cdef inline int put(self, int piece) except -1 nogil
     cdef inline int octet(self, int value) except -1 nogil
@@ -102,10 +87,6 @@ cdef class Writer:
     cdef int string(self, Py_ssize_t at, Py_ssize_t size) except -1 nogil
     cdef int hex_digit(self, int value) except -1 nogil
     cdef Py_ssize_t utf8(self, Py_ssize_t at, Py_ssize_t end) except -1 nogil
-    cdef Py_ssize_t packet_end(self, Py_ssize_t at) except? -2 nogil
-    cdef Py_ssize_t find(self, Py_ssize_t at, int low, int high) except? -2 nogil
-    cdef Py_ssize_t find_next(self, Py_ssize_t at, int low, int high) except? -2 nogil
-    cdef bint is_encrypted(self) except -1 nogil
     cdef bint write_datagram(self, Py_ssize_t at, Py_ssize_t size) except -1 nogil
     cdef int write_head(self, Py_ssize_t at) except -1 nogil
     cdef int write_sender(self) except -1 nogil

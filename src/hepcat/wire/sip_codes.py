@@ -1,4 +1,4 @@
-"""Numbers that the SIP index compiles in. sip.pxd repeats them as an enum; a test holds both alike.
+"""Numbers that the SIP index compiles in. sip_codes.pxd repeats them as an enum; a test holds both alike.
 
 In: the schema and the header names. Out: constants; nothing can go wrong.
 """

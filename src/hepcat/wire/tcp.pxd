@@ -1,21 +1,17 @@
 # C types of the TCP kernel; tcp.py holds the code and runs without this file.
 cimport cython
 
-from hepcat.wire.held cimport AgeList, BLOCK, KeyTable
-from hepcat.wire.tcp_pieces cimport Pieces
+from hepcat.wire.held cimport AgeList, KeyTable
+from hepcat.wire.tcp_flows cimport CLOSED, DATA, KEPT, MOST_STRETCHES, NONE, OPENED, PSH, RST, SYN, TcpFlows
 
 # The numbers of tcp.py.
 cdef enum:
-    NONE = 0
-    OPENED = 1
-    DATA = 2
-    CLOSED = 3
     ENDED_LIST = 0
     OPENED_LIST = 1
     DATA_LIST = 2
 
 @cython.final
-cdef class Streams(Pieces):
+cdef class Streams(TcpFlows):
     # in
     cdef const long long[::1] rows
     cdef const long long[::1] packet
@@ -31,12 +27,8 @@ cdef class Streams(Pieces):
     cdef const unsigned short[::1] bits
     cdef const unsigned int[::1] src_ip
     cdef const unsigned int[::1] dst_ip
-    # out
     # bounds
     cdef long long idle_us
-    cdef long long gap_us
-    cdef long long ahead
-    cdef long long far
     # streams
     cdef readonly KeyTable table
     cdef AgeList ended
@@ -45,19 +37,12 @@ cdef class Streams(Pieces):
     cdef unsigned char[::1] list_of
     cdef long long[::1] last
     # flows
-    cdef AgeList waiting
-    cdef unsigned char[::1] is_waiting
-    cdef unsigned char[::1] state
-    cdef long long[::1] isn
-    cdef long long[::1] fin_at
-    cdef long long[::1] since
     cdef unsigned char[::1] flow_family
     cdef unsigned int[::1] flow_src
     cdef unsigned int[::1] flow_dst
     cdef unsigned short[::1] flow_src_port
     cdef unsigned short[::1] flow_dst_port
     cdef unsigned short[::1] flow_vlan
-    cdef int[::1] flow_peer
     # the segment being read
     cdef int way
 
@@ -71,17 +56,3 @@ cdef class Streams(Pieces):
     cdef int unlist(self, int slot) except -1 nogil
     cdef int evict(self, int slot) except -1 nogil
     cdef bint expire_list(self, AgeList streams) except -1 nogil
-    cdef int take_segment(self, int flow, int flags, long long seq, long long offset, long long length) except -1 nogil
-    cdef int open_flow(self, int flow, long long isn) except -1 nogil
-    cdef int begin(self, int flow, long long isn, int marks) except -1 nogil
-    cdef bint may_take(self, int flow, long long seq, long long length) except -1 nogil
-    cdef int reset(self, int flow, long long seq) except -1 nogil
-    cdef int end_flow(self, int flow) except -1 nogil
-    cdef int close(self, int flow) except -1 nogil
-    cdef int settle(self, int flow) except -1 nogil
-    cdef int add_data(self, int flow, long long seq, long long offset, long long length) except -1 nogil
-    cdef int make_room(self, int flow, long long length) except -1 nogil
-    cdef int skip_hole(self, int flow) except -1 nogil
-    cdef int release(self, int flow) except -1 nogil
-    cdef int give_up(self, int flow, bint old) except -1 nogil
-    cdef int give_up_overdue(self) except -1 nogil

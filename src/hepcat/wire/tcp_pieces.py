@@ -2,7 +2,7 @@
 
 In: octets of a segment, with the flow and the sequence number that they belong to. Out: rows of
 `Stretches`. What can go wrong: no block is free, then the outcome is TCP_BOUND for what had no room. The
-base of tcp.py's `Streams`, which decides what is early, next or late.
+base of tcp_flows.py's `TcpFlows`, which decides what is early, next or late.
 
 A piece is a block of the pool that holds up to BLOCK octets in sequence; a flow's pieces are chained in the
 order of the stream and do not overlap, because octets that are held already are not taken again.
