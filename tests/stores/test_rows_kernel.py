@@ -209,8 +209,8 @@ def column(name: str) -> Column:
 
 
 def test_the_kernel_has_the_same_numbers() -> None:
-    """rows.pxd repeats the numbers of schema.py, plan.py and batch/schema.py."""
-    text = Path(kernel.__file__).with_name("rows.pxd").read_text()
+    """cells.pxd and values.pxd repeat the numbers of schema.py, plan.py and batch/schema.py."""
+    text = "".join(Path(kernel.__file__).with_name(f"{name}.pxd").read_text() for name in ("cells", "values"))
     numbers = {
         name: int(value) for name, value in re.findall(r"^    ([A-Z_0-9]+) = (\d+)$", text, re.MULTILINE)
     }

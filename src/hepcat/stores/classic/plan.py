@@ -35,7 +35,7 @@ from hepcat.stores.classic.schema import (
 
 
 class Charset(IntEnum):
-    """What a column can hold. The kernel goes by these numbers (rows.pxd has them too)."""
+    """What a column can hold. The kernel goes by these numbers (values.pxd has them too)."""
 
     OCTETS = 0  #: any octets: blob, varbinary
     LATIN1 = 1  #: one octet a character, and any octet is one
@@ -173,7 +173,7 @@ class RowMaker:
     def octets(self, batch: Batch, rows: Array, sequence: int = 0) -> Rows:
         """Make the octets of a bulk load. sequence: the number of the first row, for Source.SEQUENCE."""
         data = self._run(self._kernel, batch, rows, sequence, None)
-        return Rows(data, len(rows), self._kernel.cut, self._kernel.replaced)
+        return Rows(data, len(rows), self._kernel.values.cut, self._kernel.values.replaced)
 
     def tuples(self, batch: Batch, rows: Array, sequence: int = 0) -> Tuples:
         """Make Python values. Dates are naive, in the time zone that the maker was made for."""
@@ -187,7 +187,7 @@ class RowMaker:
             for c, make in enumerate(map(_value_of, self.cells))
         ]
         values = list(zip(*columns, strict=True)) if columns else [()] * len(rows)
-        return Tuples(values, self._plain.cut, self._plain.replaced)
+        return Tuples(values, self._plain.values.cut, self._plain.values.replaced)
 
     def _run(self, kernel: RowKernel, batch: Batch, rows: Array, sequence: int, ends: Array | None) -> Array:
         rows = np.ascontiguousarray(rows, dtype=np.int64)
@@ -196,18 +196,18 @@ class RowMaker:
         names, others = self._slices(batch.extra)
         seconds = np.clip(batch.ts[rows] // 1_000_000, *self._flavour.dates)
         local = seconds if self._utc else seconds + local_offsets(seconds)
-        kernel.take(batch, names, others, rows, local)
-        kernel.sequence = sequence
+        kernel.take(batch, names, others, rows, local, sequence)
+        values = kernel.values
         out = np.empty(batch.octets * 3 // 2 + 600 * len(rows) + 4_096, dtype=np.uint8)
         done = 0
         while True:
             kernel.give(out, ends)
             done = kernel.run(done)
             if done == len(rows):
-                return out[: kernel.to]
+                return out[: values.to]
             # The bound that the kernel keeps is far above what a row takes: a row of 64 KiB asks for much.
             more = np.empty(2 * len(out) + 1_000_000, dtype=np.uint8)
-            more[: kernel.to] = out[: kernel.to]
+            more[: values.to] = out[: values.to]
             out = more
 
     def _slices(self, extra: tuple[str, ...]) -> tuple[Array, Array]:

@@ -19,7 +19,7 @@ Kind = Literal["text", "octets", "int", "bigint", "timestamp"]
 
 
 class Source(IntEnum):
-    """What a column is filled from. The kernel rows.py goes by these numbers (rows.pxd has them too)."""
+    """What a column is filled from. The kernel cells.py goes by these numbers (cells.pxd has them too)."""
 
     EMPTY = 0  #: always empty text
     SLICE = 1  #: the slice `field` of the batch

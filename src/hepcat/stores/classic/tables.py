@@ -21,7 +21,7 @@ from hepcat.batch.drops import Drop
 from hepcat.batch.layout import Array, Batch
 from hepcat.batch.schema import FIELD_INDEX, FLAG_REQUEST, FLAG_RESPONSE, MALFORMED
 from hepcat.config.databases import DatabaseSettings
-from hepcat.stores.classic.rows import hash_slices
+from hepcat.stores.classic.hashes import hash_slices
 from hepcat.stores.classic.schema import SIP_CAPTURE, TABLE_OF_HEP_TYPE, TABLES, Table
 
 #: What makes a message bad. A missing header is none: the original stores such a message too.
