@@ -22,6 +22,7 @@ from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
 from hepcat.search.ast import EVERYTHING, And, Match, Node, Not, Or, Range
 from hepcat.search.clickhouse import ClickHouseRemote
+from hepcat.search.clickhouse_connections import Connections
 from hepcat.search.clickhouse_dialect import ClickHouseDialect, quoted, sql_text
 from hepcat.search.memory import Memory
 from hepcat.search.parser import parse_query
@@ -123,9 +124,11 @@ class _InProcess:
             yield found
 
 
-class _Today(ClickHouseRemote):
+class _Lent(Connections):
+    session: Any = None
+
     @contextlib.contextmanager
-    def _lent(self, hosts: Any = ()) -> Iterator[Any]:
+    def lent(self, hosts: Any = ()) -> Iterator[Any]:
         yield _InProcess(self.session)
 
 
@@ -142,8 +145,9 @@ def today(tmp_path_factory: pytest.TempPathFactory, batches: list[Batch]) -> Ite
         block = block_of(batch, "sip", rows, rows.astype(np.uint64) + 10_000 * i, uuid.UUID(int=1), NOON)
         (folder / "rows.native").write_bytes(native_file(block, batch.n))
         session.query(f"INSERT INTO hepcat.sip SELECT * FROM file('{folder}/rows.native', 'Native')")
-    remote = _Today(DatabaseSettings(name="today", url=SecretStr("clickhouse://h/hepcat")))
-    remote.session = session  # type: ignore[attr-defined]
+    remote = ClickHouseRemote(DatabaseSettings(name="today", url=SecretStr("clickhouse://h/hepcat")))
+    remote.connections = lent = _Lent(remote.name, remote.address)
+    lent.session = session
     yield RemoteSearcher(remote)
     session.close()
 

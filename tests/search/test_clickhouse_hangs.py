@@ -107,7 +107,7 @@ def test_shards_that_are_asked_one_by_one_answer_as_one(
     remote = searcher.remote
     assert isinstance(remote, ClickHouseRemote)
     away = Host("of no shard", 9)
-    monkeypatch.setattr(remote, "_hosts", lambda: [away])
+    monkeypatch.setattr(remote.connections, "hosts", lambda: [away])
     monkeypatch.setattr(remote.pulse, "hanging", lambda hosts: frozenset({away}) & frozenset(hosts))
     one_by_one = seen(searcher)
     for name, answer in together.items():

@@ -9,6 +9,7 @@ complement: `-method:OPTIONS` also finds messages without a method.
 
 import enum
 import ipaddress
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -180,3 +181,31 @@ def required(node: Node, columns: frozenset[str]) -> dict[str, list[str]]:
         if values is not None:
             found.setdefault(column, values)
     return found
+
+
+def alternatives(node: Node, columns: Collection[str]) -> dict[str, list[str]] | None:
+    """Return values by column: every match has one of them in one of the columns. None: it need not."""
+    if isinstance(node, And):
+        found = [some for term in node.terms if (some := alternatives(term, columns)) is not None]
+        return min(found, key=lambda some: sum(map(len, some.values())), default=None)
+    if isinstance(node, Or):
+        joined: dict[str, list[str]] = {}
+        for term in node.terms:
+            one = alternatives(term, columns)
+            if one is None:
+                return None
+            for column, values in one.items():
+                joined.setdefault(column, []).extend(values)
+        return joined
+    if not isinstance(node, Match) or node.column not in columns:
+        return None
+    equal = named(node, node.column)
+    return None if equal is None else {node.column: equal}
+
+
+def columns_of(node: Node) -> frozenset[str]:
+    """Return the columns that a query tests."""
+    if isinstance(node, Match):
+        return frozenset({node.column})
+    terms = (node.term,) if isinstance(node, Not) else node.terms
+    return frozenset().union(*map(columns_of, terms))

@@ -284,7 +284,7 @@ def _newest(searcher: Searcher, node: Node, times: Times, wanted: int) -> Ordere
         else:
             windows = searcher._windows(snapshot, times)
         if begun is not None:
-            found = newest_calls(searcher, con, begun, node, windows, span, wanted)
+            found = newest_calls(searcher, snapshot, begun, node, windows, span, wanted)
             if found is not None:
                 return Ordered("start", True, _valued(found), len(found) >= wanted, span)
             if indexed:

@@ -9,9 +9,12 @@ is final only where nothing followed it. Times are those of capture; where a mes
 several hops, the first sight of it counts.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Final, Literal
+
+from hepcat.batch.schema import columns_of
 
 ColumnType = Literal["timestamp", "string", "number", "seconds"]
 
@@ -241,6 +244,7 @@ _DECIDING: Final[dict[str, tuple[Literal["min", "max"], str]]] = {
     "challenge": ("max", f"{_CHALLENGE} AND own"),
     "provisional": ("max", "status < 200 AND own"),
 }
+_MESSAGE_COLUMNS: Final = frozenset(column.name for column in columns_of("sip"))
 _WORD: Final = re.compile(r"'[^']*'|\b(?:(first|request)\.)?([a-z_]+)\b")
 
 
@@ -271,6 +275,12 @@ def _response(which: Literal["min", "max"], condition: str, phrase: bool) -> str
     order = f"{which}(o) FILTER ({condition})"
     status = f"(({order} % {_ORDERS} + {_ORDERS}) % {_ORDERS})::USMALLINT"  # times before 1970 are negative
     return f"CASE WHEN {order} IS NOT NULL THEN struct_pack(status := {status}) END"
+
+
+@functools.lru_cache(256)
+def columns_read(columns: tuple[str, ...]) -> frozenset[str]:
+    """Return the columns of the messages that `calls_sql` of these reads; maybe a few that it does not."""
+    return frozenset(re.findall(r"\w+", calls_sql("sip", columns))) & _MESSAGE_COLUMNS
 
 
 def calls_sql(relation: str, columns: tuple[str, ...]) -> str:

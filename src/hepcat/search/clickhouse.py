@@ -21,20 +21,21 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import pyarrow as pa
 from sqlglot import exp
 
-from hepcat.batch.schema import TABLES, columns_of
+from hepcat.batch.schema import TABLES
 from hepcat.config.databases import DatabaseSettings
 from hepcat.errors import HepcatError
 from hepcat.search import cancel
 from hepcat.search.clickhouse_apart import apart, in_order, local, merged
+from hepcat.search.clickhouse_connections import Connections
 from hepcat.search.clickhouse_dialect import ClickHouseDialect, sql_text
-from hepcat.search.clickhouse_pulse import Hanging, Pulse
+from hepcat.search.clickhouse_pulse import Hanging
+from hepcat.search.clickhouse_records import Columns, record_columns, to_array, to_records
 from hepcat.search.errors import StoreAway
 from hepcat.search.remote_dialect import RemoteDialect
 from hepcat.stores.clickhouse import client as ch
-from hepcat.stores.clickhouse.address import Address, Host, parse_address
+from hepcat.stores.clickhouse.address import Host, parse_address
 from hepcat.stores.clickhouse.tables import stored_name
-from hepcat.stores.clickhouse.topology import Shard, read_shards
-from hepcat.stores.lake.arrow import arrow_schema
+from hepcat.stores.clickhouse.topology import Shard
 
 if TYPE_CHECKING:
     from hepcat.search.clickhouse_tail import ClickHouseTail
@@ -43,17 +44,11 @@ if TYPE_CHECKING:
 _PARTIAL_SECONDS: Final = 5.0
 #: What one search may take of each server's memory; sorting and grouping go to disk from half of it.
 _MEMORY: Final = 2 * 2**30
-_IDLE: Final = 8
-#: Seconds that a server which works on an answer may say nothing, beyond its own limit.
-_GRACE: Final = 10.0
-
 #: Shards that are asked at once, at most.
 _AT_ONCE: Final = 32
 
 T = TypeVar("T")
 Limits = Mapping[str, Any]
-#: name -> type, values
-Columns = Mapping[str, tuple[str, Sequence[Any]]]
 
 #: What asks a connection, within limits, this SQL; the stack is closed when the answer has been read.
 Asked = Callable[[ch.Connection, Limits, str, contextlib.ExitStack], T]
@@ -67,10 +62,9 @@ class ClickHouseRemote:
         self.name = settings.name
         self.dialect: RemoteDialect = ClickHouseDialect()
         self.address = parse_address(settings.read())
-        self.pulse = Pulse(self.address)
+        self.connections = Connections(self.name, self.address)
+        self.pulse = self.connections.pulse
         self._lock = threading.Lock()
-        self._idle: list[ch.Connection] = []
-        self._shards: tuple[Shard, ...] = ()
         self._partial_until = 0.0
         self._missing: dict[str, None] = {}
         self._there: frozenset[str] | None = None
@@ -86,7 +80,7 @@ class ClickHouseRemote:
 
         def asked(connection: ch.Connection, limits: Limits, sql: str, _: object) -> pa.Table:
             found = connection.columns(sql, limits)
-            return pa.table({name: _plain(kind, values) for name, (kind, values) in found.items()})
+            return pa.table({name: to_array(kind, values) for name, (kind, values) in found.items()})
 
         def of_each() -> pa.Table:
             split = apart(statement, self.dialect.call_key(), self.stored)
@@ -172,21 +166,18 @@ class ClickHouseRemote:
 
     def shards(self) -> Sequence[Shard]:
         """Return the shards; connects, if that was not done yet."""
-        if not self._shards:
-            with self._lent():
+        if not self.connections.shards:
+            with self.connections.lent():
                 pass
-        return self._shards
+        return self.connections.shards
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        self.connections.close()
 
     def stored(self, table: str) -> tuple[str, str]:
         """Return database and name of the table that holds a shard's own records."""
         return self.address.database, stored_name(table, self.address.cluster)
-
-    def close(self) -> None:
-        """Close all connections that are not in use."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
 
     # -- statements
 
@@ -215,10 +206,6 @@ class ClickHouseRemote:
 
     # -- whom to ask
 
-    def _hosts(self) -> list[Host]:
-        """Return all hosts of the cluster, as far as it is known."""
-        return list(dict.fromkeys(host for shard in self._shards for host in shard.replicas))
-
     def _whole_or(
         self,
         statement: exp.Expression,
@@ -232,11 +219,12 @@ class ClickHouseRemote:
         """
         sql = sql_text(statement)
         try:
-            if not self.pulse.hanging(self._hosts()):
+            if not self.pulse.hanging(self.connections.hosts()):
                 with contextlib.suppress(Hanging), contextlib.ExitStack() as own:
                     kept = opened or own
-                    connection = kept.enter_context(self._lent())
-                    if not self.pulse.hanging(self._hosts()):  # it may have been found out just now
+                    connection = kept.enter_context(self.connections.lent())
+                    # It may have been found out just now.
+                    if not self.pulse.hanging(self.connections.hosts()):
                         return self._ask_on(connection, lambda c, limits: asked(c, limits, sql, kept))
             return of_each()
         except HepcatError as error:
@@ -250,7 +238,7 @@ class ClickHouseRemote:
     ) -> list[T]:
         """Ask each shard for its own; those that do not answer are noted. Raises Away where none does."""
         sql = sql_text(statement)
-        hosts = self._hosts()
+        hosts = self.connections.hosts()
         if self.pulse.hanging(hosts) == set(hosts):  # then waiting for them keeps nobody from an answer
             self.pulse.greet(hosts)
 
@@ -260,7 +248,7 @@ class ClickHouseRemote:
                 if host in hanging:
                     continue
                 with contextlib.suppress(ch.Away, StoreAway), contextlib.ExitStack() as kept:
-                    connection = kept.enter_context(self._lent((host,)))
+                    connection = kept.enter_context(self.connections.lent((host,)))
                     with self._waiting(connection, (host,)):
                         answer = asked(connection, self._limits(), sql, kept)
                     if opened is not None:
@@ -268,11 +256,12 @@ class ClickHouseRemote:
                     return answer
             return None
 
-        contexts = [contextvars.copy_context() for _ in self._shards]
+        shards = self.connections.shards
+        contexts = [contextvars.copy_context() for _ in shards]
         with ThreadPoolExecutor(_AT_ONCE, "shard") as pool:
-            answers = list(pool.map(lambda c, shard: c.run(of_shard, shard), contexts, self._shards))
-        silent = [shard for shard, answer in zip(self._shards, answers, strict=True) if answer is None]
-        if len(silent) == len(self._shards):
+            answers = list(pool.map(lambda c, shard: c.run(of_shard, shard), contexts, shards))
+        silent = [shard for shard, answer in zip(shards, answers, strict=True) if answer is None]
+        if len(silent) == len(shards):
             raise ch.Away(f"no shard answers: {', '.join(map(str, silent))}")
         self.note_missing([f"{shard} does not answer" for shard in silent])
         return [answer for answer in answers if answer is not None]
@@ -280,10 +269,10 @@ class ClickHouseRemote:
     @contextlib.contextmanager
     def _waiting(self, connection: ch.Connection, hosts: Sequence[Host] = ()) -> Iterator[None]:
         """Wait for an answer: until the search is cancelled, or a host hangs that has a part in it."""
-        watched = hosts or self._hosts()
+        watched = hosts or self.connections.hosts()
         with contextlib.ExitStack() as around:
             around.enter_context(cancel.interrupting(lambda: connection.interrupt()))
-            if len(self._hosts()) > 1:  # else nobody else can be asked
+            if len(self.connections.hosts()) > 1:  # else nobody else can be asked
                 around.enter_context(self.pulse.watched(watched, lambda: connection.interrupt()))
             try:
                 yield
@@ -304,70 +293,6 @@ class ClickHouseRemote:
             answer = action(connection, {**self._limits(), "skip_unavailable_shards": 1})
         self._note_missing(connection)
         return answer
-
-    @contextlib.contextmanager
-    def _lent(self, hosts: Sequence[Host] = ()) -> Iterator[ch.Connection]:
-        """Lend a connection to the first of these hosts that answers; none given: any host."""
-        connection = self._kept(hosts) or self._connect(hosts)
-        try:
-            yield connection
-        except BaseException:
-            connection.close()
-            raise
-        with self._lock:
-            if len(self._idle) < _IDLE:
-                self._idle.append(connection)
-                return
-        connection.close()
-
-    def _kept(self, hosts: Sequence[Host]) -> ch.Connection | None:
-        """Return a connection that is not in use, and answers."""
-        while True:
-            with self._lock:
-                found = next((c for c in self._idle if not hosts or c.host in hosts), None)
-                if found is None:
-                    return None
-                self._idle.remove(found)
-            try:
-                found.greet()
-                return found
-            except HepcatError as error:
-                found.close()
-                if isinstance(error, ch.Silent):
-                    self.pulse.note(found.host, hangs=True)
-                    self._forget(found.host)
-
-    def _forget(self, host: Host) -> None:
-        """Close the connections to a host that hangs."""
-        with self._lock:
-            gone = [c for c in self._idle if c.host == host]
-            self._idle = [c for c in self._idle if c.host != host]
-        for connection in gone:
-            connection.close()
-
-    def _connect(self, hosts: Sequence[Host] = ()) -> ch.Connection:
-        """Connect to one of these hosts; none given: of the URL, else of the cluster as it was seen."""
-        choice = list(dict.fromkeys(hosts or [*self.address.hosts, *self._hosts()]))
-        hanging = self.pulse.hanging(choice)
-        reasons: list[str] = []
-        for host in sorted(choice, key=lambda host: host in hanging):
-            connection = _connection(self.address, host)
-            try:
-                if not self._shards:
-                    self._shards = read_shards(connection, self.address)
-                else:
-                    connection.greet()
-                self.pulse.note(host, hangs=False)
-                return connection
-            except ch.Away as error:
-                connection.close()
-                if isinstance(error, ch.Silent):
-                    self.pulse.note(host, hangs=True)
-                reasons.append(str(error))
-            except HepcatError:
-                connection.close()
-                raise
-        raise StoreAway(f"store {self.name}: {'; '.join(reasons)}", "Start it, or correct the URL.")
 
     def _tables_there(self) -> frozenset[str]:
         if self._there is None:
@@ -391,33 +316,19 @@ class ClickHouseRemote:
 
     def _of_any(self, sql: str) -> Columns:
         """Ask any one host."""
-        with self._lent() as connection, self._waiting(connection, (connection.host,)):
+        with self.connections.lent() as connection, self._waiting(connection, (connection.host,)):
             return connection.columns(sql, self._limits())
 
     def _note_missing(self, asked: ch.Connection) -> None:
         """Note which shards do not answer."""
         self._partial_until = time.monotonic() + _PARTIAL_SECONDS
-        names = [f"{shard} does not answer" for shard in self._silent_shards()]
+        names = [f"{shard} does not answer" for shard in self.connections.silent_shards()]
         self.note_missing(names or [f"a shard that {asked.host} cannot reach"])
 
     def note_missing(self, names: Sequence[str]) -> None:
         """Note what `missing` says next."""
         with self._lock:
             self._missing |= dict.fromkeys(names)
-
-    def _silent_shards(self) -> list[Shard]:
-        """Find out which shards do not answer: a connection to each."""
-        return [shard for shard in self._shards if not any(map(self._answers, shard.replicas))]
-
-    def _answers(self, host: Host) -> bool:
-        connection = ch.Connection(self.address, host)
-        try:
-            connection.greet()
-            return True
-        except HepcatError:
-            return False
-        finally:
-            connection.close()
 
     def _explained(self, error: HepcatError) -> HepcatError:
         """Return a server's refusal in words that say what to do."""
@@ -440,67 +351,6 @@ class ClickHouseRemote:
         return HepcatError(f"store {self.name}: {error}", hint)
 
 
-def _connection(address: Address, host: Host) -> ch.Connection:
-    # Longer than the server's own limits, so that the server says why.
-    return ch.Connection(address, host, timeout=address.timeout + _GRACE)
-
-
 def _descending(order: Sequence[exp.Expression]) -> bool:
     """Say whether records come newest first; by time is what searchers order them by."""
     return bool(order[0].args.get("desc"))
-
-
-def record_columns(table: str) -> list[str]:
-    """Return the columns that records of a table are made of."""
-    names: list[str] = []
-    for column in columns_of(table):
-        names += ("extra.name", "extra.value") if column.type == "map" else (column.name,)
-    return names
-
-
-def _plain(kind: str, values: Sequence[Any]) -> pa.Array:
-    if "Int" in kind:
-        return pa.array(values, pa.int64())
-    return pa.array(
-        [None if v is None else v.decode("utf-8", "replace").replace("\ufffd", "?") for v in values],
-        pa.string(),
-    )
-
-
-def to_records(found: Mapping[str, tuple[str, Sequence[Any]]], table: str) -> pa.Table:
-    """Return columns of the store as the lake has them."""
-    arrays = []
-    for field in arrow_schema(table):
-        if field.name == "extra":
-            arrays.append(_extra(found["extra.name"][1], found["extra.value"][1], field.type))
-            continue
-        values = found[field.name][1]
-        if pa.types.is_binary(field.type):
-            arrays.append(pa.array([v or None for v in values], pa.binary()))
-        elif pa.types.is_string(field.type):
-            # What hepcat wrote is UTF-8; others may write to the table too.
-            arrays.append(_text([v or None for v in values]))
-        elif pa.types.is_timestamp(field.type):
-            arrays.append(pa.array(values, pa.int64()).view(field.type))
-        else:
-            arrays.append(pa.array(values, field.type))
-    return pa.Table.from_arrays(arrays, schema=arrow_schema(table))
-
-
-def _text(values: Sequence[bytes | None]) -> pa.Array:
-    octets = pa.array(values, pa.binary())
-    try:
-        return octets.cast(pa.string())
-    except pa.ArrowInvalid:
-        plain = [None if v is None else v.decode("utf-8", "replace").replace("\ufffd", "?") for v in values]
-        return pa.array(plain, pa.string())
-
-
-def _extra(names: Sequence[Any], values: Sequence[Any], type_: pa.DataType) -> pa.Array:
-    """Return the map column; null where there is nothing."""
-    rows = [
-        [(n.decode("utf-8", "replace"), v.decode("utf-8", "replace")) for n, v in zip(a, b, strict=False)]
-        or None
-        for a, b in zip(names, values, strict=True)
-    ]
-    return pa.array(rows, type_)

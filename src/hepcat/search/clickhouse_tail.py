@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from hepcat.search.clickhouse import ClickHouseRemote, record_columns, to_records
+from hepcat.search.clickhouse import ClickHouseRemote
+from hepcat.search.clickhouse_records import record_columns, to_records
 from hepcat.stores.clickhouse import client as ch
 from hepcat.stores.clickhouse.address import Host
 from hepcat.stores.clickhouse.topology import Shard

@@ -9,8 +9,7 @@ are in `msg` only. Such tests look for what must be there, and the searcher does
 - `correlation_id` of a message that came without one is its Call-ID; `node` is the name of the server's own
   configuration and the agent's id. So it stands in the table, and so it is found and shown.
 - "In any case" means the letters of ASCII here.
-What engines say differently is in the methods of `ClassicDialect` from `equals` on, and overridden
-in dialects_mysql.py, dialects_postgres.py and dialects_sqlite.py.
+What engines say differently is in classic_sql.py.
 """
 
 import ipaddress
@@ -24,6 +23,7 @@ from hepcat.errors import HepcatError
 from hepcat.search import literals
 from hepcat.search.ast import Contains, Equals, Exists, Like, Match, Pattern, Range, Regex, Test, Wild, Within
 from hepcat.search.classic_addresses import address_forms, within_v4
+from hepcat.search.classic_sql import ClassicSql
 from hepcat.search.dialects import join, number, text
 from hepcat.search.memory import Local, passing
 from hepcat.search.remote_dialect import Bounds, RemoteDialect, both
@@ -67,7 +67,7 @@ def not_kept(store: str, column: str) -> HepcatError:
     )
 
 
-class ClassicDialect(RemoteDialect):
+class ClassicDialect(ClassicSql, RemoteDialect):
     """Plain SQL on the classic tables. widths: of text columns, in characters; none: unbounded.
 
     binary: columns of octets (msg, in tables that hepcat makes). lag: bounds of `date` (read as UTC) minus
@@ -139,10 +139,13 @@ class ClassicDialect(RemoteDialect):
     def extent(self) -> tuple[exp.Expression, exp.Expression]:
         """Return bounds of all times from `date`, whose index knows the first and the last."""
         early, late = self._lag()
-        first, last = exp.Min(this=self.col("date")), exp.Max(this=self.col("date"))
+        first = self.micros_of_date(exp.Min(this=self.col("date")))
+        last = self.micros_of_date(exp.Max(this=self.col("date")))
+        if first is None or last is None:
+            return super().extent()
         return (
-            exp.Sub(this=self.micros_of_date(first), expression=exp.Paren(this=number(late))),
-            exp.Sub(this=self.micros_of_date(last), expression=exp.Paren(this=number(early))),
+            exp.Sub(this=first, expression=exp.Paren(this=number(late))),
+            exp.Sub(this=last, expression=exp.Paren(this=number(early))),
         )
 
     def status(self) -> exp.Expression:
@@ -390,74 +393,6 @@ class ClassicDialect(RemoteDialect):
             sure = join(exp.Or, [numbered, exp.Paren(this=alone.sure.copy())], exp.false())
             return Bounds(maybe, sure)
         return Bounds(both(self.filled("node"), self._words("node", _words_of(test))), exp.false())
-
-    # -- what engines say differently
-
-    def col(self, name: str) -> exp.Expression:
-        """Return a column of the table."""
-        return exp.column(name, quoted=True)
-
-    def equals(self, name: str, value: str) -> exp.Expression:
-        """Return "the column is this ASCII text", letter by letter; by its index where it has one."""
-        return exp.EQ(this=self.col(name), expression=text(value))
-
-    def one_of(self, name: str, values: Sequence[str]) -> exp.Expression:
-        """Return "the column is one of these ASCII texts", letter by letter; by its index."""
-        return exp.In(this=self.col(name), expressions=[text(value) for value in values])
-
-    def equals_fold(self, name: str, value: str) -> exp.Expression:
-        """Return the same, letters in any case."""
-        return exp.EQ(this=exp.Lower(this=self.col(name)), expression=text(value.lower()))
-
-    def fits(self, name: str, parts: Pattern, fold: bool) -> exp.Expression:
-        """Return "the whole column fits": ASCII texts, and ANY in between."""
-        value = exp.Lower(this=self.col(name)) if fold else self.col(name)
-        return liked(value, parts, fold)
-
-    def length(self, name: str) -> exp.Expression:
-        """Return a text column's length in characters."""
-        return exp.Length(this=self.col(name))
-
-    def filled(self, name: str) -> exp.Expression:
-        """Return "the column is not empty"."""
-        return exp.NEQ(this=self.col(name), expression=text(""))
-
-    def numbered(self, name: str, word: str | None) -> exp.Expression | None:
-        """Return "a number below 2^32, a space, and this word (None: any of letters)"; None: cannot say."""
-        return None
-
-    def named_number(self, name: str, word: str) -> exp.Expression | None:
-        """Return "this word, a colon, and digits", letters in any case; None: cannot say."""
-        return None
-
-    def as_number(self, value: exp.Expression) -> exp.Expression:
-        """Return text of digits as a number."""
-        return exp.Cast(this=value, to=exp.DataType.build("int"))
-
-    def octets(self, value: exp.Expression) -> exp.Expression:
-        """Return a value's octets, which differ where the texts do."""
-        return value
-
-    def date_of(self, moment: str) -> exp.Expression:
-        """Return what `date` is compared with."""
-        return text(moment)
-
-    def micros_of_date(self, value: exp.Expression) -> exp.Expression:
-        """Return a date, read as UTC, in microseconds since the epoch."""
-        raise NotImplementedError
-
-
-def liked(value: exp.Expression, parts: Pattern, fold: bool) -> exp.Expression:
-    """Return LIKE of a pattern. The escape is `!`, which no engine takes for anything else."""
-    pieces = []
-    for part in parts:
-        if isinstance(part, Wild):
-            pieces.append("%")
-        else:
-            pieces.append("".join(f"!{char}" if char in "!%_" else char for char in part))
-    pattern = "".join(pieces)
-    like = exp.Like(this=value, expression=text(pattern.lower() if fold else pattern))
-    return exp.Escape(this=like, expression=text("!"))
 
 
 def _plain(value: str) -> bool:

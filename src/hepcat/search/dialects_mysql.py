@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from hepcat.search.ast import Pattern, Wild
+from hepcat.search.classic_sql import liked
 from hepcat.search.dialects import call, number, text
-from hepcat.search.dialects_classic import ClassicDialect, liked
+from hepcat.search.dialects_classic import ClassicDialect
 from hepcat.search.remote_dialect import both
 
 _LATIN1 = exp.DataType(this=exp.DataType.Type.CHARACTER_SET, kind=exp.var("latin1"))

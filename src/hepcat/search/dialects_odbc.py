@@ -33,6 +33,6 @@ class GenericDialect(ClassicDialect):
         """All of them."""
         return True
 
-    def extent(self) -> tuple[exp.Expression, exp.Expression]:
-        """By micro_ts: a date's number is said otherwise everywhere."""
-        return exp.Min(this=self.micros()), exp.Max(this=self.micros())
+    def micros_of_date(self, value: exp.Expression) -> exp.Expression | None:
+        """A date's number is said otherwise everywhere."""
+        return None

@@ -7,8 +7,9 @@ Latin-1: its ASCII is what is looked for.
 from sqlglot import exp
 
 from hepcat.search.ast import Pattern, Wild
+from hepcat.search.classic_sql import liked
 from hepcat.search.dialects import call, number, text
-from hepcat.search.dialects_classic import ClassicDialect, liked
+from hepcat.search.dialects_classic import ClassicDialect
 from hepcat.search.remote_dialect import both
 
 

@@ -1,6 +1,6 @@
 """The newest calls by their start, where the store knows when calls began.
 
-In: a searcher, a connection of a snapshot and what it knows of starts, a query, windows of time. Out: the
+In: a searcher, a snapshot and what it knows of starts, a query, windows of time. Out: the
 newest of the calls that match, in order, as `call_pages.order` has them. What can go wrong: what
 searcher.py says; None where too many calls match for this way.
 
@@ -16,10 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hepcat.search.ast import EVERYTHING, Node
+from hepcat.search.ast import EVERYTHING, Node, alternatives, columns_of
 from hepcat.search.page_keys import FIRST
+from hepcat.search.source import SnapshotLike
 from hepcat.search.within import Times
 from hepcat.stores.lake.outcome import HIGHEST
+from hepcat.stores.lake.recent import LOOKED_FOR
 
 if TYPE_CHECKING:
     from hepcat.search.searcher import Searcher
@@ -35,7 +37,7 @@ _DOUBTFUL: Final = 256
 
 def newest_calls(
     searcher: "Searcher",
-    con: duckdb.DuckDBPyConnection,
+    snapshot: SnapshotLike,
     begun: "Begun",
     node: Node,
     windows: list[Times],
@@ -48,8 +50,10 @@ def newest_calls(
     """
     calls = pa.schema([("call_id", pa.string()), ("start", pa.int64()), ("end", pa.int64())]).empty_table()
     matches = []
+    con = snapshot.connection
+    source = searcher._source(snapshot, alternatives(node, LOOKED_FOR), columns_of(node))
     for window in windows:
-        new = _matching(searcher, con, node, window)
+        new = _matching(searcher, con, source, node, window)
         if len(new) > _MATCHING:
             return None
         matches.append(new)
@@ -70,17 +74,19 @@ def newest_calls(
     return _newest(calls, wanted)
 
 
-def _matching(searcher: "Searcher", con: duckdb.DuckDBPyConnection, node: Node, window: Times) -> pa.Table:
+def _matching(
+    searcher: "Searcher", con: duckdb.DuckDBPyConnection, source: str, node: Node, window: Times
+) -> pa.Table:
     """Return the Call-IDs that match in a window, with the hash that starts are known by.
 
     Of a query also `first` and `outcome` (stores/lake/outcome.py) of what matches: its histogram needs them.
     """
     where = f"{searcher._where(node, window)} AND call_id IS NOT NULL"
     if node == EVERYTHING:
-        calls = f"SELECT DISTINCT call_id FROM sip WHERE {where} LIMIT {_MATCHING + 1}"
+        calls = f"SELECT DISTINCT call_id FROM {source} WHERE {where} LIMIT {_MATCHING + 1}"
     else:
         calls = (
-            f"SELECT call_id, epoch_us(min(ts)) AS first, {HIGHEST} AS outcome FROM sip WHERE {where} "
+            f"SELECT call_id, epoch_us(min(ts)) AS first, {HIGHEST} AS outcome FROM {source} WHERE {where} "
             f"GROUP BY call_id LIMIT {_MATCHING + 1}"
         )
     found = searcher._run(con, f"SELECT *, hash(call_id) AS hash FROM ({calls})")

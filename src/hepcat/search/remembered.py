@@ -21,8 +21,8 @@ from hepcat.search.ast import Node
 from hepcat.search.within import Times
 from hepcat.stores.lake.starts import Known
 
-#: Seconds.
-_KEPT: Final = 10.0
+#: Seconds: longer than a histogram waits for rows of others to go first.
+_KEPT: Final = 15.0
 #: Queries at most, and calls of one: 60 MB with Call-IDs of 40 octets.
 _MOST: Final = 64
 _CALLS: Final = 10_000

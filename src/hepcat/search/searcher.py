@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from hepcat.errors import HepcatError
 from hepcat.search import cancel
 from hepcat.search.ast import EVERYTHING, Node, named, pins, required
-from hepcat.search.calls import calls_sql
+from hepcat.search.calls import calls_sql, columns_read
 from hepcat.search.columns import (
     call_fields,
     call_order,
@@ -33,6 +33,7 @@ from hepcat.search.columns import (
 )
 from hepcat.search.histogram import build, count_calls, counts_sql
 from hepcat.search.pages import even_windows
+from hepcat.search.planned import FEW_MESSAGES, Shown
 from hepcat.search.source import SnapshotLike, fresh
 from hepcat.search.statements import FEW, Statements, errors_for_people
 from hepcat.search.within import Times, any_of_times, clusters, spanning
@@ -242,14 +243,14 @@ class Searcher(Statements):
             asked = named(node, "call_id") if times == Times() else None
             if asked is not None and newest and (limit is None or len(asked) <= limit):
                 # Nothing to look up: the query names its calls.
-                return Found(self._rows_of(con, asked, times, names, column, descending))
+                return Found(self._rows_of(snapshot, asked, times, names, column, descending))
             if limit is not None and newest:
                 ids, span = self._newest_calls(snapshot, node, times, limit)
             elif limit is not None:
                 ids, span = self._sorted_calls(con, node, times, limit, column, descending)
             else:
                 return Found(self._all_calls(con, node, times, names, column, descending))
-            table = self._rows_of(con, ids[:limit], span, names, column, descending)
+            table = self._rows_of(snapshot, ids[:limit], span, names, column, descending)
         return Found(table, len(ids) > limit)
 
     @fresh
@@ -258,8 +259,8 @@ class Searcher(Statements):
     ) -> pa.Table:
         """Return the rows of these calls, oldest start first."""
         span = times or Times()
-        with self._snapshot(span, holding={"call_id": call_ids}) as con:
-            return self._rows_of(con, list(call_ids), span, call_fields(fields), "start", False)
+        with self._moment(span, holding={"call_id": call_ids}) as snapshot:
+            return self._rows_of(snapshot, list(call_ids), span, call_fields(fields), "start", False)
 
     def _newest_calls(
         self, snapshot: SnapshotLike, node: Node, times: Times, limit: int
@@ -318,29 +319,34 @@ class Searcher(Statements):
         column: str,
         descending: bool,
     ) -> pa.Table:
-        inner = calls_sql(
-            self._matching_calls(node, times), tuple(dict.fromkeys((*names, column, "start", "call_id")))
-        )
-        chosen = ", ".join(f'"{name}"' for name in names)
-        ordered = f"SELECT {chosen} FROM ({inner}) ORDER BY {call_order(column, descending)}"
-        return self._run(con, ordered)
+        return self._run(con, Shown(names, column, descending).sql(self._matching_calls(node, times)))
 
     def _rows_of(
         self,
-        con: duckdb.DuckDBPyConnection,
+        snapshot: SnapshotLike,
         ids: Sequence[str],
         span: Times,
         names: tuple[str, ...],
         column: str,
         descending: bool,
     ) -> pa.Table:
-        relation = self._messages_in(con, ids, span)
-        inner = calls_sql(relation, tuple(dict.fromkeys((*names, column, "start", "call_id"))))
-        chosen = ", ".join(f'"{name}"' for name in names)
-        return self._run(con, f"SELECT {chosen} FROM ({inner}) ORDER BY {call_order(column, descending)}")
+        shown = Shown(names, column, descending)
+        con = snapshot.connection
+        source = self._source(snapshot, {"call_id": ids}, columns_read(shown.needed))
+        relation = self._messages_in(con, ids, span, source)
+        if source == "sip":
+            return self._run(con, shown.sql(relation))
+        messages = self._run(con, f"SELECT * FROM {relation}")
+        if len(messages) > FEW_MESSAGES:
+            con.register("_messages", messages)
+            return self._run(con, shown.sql("_messages"))
+        with errors_for_people():
+            return self.planned.rows(messages, shown)
 
-    def _messages_in(self, con: duckdb.DuckDBPyConnection, ids: Sequence[str], span: Times) -> str:
-        """Return the relation of these calls' messages.
+    def _messages_in(
+        self, con: duckdb.DuckDBPyConnection, ids: Sequence[str], span: Times, source: str = "sip"
+    ) -> str:
+        """Return the relation of these calls' messages, which `source` has.
 
         A Bloom filter that wrongly says "perhaps" costs the decoding of a column, so two columns are read
         first, to learn when the calls' messages were, and all columns only of these times. Where few
@@ -350,10 +356,10 @@ class Searcher(Statements):
         condition = self._call_id_in(con, ids)
         short = span.is_longer(0) and not span.is_longer(_SHORT)
         if len(ids) <= 1 or (len(ids) <= FEW and (short or span.is_longer(2 * AROUND + _SPREAD))):
-            return f"(SELECT * FROM sip WHERE {condition} AND {span.sql()})"
-        found = self._run(con, f"SELECT epoch_us(ts) AS at FROM sip WHERE {condition} AND {span.sql()}")
+            return f"(SELECT * FROM {source} WHERE {condition} AND {span.sql()})"
+        found = self._run(con, f"SELECT epoch_us(ts) AS at FROM {source} WHERE {condition} AND {span.sql()}")
         when = any_of_times(clusters(found["at"].to_pylist()))
-        return f"(SELECT * FROM sip WHERE {condition} AND {when})"
+        return f"(SELECT * FROM {source} WHERE {condition} AND {when})"
 
     def _matching_calls(self, node: Node, times: Times) -> str:
         """Return the relation of all messages of the calls that match."""

@@ -6,6 +6,7 @@ SearchCancelled.
 """
 
 import contextlib
+import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from itertools import pairwise
@@ -13,7 +14,6 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
-from sqlglot import exp
 
 from hepcat.errors import HepcatError
 from hepcat.search import cancel
@@ -22,9 +22,11 @@ from hepcat.search.columns import newest_first, view_of
 from hepcat.search.compile import compile_query, sql_of
 from hepcat.search.dialects import Dialect
 from hepcat.search.parser import parse_query
+from hepcat.search.planned import Planned
 from hepcat.search.remembered import Remembered
 from hepcat.search.source import SnapshotLike, Source
 from hepcat.search.within import Times
+from hepcat.stores.lake.recent import KEPT
 
 #: Up to this many Call-IDs are written into the condition, where DuckDB asks Bloom filters for them.
 FEW: Final = 256
@@ -35,6 +37,8 @@ _WINDOW_GROWTH: Final = 6
 _PARTS: Final = (256, 16)
 #: A search with an index looks at the newest of its matches first: so many for each row of the result.
 _MATCHES_A_ROW: Final = (6, 8, 12, 24, 96)
+#: Conditions of queries that are kept.
+_CONDITIONS: Final = 64
 
 
 class Statements:
@@ -45,6 +49,9 @@ class Statements:
         self.source = source
         self.dialect = dialect or Dialect()
         self.remembered = Remembered()
+        self.planned = Planned()
+        # A search says its condition for each window of time; to write it takes as long as to find a call.
+        self._condition = functools.lru_cache(_CONDITIONS)(self._compile)
 
     def parse(
         self, query: str, table: str = "sip", now: datetime | None = None, zone: tzinfo | None = None
@@ -63,8 +70,10 @@ class Statements:
         return self.parse(query, table) if isinstance(query, str) else query
 
     def _where(self, node: Node, times: Times) -> str:
-        condition = compile_query(node, self.dialect)
-        return f"{times.sql()} AND ({sql_of(condition, self.dialect)})"
+        return f"{times.sql()} AND ({self._condition(node)})"
+
+    def _compile(self, node: Node) -> str:
+        return sql_of(compile_query(node, self.dialect), self.dialect)
 
     @contextlib.contextmanager
     def _snapshot(
@@ -95,13 +104,27 @@ class Statements:
     def _call_id_in(self, con: duckdb.DuckDBPyConnection, call_ids: Sequence[str]) -> str:
         """Return the condition on Call-IDs: written out when few, else a join with a table of them."""
         if len(call_ids) <= FEW:
-            column = exp.column("call_id", quoted=True)
-            literals: list[Any] = [exp.Literal.string(call_id) for call_id in call_ids]
+            literals = ["'" + call_id.replace("'", "''") + "'" for call_id in call_ids]
             if len(literals) == 1:
-                return exp.EQ(this=column, expression=literals[0]).sql("duckdb")
-            return exp.In(this=column, expressions=literals).sql("duckdb") if literals else "false"
+                return f"call_id = {literals[0]}"
+            return f"call_id IN ({', '.join(literals)})" if literals else "false"
         con.register("_picked", pa.table({"id": pa.array(call_ids, pa.string())}))
         return "call_id IN (SELECT id FROM _picked)"
+
+    def _source(
+        self,
+        snapshot: SnapshotLike,
+        alternatives: Mapping[str, Collection[str]] | None,
+        columns: Collection[str],
+    ) -> str:
+        """Return where to read columns of messages that have one of the values in one of the columns.
+
+        That is view sip, unless the store can tell them from others sooner.
+        """
+        if alternatives is None or not KEPT.issuperset(columns):
+            return "sip"
+        narrowed: Any = getattr(snapshot, "narrowed", lambda _: None)
+        return narrowed(alternatives) or "sip"
 
     def _windows_of_matches(
         self, con: duckdb.DuckDBPyConnection, node: Node, times: Times, limit: int

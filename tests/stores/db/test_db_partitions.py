@@ -26,6 +26,13 @@ DAY = dt.timedelta(days=1)
 NOW = dt.datetime.now(dt.UTC).replace(hour=12, minute=0, second=0, microsecond=0)
 
 
+@pytest.fixture(autouse=True)
+def today(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let NOW be of the day of the test: midnight may come between reading this file and running it."""
+    now = dt.datetime.now(dt.UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+    monkeypatch.setitem(globals(), "NOW", now)
+
+
 def insert(engine: sa.Engine, days: list[int], table: str = "sip_capture") -> None:
     """One row for each day from now."""
     local = NOW.astimezone().replace(tzinfo=None)

@@ -6,6 +6,7 @@ their footers are read once; of journals only what was added is read.
 """
 
 import contextlib
+import heapq
 import tempfile
 import threading
 import time
@@ -28,6 +29,7 @@ from hepcat.stores.lake.bloom import Filter, Wanted, can_hold, filters
 from hepcat.stores.lake.catalog import JOURNAL, Listing, ParquetFile, listing
 from hepcat.stores.lake.journal import JournalReader
 from hepcat.stores.lake.journal_calls import JournalCalls, Journals
+from hepcat.stores.lake.recent import KEPT, Kept, Recent, holding
 from hepcat.stores.lake.spread import Part, Spread
 from hepcat.stores.lake.starts import Begun, Known, Starts, joined, read_calls, scan
 
@@ -43,6 +45,10 @@ _OF_CALLS: Final = frozenset({"ts", "call_id", "method", "status"})
 #: Of files that lie in a range in part, about so many records of it at most are read for its calls: of more
 #: DuckDB makes sums in less memory than the calls would take.
 _CUT: Final = 5_000_000
+#: Files that are kept in memory at most: each search goes through them.
+_RECENT_FILES: Final = 256
+#: The relation of records that were in memory.
+_RECENT: Final = "_sip_recent"
 #: Column -> values, of which each record that is wanted must have one.
 Holding = Mapping[str, Collection[str]]
 
@@ -84,6 +90,7 @@ class Snapshot:
         journal_rows: int,
         starts: Starts | None,
         journals: Journals,
+        recent: Recent | None = None,
     ) -> None:
         """Own the connection. journal: when its records are, by table."""
         self.connection = connection
@@ -93,6 +100,7 @@ class Snapshot:
         self._journal = journal
         self._starts = starts
         self._journals = journals
+        self._recent = recent
 
     def spread(self, table: str) -> Spread:
         """Return about how many records of a table there are when."""
@@ -122,6 +130,26 @@ class Snapshot:
             relations.append(self._journals.relation)
         known = self._known(whole, relations, condition)
         return None if known is None else joined(known)
+
+    def narrowed(self, wanted: Holding) -> str | None:
+        """Return a relation of the columns KEPT with all records that have one of the values in one of the
+        columns (of LOOKED_FOR), and with other records; None where the lake keeps nothing in memory.
+        """
+        if self._recent is None:
+            return None
+        kept: list[Kept] = []
+        others = {}
+        for f, footer in self._footers.items():
+            if f.table == "sip":
+                parts = self._recent.of(f)
+                if parts is None:
+                    others[f] = footer.lacks
+                else:
+                    kept += parts
+        journal = [batch for _, batches in self._journals.calls for batch in batches]
+        self.connection.register(_RECENT, holding(kept, journal, wanted))
+        names = [name for name in arrow_schema("sip").names if name in KEPT]
+        return f"({_union(_RECENT, others, names)})"
 
     def _known(
         self, footers: Mapping[ParquetFile, _Footer], relations: Sequence[str] = (), condition: str = "true"
@@ -182,6 +210,7 @@ class Lake:
         if locked:
             self._lock()
         self._starts = Starts(self._database.cursor) if remember else None
+        self._recent = Recent() if remember else None
         self._snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
@@ -276,26 +305,17 @@ class Lake:
         starts = self._starts if "sip" in tables else None
         footers = {f: self._footer_of(f) for f in files}
         calls = [(j.calls, tuple(j.batches["sip"])) for j in self._journals.values()]
-        return Snapshot(
-            connection, footers, journal, journal_rows, starts, Journals(calls, _journal_of("sip"))
-        )
+        journals = Journals(calls, _journal_of("sip"))
+        if self._recent is not None and starts is not None:
+            self._recent.keep([(f, self._footer_of(f).records) for f in _newest(found.files)])
+        return Snapshot(connection, footers, journal, journal_rows, starts, journals, self._recent)
 
     def _make_view(self, connection: duckdb.DuckDBPyConnection, table: str, files: list[ParquetFile]) -> None:
         journal = [b for j in self._journals.values() for b in j.batches[table]]
         data = pa.Table.from_batches(journal, schema=arrow_schema(table, views=True))
         connection.register(_journal_of(table), data)
-        names = arrow_schema(table).names
-        # Files of other versions may lack columns. One scan for each set of columns: reading by name
-        # (union_by_name) would make DuckDB read every footer before it begins.
-        alike: dict[frozenset[str], list[ParquetFile]] = {}
-        for f in files:
-            alike.setdefault(self._footer_of(f).lacks, []).append(f)
-        scans = []
-        for lacks, some in alike.items():
-            columns = ", ".join(f"NULL AS {name}" if name in lacks else name for name in names)
-            paths = ", ".join("'" + f.path.replace("'", "''") + "'" for f in some)
-            scans.append(f"SELECT {columns} FROM read_parquet([{paths}], hive_partitioning = false)")
-        query = " UNION ALL ".join([*scans, f"SELECT {', '.join(names)} FROM {_journal_of(table)}"])
+        lacks = {f: self._footer_of(f).lacks for f in files}
+        query = _union(_journal_of(table), lacks, arrow_schema(table).names)
         connection.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS {query}")
 
     def _overlaps(self, f: ParquetFile, since_us: int | None, until_us: int | None) -> bool:
@@ -356,6 +376,8 @@ class Lake:
         """Close everything; queries of other threads end with an error."""
         if self._starts is not None:
             self._starts.close()
+        if self._recent is not None:
+            self._recent.close()
         with self._mutex:
             for journal in self._journals.values():
                 journal.reader.close()
@@ -386,6 +408,27 @@ class Lake:
 def _journal_of(table: str) -> str:
     """Return the relation of a table's records in the journals."""
     return f"_{table}_journal"
+
+
+def _union(relation: str, files: Mapping[ParquetFile, frozenset[str]], names: Sequence[str]) -> str:
+    """Return the SELECT of columns of files and of a relation. files: with the columns that each lacks."""
+    # Files of other versions may lack columns. One scan for each set of columns: reading by name
+    # (union_by_name) would make DuckDB read every footer before it begins.
+    alike: dict[frozenset[str], list[ParquetFile]] = {}
+    for f, lacks in files.items():
+        alike.setdefault(lacks, []).append(f)
+    scans = []
+    for lacks, some in alike.items():
+        columns = ", ".join(f"NULL AS {name}" if name in lacks else name for name in names)
+        scans.append(f"SELECT {columns} FROM {scan(some)}")
+    return " UNION ALL ".join([*scans, f"SELECT {', '.join(names)} FROM {relation}"])
+
+
+def _newest(files: Sequence[ParquetFile]) -> list[ParquetFile]:
+    """Return the newest files of table sip of the last two days that there are, the newest first."""
+    days = sorted({f.date for f in files if f.table == "sip"})[-2:]
+    newest = (f for f in files if f.table == "sip" and f.date in days)
+    return heapq.nlargest(_RECENT_FILES, newest, key=lambda f: (f.date, f.last))
 
 
 def _is_within(low: int, high: int, since_us: int | None, until_us: int | None) -> bool:
