@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 KERNELS := $(shell sed -n 's/^    "\(hepcat\.[a-z_.]*\)",$$/\1/p' src/hepcat/_pure.py)
 SOURCES := $(addsuffix .py,$(addprefix src/,$(subst .,/,$(KERNELS))))
-PXDS    := $(wildcard src/hepcat/*/*.pxd)
+PXDS    := $(wildcard src/hepcat/*/*.pxd src/hepcat/*/*/*.pxd)
 # pip would compile every kernel, wanted or not; `build` compiles those that changed.
 WITHOUT_KERNELS := HEPCAT_KERNEL=none
 

@@ -100,10 +100,12 @@ def outage(whole: Whole, backend: Backend, kill: bool) -> None:
         backend.start()
     wait_for(lambda: whole.database("db")["written"] > before + RATE // 2, 60, "written again")
     if backend.refuses:
-        wait_for(lambda: len(whole.told("db: back")) == told[1] + 1, 60, "said that it is back")
-        assert 1 <= len(whole.told("db: away")) - told[0] <= 2, (
-            "told once, and again where the reason changes"
-        )
+        wait_for(lambda: len(whole.told("db: back")) > told[1], 60, "said that it is back")
+        # PostgreSQL alone may give three: it ends the connection, nothing listens, it is starting up.
+        reasons = [line["error"] for line in whole.told("db: away")[told[0] :]]
+        assert reasons
+        assert all(a != b for a, b in pairwise(reasons)), "told again though the reason is the same"
+        assert len(reasons) <= 4, reasons
 
 
 def killed(whole: Whole, backend: Backend, sender: NumberedSender) -> int:

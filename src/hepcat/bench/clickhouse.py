@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from hepcat.bench.databases import PASSWORD, DatabaseServer, find_program
+from hepcat.bench.databases import PASSWORD, ServerProcess, find_program
 from hepcat.bench.processes import free_port
 
 CLUSTER: Final = "hepcat"
@@ -64,7 +64,7 @@ _USERS: Final = """<?xml version="1.0"?>
 """
 
 
-class ClickHouse(DatabaseServer):
+class ClickHouse(ServerProcess):
     """One server. `cpu_seconds` adds up its starts."""
 
     scheme = "clickhouse"

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -24,11 +25,11 @@ from hepcat.bench.processes import free_port
 PATIENCE: Final = 60.0
 PASSWORD: Final = "secret"
 
-Server = TypeVar("Server", bound="DatabaseServer")
+Server = TypeVar("Server", bound="ServerProcess")
 
 
-class DatabaseServer:
-    """A server process. `url`: the classic db_url of user `hepcat` with all rights on database `hepcat`."""
+class ServerProcess(ABC):
+    """A database server. `url`: the classic db_url of user `hepcat` with all rights on database `hepcat`."""
 
     scheme = ""
 
@@ -58,13 +59,17 @@ class DatabaseServer:
         """Whether its process is there."""
         return self._process is not None and self._process.poll() is None
 
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make the data folder, and start the server with its database."""
+
+    @abstractmethod
     def admin(self, sql: str, database: str = "hepcat") -> str:
         """Run SQL as the server's administrator; return what its client prints, tabs between columns."""
-        raise NotImplementedError
 
-    def make_database(self, name: str) -> str:
-        """Make one more empty database, of which user `hepcat` has all rights; return its db_url."""
-        raise NotImplementedError
+    @abstractmethod
+    def _command(self) -> Sequence[str]:
+        """Return the program and its arguments."""
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -116,12 +121,13 @@ class DatabaseServer:
     def _stop_signal(self) -> int:
         return signal.SIGTERM
 
-    def _command(self) -> Sequence[str]:
-        raise NotImplementedError
 
-    def prepare(self) -> None:
-        """Make the data folder."""
-        raise NotImplementedError
+class DatabaseServer(ServerProcess):
+    """A server that more databases can be made on."""
+
+    @abstractmethod
+    def make_database(self, name: str) -> str:
+        """Make one more empty database, of which user `hepcat` has all rights; return its db_url."""
 
 
 class MariaDb(DatabaseServer):

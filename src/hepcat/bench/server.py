@@ -32,7 +32,7 @@ class Server:
             "serve", "--data", str(self.data), "--hep", self.url, "--http", f"127.0.0.1:{self.http}",
             "--config", str(file), log=work / "serve.log",
         )  # fmt: skip
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 fetch(f"http://127.0.0.1:{self.http}/healthz")
