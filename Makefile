@@ -37,7 +37,7 @@ lint: build ## ruff and mypy strict
 	$(BIN)/mypy
 
 test: lint peers ## everything that decides whether a change is good
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q --cache-clear || $(BIN)/python tests/again.py $$?
 	HEPCAT_PURE=1 $(BIN)/pytest -q tests/wire tests/batch tests/plans tests/lake/test_order.py tests/bench/test_traffic.py
 
 peers: build ## as root on Debian: install the real peers that tests talk to

@@ -28,3 +28,12 @@ settings.load_profile("explore" if "HEPCAT_EXPLORE" in os.environ else "hepcat")
 def servers() -> Iterator[Servers]:
     with open_servers() as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Close what a test left open in its browser: it would slow the tests after it or fail them."""
+    opened = request.getfixturevalue("browser") if "browser" in request.fixturenames else None
+    yield
+    for context in opened.contexts if opened else ():
+        context.close()

@@ -22,7 +22,7 @@ from hepcat.web.routes.oidc import own_path
 from tests.accounts.support import HERE, OWN_PAGE, accounts_of, page, settings_in, shown
 from tests.peers.install import NODE_MODULES, install_node_module
 from tests.support import free_port, program, wait_for
-from tests.web.support import Site, chromium, open_page
+from tests.web.support import Site, chromium, expect, open_page
 
 SECRET = "the client's own secret"
 GROUPS = {"ada": ["sip-admins", "staff"], "vic": ["staff"], "eve": ["sales"]}
@@ -425,7 +425,7 @@ def test_in_a_browser(tmp_path: Path) -> None:
             page = open_page(browser, f"{site.url}/account?a=b")
             button = page.get_by_role("link", name="Log in with Example Corp")
             button.wait_for()
-            assert page.get_by_label("Password").is_hidden()
+            expect(page.get_by_label("Password")).to_be_hidden()
             button.click()
             page.fill("input[name=login]", "ada")
             page.fill("input[name=password]", "any")

@@ -11,11 +11,9 @@ import pytest
 from hepcat.web.accounts import Accounts
 from tests.accounts.support import OTHER, PASSWORD, settings_in
 from tests.web.pictures import keep
-from tests.web.support import SCREENSHOTS, Site, chromium, open_page
+from tests.web.support import SCREENSHOTS, Site, chromium, expect, open_page
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-pytest.importorskip("playwright")
-from playwright.sync_api import expect  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +45,6 @@ def log_in(page: Any, user: str, password: str) -> None:
     page.keyboard.press("Enter")
 
 
-expect.set_options(timeout=60_000)
-
-
 def violations(page: Any) -> list[str]:
     """Return what axe-core finds fault with."""
     from axe_playwright_python.sync_playwright import Axe
@@ -63,15 +58,15 @@ def test_logging_in_leads_back(browser: Any, site: Site) -> None:
     page = open_page(browser, f"{site.url}/account?x=1#y")
     page.wait_for_url("**/login?next=*")
     expect(page.get_by_label("User name")).to_be_focused()
-    assert page.locator("#told").inner_text() == "", "nobody was here before"
-    assert page.get_by_role("navigation").count() == 0, "there is nowhere to go"
+    expect(page.locator("#told"), "nobody was here before").to_have_text("")
+    expect(page.get_by_role("navigation"), "there is nowhere to go").to_have_count(0)
     page.keyboard.press("Alt+3")
     assert violations(page) == []
     box, button = (page.locator(one).bounding_box() for one in ("main", "button[type=submit]"))
     assert box["y"] + box["height"] - button["y"] - button["height"] < 40, "an empty strip"
     log_in(page, "ada", "wrong password")
     page.get_by_text("The user name or the password is wrong.").wait_for()
-    assert page.get_by_label("Password").input_value() == ""
+    expect(page.get_by_label("Password")).to_have_value("")
     expect(page.get_by_label("Password")).to_be_focused()
     log_in(page, "ada", PASSWORD)
     page.wait_for_url(f"{site.url}/account?x=1#y")
@@ -105,7 +100,7 @@ def test_who_was_let_in_before_there_were_accounts_is_told_so(browser: Any, tmp_
     with Site(settings.data, tmp_path) as site:
         page = open_page(browser, f"{site.url}/status")
         page.get_by_text("No server runs on this lake").wait_for()
-        assert page.locator(".who").inner_text() == "open"
+        expect(page.locator(".who")).to_have_text("open")
         accounts = Accounts(settings)
         accounts.users.add("ada", PASSWORD, "admin")
         accounts.close()
@@ -149,7 +144,7 @@ def test_tokens_and_password(browser: Any, site: Site, accounts: Accounts) -> No
     token = accounts.tokens.find(secret)
     assert token is not None
     assert (token.user, token.role, token.name) == ("eve", "viewer", "<b>grafana</b>")
-    assert page.locator("#list td.name").inner_text() == "<b>grafana</b>"
+    expect(page.locator("#list td.name")).to_have_text("<b>grafana</b>")
     assert violations(page) == []
     page.reload()
     page.locator("#list td.name").wait_for()
@@ -177,7 +172,7 @@ def test_a_viewer_makes_tokens_of_a_viewer(browser: Any, site: Site) -> None:
     log_in(page, "vic", OTHER)
     page.wait_for_url("**/account")
     page.get_by_role("heading", name="API tokens").wait_for()
-    assert page.get_by_label("Role").locator("option").all_inner_texts() == ["viewer"]
+    expect(page.get_by_label("Role").locator("option")).to_have_text(["viewer"])
 
 
 @pytest.mark.parametrize(

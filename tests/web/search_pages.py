@@ -66,5 +66,5 @@ def module(page: Any, name: str, expression: str) -> Any:
 
 def done(page: Any) -> None:
     """No error reached the console; leave."""
-    assert page.faults == []
+    assert page.faults == [], page.faults
     page.context.close()

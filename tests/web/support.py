@@ -125,14 +125,23 @@ def need_chromium() -> None:
 def chromium() -> Iterator[Any]:
     """Start the browser; gives Playwright's Browser."""
     need_chromium()
+    from playwright.sync_api import expect as waits
     from playwright.sync_api import sync_playwright
 
+    waits.set_options(timeout=60_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(CHROMIUM_FLAGS))
         try:
             yield browser
         finally:
             browser.close()
+
+
+def expect(shown: Any, why: str | None = None) -> Any:
+    """Return Playwright's assertions about what is shown: they wait, since a page is never done at once."""
+    from playwright.sync_api import expect as waits
+
+    return waits(shown, why)
 
 
 def open_page(browser: Any, url: str, *, dark: bool = False, phone: bool = False, **options: Any) -> Any:
@@ -153,16 +162,19 @@ def open_page(browser: Any, url: str, *, dark: bool = False, phone: bool = False
     return page
 
 
-def changed(change: Callable[[Any, str], None]) -> Callable[[Any], None]:
+def changed(change: Callable[[Any, str], None]) -> Callable[[Any], Any]:
     """Return a route's handler: the server's answer as `change(body, url)` makes it.
 
     Unlike Playwright's own `fetch` it is over when it returns: no page can close meanwhile.
     """
 
-    def answer(route: Any) -> None:
-        with urllib.request.urlopen(route.request.url, timeout=60) as found:
-            body = json.load(found)
+    def answer(route: Any) -> Any:
+        try:
+            with urllib.request.urlopen(route.request.url, timeout=60) as found:
+                body = json.load(found)
+        except OSError:  # the server is gone: the page is to see that, and no later test
+            return route.abort()
         change(body, route.request.url)
-        route.fulfill(json=body)
+        return route.fulfill(json=body)
 
     return answer

@@ -16,7 +16,7 @@ from tests.serve.peers import hep3, invite
 from tests.support import ROOT, Server, wait_for
 from tests.web.dashboard_lake import HOUR, hour_of_calls
 from tests.web.pictures import keep
-from tests.web.support import SCREENSHOTS, Site, changed, open_page
+from tests.web.support import SCREENSHOTS, Site, changed, expect, open_page
 from tests.web.test_accessibility import violations
 from tests.web.test_status_page import SHIFTS, send
 
@@ -143,7 +143,7 @@ def test_the_difference_to_the_range_before(browser: Any, site: Calls) -> None:
     assert points < -3  # in its trouble
     said = page.inner_text(".t-asr .more")
     assert said == f"▼ {abs(points):.{0 if points <= -10 else 1}f} points, worse"
-    assert page.inner_text(".t-pdd_p95 .more").endswith("%, worse")
+    expect(page.locator(".t-pdd_p95 .more")).to_have_text(re.compile(r"%, worse$"))
     page.context.close()
 
 
@@ -158,9 +158,9 @@ def test_charts_tell_their_values_by_pointer_and_keys(page: Any, site: Calls) ->
     page.keyboard.press("Home")
     assert f"2xx {found['statuses']['2xx'][0]} " in chart.get_attribute("aria-valuetext")
     page.keyboard.press("Escape")
-    assert "at most" in chart.get_attribute("aria-valuetext")
+    expect(chart).to_have_attribute("aria-valuetext", re.compile("at most"))
     page.get_by_role("slider", name="Calls a second").hover(position={"x": 200, "y": 60})
-    assert "attempts" in page.inner_text(".chart:has(#c-calls) .readout")
+    expect(page.locator(".chart:has(#c-calls) .readout")).to_contain_text("attempts")
 
 
 def test_charts_are_tables_too(page: Any, site: Calls) -> None:
@@ -170,9 +170,9 @@ def test_charts_are_tables_too(page: Any, site: Calls) -> None:
     heads = table.locator("thead th").all_inner_texts()
     newest = table.locator("tbody tr >> nth=0").locator("td").all_inner_texts()
     assert dict(zip(heads[1:], newest, strict=True))["INVITE"] == str(found["methods"]["INVITE"][-1])
-    assert table.locator("tbody tr").count() == len(found["start"])
+    expect(table.locator("tbody tr")).to_have_count(len(found["start"]))
     page.get_by_role("button", name="Requests by method: as a picture").click()
-    assert page.get_by_role("slider", name="Requests by method").is_visible()
+    expect(page.get_by_role("slider", name="Requests by method")).to_be_visible()
 
 
 def test_a_click_leads_to_the_search(page: Any, site: Calls) -> None:
@@ -207,7 +207,7 @@ def test_what_is_shown_is_in_the_url(page: Any, site: Calls) -> None:
     assert int(parameters(page.url)["until"]) == site.low
     page.reload()
     page.wait_for_selector(".tile")
-    assert page.get_by_label("Only calls and messages that match").input_value() == "status:486"
+    expect(page.get_by_label("Only calls and messages that match")).to_have_value("status:486")
     page.go_back()
     page.go_back()
     page.wait_for_selector(f".t-asr .value:text-is('{asr}')")
@@ -220,7 +220,7 @@ def test_a_query_that_cannot_be_read(page: Any) -> None:
     page.get_by_label("Only calls and messages that match").fill("status:(")
     page.keyboard.press("Enter")
     page.wait_for_selector(".fault:visible")
-    assert "character" in page.inner_text(".fault")
+    expect(page.locator(".fault")).to_contain_text("character")
     page.get_by_label("Only calls and messages that match").fill("")
     page.keyboard.press("Enter")
     page.wait_for_selector(".fault", state="hidden")
@@ -247,7 +247,7 @@ def test_definitions(page: Any) -> None:
     page.keyboard.press("i")
     page.wait_for_selector("dialog dt >> nth=5")
     for figure in FIGURES:
-        assert figure.title in page.inner_text("dialog")
+        expect(page.locator("dialog")).to_contain_text(figure.title)
 
 
 def test_it_asks_again_and_rests_while_nobody_looks(browser: Any, site: Calls) -> None:
@@ -312,8 +312,8 @@ def test_names_from_messages_are_text(browser: Any, tmp_path: Path) -> None:
         wait_for(lambda: server.total("hepcat_stored_total") == 1, 60, "stored")
         page = open_page(browser, f"http://127.0.0.1:{server.http}/dashboard")
         wait_for(lambda: again(page) or page.locator(READY).count(), 60, "the range has the message")
-        assert page.inner_text(".user_agent a") == name
-        assert page.locator("main img, main b").count() == 0
+        expect(page.locator(".user_agent a")).to_have_text(name)
+        expect(page.locator("main img, main b")).to_have_count(0)
         page.wait_for_selector(".agents td:has-text('<b>sbc</b>')", timeout=60_000)
         page.click(".user_agent a")
         page.wait_for_selector(".grid .line:not([hidden])")  # its own link finds it
@@ -341,7 +341,7 @@ def test_agents_and_drops(browser: Any, tmp_path: Path) -> None:
         page.route("**/api/agents*", silent_for(301.0))
         page.keyboard.press("r")
         page.wait_for_selector(".agents .chip:has-text('silent for 5 min')")
-        assert "1 silent" in page.inner_text(".agents p")
+        expect(page.locator(".agents p").first).to_contain_text("1 silent")
         page.context.close()
 
 
@@ -367,7 +367,7 @@ def agents_page(browser: Any, url: str, server: Server) -> Any:
     page.route("**/api/agents*", silent_for(1.0))
     page.goto(f"{url}/dashboard")
     wait_for(lambda: again(page) or page.locator(SENDS).count(), 60, "an agent that sends")
-    assert page.inner_text(".agents p") == "1 seen, none silent"
+    expect(page.locator(".agents p").first).to_have_text("1 seen, none silent")
     assert rate_shown(page) != ""
     return page
 
@@ -379,7 +379,7 @@ def rate_shown(page: Any) -> str:
 def doubted(page: Any, why: str) -> None:
     """Wait until nothing tells of health: how the agents are is unknown, in words, and since when."""
     page.wait_for_selector(".agents .chip:text-is('unknown')", timeout=60_000)
-    assert page.locator(".agents .chip.success").count() == 0
+    expect(page.locator(".agents .chip.success")).to_have_count(0)
     assert rate_shown(page) == ""
     words = page.inner_text(".agents p")
     assert re.fullmatch(rf"1 seen, state unknown since \d\d:\d\d:\d\d\. {why}\.", words), words
@@ -393,11 +393,11 @@ def test_agents_are_unknown_while_no_server_runs(browser: Any, tmp_path: Path) -
         again(page)
         doubted(page, re.escape(f"{why[0].upper()}{why[1:]}"))
         assert not (found := violations(page)), "\n".join(found)
-        assert page.locator(".told .error").count() == 0, "the rest of the page suffers nothing"
+        expect(page.locator(".told .error"), "the rest of the page suffers nothing").to_have_count(0)
         server.start()
         send(server, "two")
         wait_for(lambda: again(page) or page.locator(SENDS).count(), 60, "the first good answer")
-        assert page.inner_text(".agents p") == "1 seen, none silent"
+        expect(page.locator(".agents p").first).to_have_text("1 seen, none silent")
         assert page.faults == []
         page.context.close()
 
@@ -422,7 +422,7 @@ def test_agents_are_unknown_when_a_look_fails(browser: Any, tmp_path: Path) -> N
             page.unroute("**/api/samples")
             page.keyboard.press("r")
             page.wait_for_selector(SENDS, timeout=60_000)
-            assert page.inner_text(".agents p") == "1 seen, none silent"
+            expect(page.locator(".agents p").first).to_have_text("1 seen, none silent")
         page.context.close()
 
 

@@ -1,13 +1,14 @@
 """The page that describes the API: every route, requests to try, problems that can be linked to."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from hepcat.web.openapi import KINDS
 from tests.support import wait_for
-from tests.web.support import Site, open_page
+from tests.web.support import Site, expect, open_page
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_every_route_is_there(page: Any, search_site: Site) -> None:
         for head in heads.all()
     }
     assert shown == routes
-    assert page.locator("#contents li[data-of]").count() == len(routes)
+    expect(page.locator("#contents li[data-of]")).to_have_count(len(routes))
 
 
 def test_a_request_is_tried(page: Any) -> None:
@@ -48,11 +49,13 @@ def test_a_request_is_tried(page: Any) -> None:
     assert "/api/calls?q=method%3AINVITE&limit=2" in curl
     page.click("#get-api-calls button.primary")
     page.wait_for_selector("#get-api-calls .result .chip")
-    assert page.locator("#get-api-calls .result .chip").inner_text().startswith("200")
+    expect(page.locator("#get-api-calls .result .chip")).to_have_text(re.compile(r"^200"))
     answer = body(page, "#get-api-calls")
     assert len(answer["calls"]) == 2
     page.click("#get-api-calls .result summary")
-    assert "content-type: application/json" in page.locator("#get-api-calls .result details pre").inner_text()
+    expect(page.locator("#get-api-calls .result details pre")).to_contain_text(
+        "content-type: application/json"
+    )
 
 
 def test_a_problem_is_shown_as_it_is(page: Any) -> None:
@@ -98,7 +101,7 @@ def test_the_filter(page: Any) -> None:
     page.keyboard.press("/")
     page.keyboard.type("histo")
     wait_for(lambda: page.locator(".operation:visible").count() == 1, what="one route")
-    assert page.locator(".operation:visible .path").inner_text() == "/api/histogram"
+    expect(page.locator(".operation:visible .path")).to_have_text("/api/histogram")
 
 
 def test_an_address_opens_its_route(browser: Any, search_site: Site) -> None:

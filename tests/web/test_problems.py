@@ -9,7 +9,7 @@ import pytest
 
 from hepcat.web.headers import CONTENT_SECURITY_POLICY
 from hepcat.web.openapi import KINDS
-from tests.web.support import Site, open_page
+from tests.web.support import Site, expect, open_page
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
@@ -82,7 +82,7 @@ def test_a_page_for_people_where_there_is_none(search_site: Site, browser: Any) 
         assert ask(search_site.url + path, Accept=BROWSER)[1] == "application/problem+json"
     page = open_page(browser, f"{search_site.url}/nothere")
     try:
-        assert page.get_by_role("heading", name="No such page").is_visible()
+        expect(page.get_by_role("heading", name="No such page")).to_be_visible()
         page.get_by_role("navigation").get_by_role("link", name="Search").wait_for()
         page.get_by_role("main").get_by_role("link", name="Dashboard").click()
         page.wait_for_url("**/dashboard")

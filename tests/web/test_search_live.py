@@ -1,5 +1,6 @@
 """Live mode of the search page: real HEP into a real server, and what people see of it."""
 
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from tests.serve.peers import hep3, invite
 from tests.support import Server, hepcat, wait_for
 from tests.web.search_pages import ROW, asked, column, done, settled
-from tests.web.support import open_page
+from tests.web.support import expect, open_page
 
 BUSY = (
     "SIP/2.0 486 Busy Here\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{0}\r\n"
@@ -41,7 +42,7 @@ def test_calls_come_on_top_as_they_happen_and_change(browser: Any, server: Serve
     send(server, invite("before"))
     wait_for(lambda: server.count() >= 1, 60, "stored")
     page = live_page(browser, server)
-    assert page.get_attribute("button.live", "aria-pressed") == "true"
+    expect(page.locator("button.live")).to_have_attribute("aria-pressed", "true")
     send(server, invite("first"))
     page.wait_for_selector(f"{ROW}:has-text('first')")
     send(server, invite("second"))
@@ -80,7 +81,7 @@ def test_what_one_reads_does_not_move(browser: Any, server: Server) -> None:
     page.click(".newer")
     page.wait_for_selector(f"{ROW}:has-text('new-6')")
     assert column(page, "call_id")[:7] == [f"new-{i}" for i in reversed(range(7))]
-    assert page.is_hidden(".newer")
+    expect(page.locator(".newer")).to_be_hidden()
     done(page)
 
 
@@ -102,15 +103,15 @@ def test_a_server_that_comes_back(browser: Any, tmp_path: Path) -> None:
         page.keyboard.press("r")
         page.wait_for_selector(".notes:has-text('The server cannot be reached. Trying again.')")
         assert column(page, "call_id") == ["before"], "a search that is refreshed keeps its rows"
-        assert page.inner_text(".summary").startswith("1 call")
+        expect(page.locator(".summary")).to_have_text(re.compile(r"^1 call"))
         page.fill("[name=q]", "from:alice")
         page.keyboard.press("Enter")
         page.wait_for_selector(".instead:has-text('The server cannot be reached')")
-        assert page.locator(ROW).count() == 0, "rows of another search are no answer"
+        expect(page.locator(ROW), "rows of another search are no answer").to_have_count(0)
         server.start()
         page.wait_for_selector(f"{ROW}:has-text('before')")
-        assert page.is_hidden(".notes")
-        assert page.is_hidden(".instead")
+        expect(page.locator(".notes")).to_be_hidden()
+        expect(page.locator(".instead")).to_be_hidden()
         page.wait_for_function("() => !document.querySelector('.histogram').classList.contains('waiting')")
         send(server, invite("after"))
         page.wait_for_selector(f"{ROW}:has-text('after')")
@@ -133,8 +134,8 @@ def test_what_was_chosen_is_chosen_when_the_server_is_back(browser: Any, tmp_pat
         page.wait_for_selector(".notes", state="hidden", timeout=60_000)
         selected = page.locator(f"{ROW}[aria-selected=true] .c-call_id").all_inner_texts()
         assert sorted(selected) == ["first", "second"]
-        assert page.inner_text(".some b") == "2 chosen"
-        assert page.inner_text(".line.active .c-call_id") == "second"
+        expect(page.locator(".some b")).to_have_text("2 chosen")
+        expect(page.locator(".line.active .c-call_id")).to_have_text("second")
         page.context.close()
 
 
@@ -152,7 +153,7 @@ def test_a_store_is_chosen_where_there_are_several(browser: Any, tmp_path: Path)
         page.select_option("[aria-label=Store]", "other")
         settled(page)
         assert asked(page) == {"store": "other"}
-        assert page.locator("[aria-label=Store]").input_value() == "other"
+        expect(page.locator("[aria-label=Store]")).to_have_value("other")
         page.wait_for_selector(f"{ROW}:has-text('both')")
         page.keyboard.press("j")
         page.keyboard.press("Enter")

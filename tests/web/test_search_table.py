@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.support import wait_for
 from tests.web.search_pages import ROW, asked, column, done, search_page, settled
-from tests.web.support import Site, changed, open_page
+from tests.web.support import Site, changed, expect, open_page
 
 #: A time as it is told with its year.
 WITH_YEAR = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}")
@@ -22,7 +22,7 @@ def test_100_000_rows_scroll_in_a_constant_number_of_elements(browser: Any, larg
     page = search_page(browser, large_site, "since=&of=messages&columns=ts,method,call_id")
     elements = page.locator(".grid .line").count()
     assert elements < 60
-    assert page.get_attribute(".grid", "aria-rowcount") == "100001"
+    expect(page.locator(".grid")).to_have_attribute("aria-rowcount", "100001")
     page.evaluate(
         """async () => {
             const grid = document.querySelector('.grid');
@@ -34,11 +34,11 @@ def test_100_000_rows_scroll_in_a_constant_number_of_elements(browser: Any, larg
             }
         }"""
     )
-    assert page.locator(".grid .line").count() == elements
-    assert page.locator(ROW).last.is_visible()
+    expect(page.locator(".grid .line")).to_have_count(elements)
+    expect(page.locator(ROW).last).to_be_visible()
     indices = page.evaluate(f"[...document.querySelectorAll('{ROW}')].map((line) => +line.ariaRowIndex)")
     assert max(indices) == 100_001
-    assert ", the first 100,000 are listed" in page.inner_text(".summary")
+    expect(page.locator(".summary")).to_contain_text(", the first 100,000 are listed")
     middle = 50_000 * 28
     page.evaluate(f"document.querySelector('.grid').scrollTop = {middle}")
     page.wait_for_selector(".line[aria-rowindex='50002']")
@@ -101,18 +101,18 @@ def test_columns_are_chosen_and_kept(browser: Any, search_site: Site) -> None:
     page.click("dialog >> text=Show these")
     settled(page)
     page.wait_for_selector(".head .c-user_agent")
-    assert page.locator(".head .c-destination").count() == 0
+    expect(page.locator(".head .c-destination")).to_have_count(0)
     assert asked(page)["columns"].startswith("from,start,")
     page.goto(f"{search_site.url}/?since=")
     settled(page)
-    assert page.locator(".head .c-user_agent").count() == 1
+    expect(page.locator(".head .c-user_agent")).to_have_count(1)
     assert any(column(page, "user_agent"))
     page.keyboard.press("c")
     page.click("dialog >> text=Default columns")
     settled(page)
     page.reload()
     settled(page)
-    assert page.locator(".head .c-user_agent").count() == 0
+    expect(page.locator(".head .c-user_agent")).to_have_count(0)
     done(page)
 
 
@@ -122,11 +122,11 @@ def test_calls_are_chosen_and_opened_together(browser: Any, search_site: Site) -
     page.keyboard.press("Escape")
     for key in ("j", "j", "Space", "ArrowDown", "ArrowDown", "Space"):
         page.keyboard.press(key)
-    assert page.locator(".line[aria-selected=true]").count() == 2
-    assert "2 chosen" in page.inner_text(".some")
+    expect(page.locator(".line[aria-selected=true]")).to_have_count(2)
+    expect(page.locator(".some")).to_contain_text("2 chosen")
     page.click("text=Export")
-    assert page.inner_text(".menu-head") == "The 2 chosen calls"
-    assert page.get_by_role("group", name="The 2 chosen calls").get_by_role("menuitem").count() == 4
+    expect(page.locator(".menu-head")).to_have_text("The 2 chosen calls")
+    expect(page.get_by_role("group", name="The 2 chosen calls").get_by_role("menuitem")).to_have_count(4)
     with page.expect_download() as download:
         page.click(".menu a:has-text('pcap (Wireshark)')")
     assert Path(download.value.path()).read_bytes()[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1")
@@ -157,8 +157,8 @@ def test_a_search_that_is_refreshed_keeps_what_was_chosen(browser: Any, search_s
     again = f".line.active[aria-selected=true]:has-text('{ids[150]}')"
     wait_for(lambda: noted(page) or page.locator(again).count(), 60, "the row of the second page")
     assert page.locator(".line.active").bounding_box() == place, "what one reads does not move"
-    assert page.get_attribute(".grid", "aria-activedescendant") == "row-149"
-    assert page.inner_text(".some b") == "2 chosen", "a call that is gone cannot be chosen"
+    expect(page.locator(".grid")).to_have_attribute("aria-activedescendant", "row-149")
+    expect(page.locator(".some b"), "a call that is gone cannot be chosen").to_have_text("2 chosen")
     page.keyboard.press("Enter")
     page.wait_for_url("**/call?**")
     assert parse_qs(urlsplit(page.url).query)["id"] == [ids[2], ids[150]]
@@ -200,12 +200,12 @@ def of_now(count: int) -> Callable[[Any], None]:
 def test_another_search_has_nothing_chosen(browser: Any, search_site: Site) -> None:
     page = search_page(browser, search_site)
     page.click(f"{ROW} >> nth=2 >> .pick")
-    assert page.inner_text(".some b") == "1 chosen"
+    expect(page.locator(".some b")).to_have_text("1 chosen")
     page.fill("[name=q]", "method:INVITE")
     page.keyboard.press("Enter")
     settled(page)
-    assert page.is_hidden(".some")
-    assert page.locator(".line.active").count() == 0
+    expect(page.locator(".some")).to_be_hidden()
+    expect(page.locator(".line.active")).to_have_count(0)
     done(page)
 
 
@@ -252,15 +252,15 @@ def test_messages_too(browser: Any, search_site: Site) -> None:
     settled(page)
     page.wait_for_selector(".head .c-cseq")
     assert asked(page)["of"] == "messages"
-    assert page.inner_text(".summary b") == "12,000 messages"
+    expect(page.locator(".summary b")).to_have_text("12,000 messages")
     page.click("text=Export")
-    assert page.inner_text(".menu-head") == "All that was found: 12,000 messages"
+    expect(page.locator(".menu-head")).to_have_text("All that was found: 12,000 messages")
     page.keyboard.press("End")
     assert page.evaluate("document.activeElement.textContent") == "text"
     page.keyboard.press("Escape")
     page.click(".line[aria-rowindex='2'] .pick")
     page.click("text=Export")
-    assert page.inner_text(".menu-head") == "Whole calls: 1 call of the chosen message"
+    expect(page.locator(".menu-head")).to_have_text("Whole calls: 1 call of the chosen message")
     page.keyboard.press("Escape")
     methods = column(page, "method")
     assert "INVITE" in methods

@@ -14,7 +14,7 @@ import pytest
 from tests.serve.peers import hep3, invite
 from tests.support import HEPCAT, ROOT, Server, free_port, hepcat, program, wait_for
 from tests.web.pictures import keep
-from tests.web.support import SCREENSHOTS, Site, open_page
+from tests.web.support import SCREENSHOTS, Site, expect, open_page
 
 IMAGES = ROOT / "docs" / "images"
 #: Layout shifts since the page began, as the browser counts them.
@@ -122,12 +122,12 @@ def test_switching_one_source_off_and_on(page: Any, server: Server) -> None:
     url, before = source(server), server.total("hepcat_stored_total")
     page.get_by_role("switch", name=url).click()
     page.get_by_role("button", name="Leave it on").click()
-    assert page.get_by_role("switch", name=url).get_attribute("aria-checked") == "true"
+    expect(page.get_by_role("switch", name=url)).to_have_attribute("aria-checked", "true")
     page.get_by_role("switch", name=url).click()
     assert page.locator("dialog p").all_inner_texts()[0] == f"This switches capture off for {url}."
     page.get_by_role("button", name="Switch off").click()
     page.wait_for_selector(".sources [role=switch][aria-checked=false]")
-    assert "Capture was switched off" in page.inner_text(".told")
+    expect(page.locator(".told")).to_contain_text("Capture was switched off")
     assert "Some sources are off" in state(page)
     assert url in state(page)
     send(server, "lost-1", "lost-2", "lost-3")
@@ -139,7 +139,7 @@ def test_switching_one_source_off_and_on(page: Any, server: Server) -> None:
     assert server.total("hepcat_stored_total") == before
     page.get_by_role("switch", name=url).click()
     page.wait_for_selector(".state.success")
-    assert "Capture was switched on" in page.inner_text(".told")
+    expect(page.locator(".told")).to_contain_text("Capture was switched on")
     send(server, "kept")
     wait_for(lambda: server.total("hepcat_stored_total") == before + 1, 60, "stored again")
 
@@ -167,7 +167,7 @@ def test_reload_says_what_came_of_it(page: Any, server: Server) -> None:
     config.write_text("data = 7\nno_such = 1\n")
     reload.click()
     page.wait_for_selector(".told .error:has-text('was not put in force')")
-    assert "no_such" in page.inner_text(".told")
+    expect(page.locator(".told")).to_contain_text("no_such")
     page.faults.clear()  # the browser tells of the 409
     config.write_text("")
     reload.click()
@@ -243,7 +243,7 @@ def test_a_server_that_stopped(browser: Any, tmp_path: Path) -> None:
         page.wait_for_selector(".state.error:has-text('does not answer')")
         assert row(page, "sources", source(server))["Received"] == "1"  # the last values stay
         assert re.fullmatch(r"last known, as of \d\d:\d\d:\d\d", page.inner_text(".updated"))
-        assert page.inner_text(".agents h2") == "Agents last known"
+        expect(page.locator(".agents h2")).to_have_text("Agents last known")
         assert page.evaluate(places) == before, "nothing moves"
         colors = page.evaluate(
             """() => {
@@ -273,7 +273,7 @@ def test_a_database_that_is_away(browser: Any, tmp_path: Path) -> None:
         store = row(page, "stores", "pg")
         assert store["Waiting"] == "1"
         assert store["State"].startswith("trouble")
-        assert page.get_by_role("row").filter(has_text="lake").get_by_text("takes records").count() == 1
+        expect(page.get_by_role("row").filter(has_text="lake").get_by_text("takes records")).to_have_count(1)
         page.wait_for_selector(".state.warning:has-text('A database does not take records')")
         page.context.close()
 
@@ -284,9 +284,9 @@ def test_a_viewer_sees_the_switch_and_why_it_is_not_theirs(browser: Any, tmp_pat
         headers = {"Authorization": f"Bearer {secret}"}
         page = status_page(browser, server, extra_http_headers=headers)
         for switch in page.get_by_role("switch").all():
-            assert switch.is_disabled()
-        assert page.get_by_role("button", name="Reload").is_disabled()
-        assert "vera is viewer" in page.inner_text(".capture .why")
+            expect(switch).to_be_disabled()
+        expect(page.get_by_role("button", name="Reload")).to_be_disabled()
+        expect(page.locator(".capture .why")).to_contain_text("vera is viewer")
         for path, body in (("capture", b'{"mode":"off"}'), ("reload", b"{}")):
             request = urllib.request.Request(
                 f"http://127.0.0.1:{server.http}/api/{path}",
@@ -313,9 +313,11 @@ def test_a_lake_without_a_server(browser: Any, tmp_path: Path, server: Server) -
     with Site(data, tmp_path) as site:
         page = open_page(browser, f"{site.url}/status")
         page.wait_for_selector(".state:has-text('No server runs on this lake')")
-        assert f"hepcat serve --data '{tmp_path}/it'\\''s a lake'" in page.inner_text(".starting pre")
+        expect(page.locator(".starting pre")).to_contain_text(
+            f"hepcat serve --data '{tmp_path}/it'\\''s a lake'"
+        )
         assert row(page, "stores", "lake")["State"] == "to search only"
-        assert not page.locator(".capture").is_visible()
+        expect(page.locator(".capture")).to_be_hidden()
         assert page.faults == []
         page.context.close()
 

@@ -20,7 +20,7 @@ onZone(() => list());
 $("#new").addEventListener("submit", (event) => (event.preventDefault(), make(event.target)));
 $("#change").addEventListener("submit", (event) => (event.preventDefault(), change(event.target)));
 
-function begin(known) {
+async function begin(known) {
   if (!known.user) return login();
   const how = { open: "without accounts", oidc: "by single sign-on", session: "with a password", token: "with a token" }[known.via];
   fill($("#who"), h("strong", {}, known.user), h("span", { class: "chip" }, known.role === "admin" ? "administrator" : "viewer"), h("span", { class: "muted" }, how));
@@ -28,8 +28,8 @@ function begin(known) {
   const roles = known.role === "admin" ? ["viewer", "admin"] : ["viewer"];
   fill($("#new").elements.role, roles.map((role) => h("option", { value: role }, role)));
   $("#change").elements.user.value = known.user;
+  await read(); // it also says how many days a token is good for: no form is shown that cannot be sent yet
   for (const id of ["#tokens", "#password"]) $(id).hidden = false;
-  return read();
 }
 
 async function read() {

@@ -18,12 +18,12 @@ const ASK_AFTER = 120;
 
 export class Box {
   constructor(form, { search, fields, params }) {
-    Object.assign(this, { form, search, params, items: [], at: -1, list: [] });
+    Object.assign(this, { form, search, params, items: [], at: -1, list: [], early: false });
     this.input = $("input[name=q]", form);
     this.mirror = $(".mirror", form);
     this.options = $(".options", form);
     this.said = document.getElementById("fault");
-    fields.then((list) => (this.list = list)).catch(() => null);
+    fields.then((list) => this.learn(list)).catch(() => null);
     this.check = debounce(() => this.parse(), CHECK_AFTER);
     this.ask = debounce((context, field) => this.askValues(context, field), ASK_AFTER);
     form.addEventListener("submit", (event) => (event.preventDefault(), this.submit()));
@@ -42,6 +42,12 @@ export class Box {
   set value(text) {
     this.input.value = text;
     this.mark(null);
+  }
+
+  /** The fields are known now: who typed before that waits for what could stand there. */
+  learn(list) {
+    this.list = list;
+    if (this.early && document.activeElement === this.input) this.suggest();
   }
 
   /** Show where the query is wrong, and why; null: nowhere. */
@@ -68,6 +74,7 @@ export class Box {
   }
 
   submit() {
+    this.early = false;
     this.close();
     this.check.cancel();
     this.ask.cancel();
@@ -77,6 +84,7 @@ export class Box {
   }
 
   typed() {
+    this.early = !this.list.length;
     this.mark(null);
     this.check();
     this.suggest();
