@@ -33,7 +33,9 @@ def servers() -> Iterator[Servers]:
 @pytest.fixture(autouse=True)
 def nothing_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
     """Close what a test left open in its browser: it would slow the tests after it or fail them."""
-    opened = request.getfixturevalue("browser") if "browser" in request.fixturenames else None
+    browser = request.getfixturevalue("browser") if "browser" in request.fixturenames else None
+    shared = list(browser.contexts) if browser else []  # pages that all tests of a module look at
     yield
-    for context in opened.contexts if opened else ():
-        context.close()
+    for context in list(browser.contexts) if browser else ():
+        if context not in shared:
+            context.close()
