@@ -59,5 +59,6 @@ def test_the_second_try(tmp_path: Path, right: bool, status: int) -> None:
 @pytest.mark.parametrize("status", [1, 2, 5])
 def test_a_run_that_names_no_failed_test_gets_none(tmp_path: Path, status: int) -> None:
     """It was stopped, or crashed, or could not begin."""
-    done = subprocess.run([sys.executable, str(ROOT / "tests" / "again.py"), str(status)], cwd=tmp_path)
-    assert done.returncode == status
+    again = [sys.executable, str(ROOT / "tests" / "again.py"), str(status)]
+    done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", "")

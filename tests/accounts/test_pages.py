@@ -167,6 +167,22 @@ def test_tokens_and_password(browser: Any, site: Site, accounts: Accounts) -> No
     assert page.faults == []
 
 
+def test_a_form_that_cannot_be_sent_yet_is_not_shown(browser: Any, site: Site) -> None:
+    """How many days a token is good for comes with the list of tokens."""
+    page = open_page(browser, f"{site.url}/login")
+    log_in(page, "vic", OTHER)
+    page.wait_for_url(f"{site.url}/")
+    held: list[Any] = []
+    page.route("**/api/tokens", lambda route: held.append(route))
+    page.goto(f"{site.url}/account")
+    page.get_by_text("with a password").wait_for()
+    expect(page.get_by_role("button", name="Make a token")).to_be_hidden()
+    for route in held:
+        route.continue_()
+    expect(page.get_by_role("button", name="Make a token")).to_be_visible()
+    expect(page.get_by_label("Days")).not_to_have_value("")
+
+
 def test_a_viewer_makes_tokens_of_a_viewer(browser: Any, site: Site) -> None:
     page = open_page(browser, f"{site.url}/login?next=/account")
     log_in(page, "vic", OTHER)

@@ -121,19 +121,19 @@ def test_no_record_has_half_a_surrogate_pair(tmp_path: Path) -> None:
             assert len(rows_of(snapshot, narrowed, {"call_id": ["a"]})) == 1
 
 
-def sealed(folder: Path, files: int, records: int = 10) -> None:
-    with LakeWriter(folder) as writer:
-        for number in range(files):
+def sealed(folder: Path, *records: int) -> None:
+    """Seal a file of so many records each; nothing merges them."""
+    with LakeWriter(folder, LakeSettings(compact=False)) as writer:
+        for number, many in enumerate(records):
             calls = [
-                {"payload": b"x", "ts": NOON + number, "call_id": b"%d-%d" % (number, i)}
-                for i in range(records)
+                {"payload": b"x", "ts": NOON + number, "call_id": b"%d-%d" % (number, i)} for i in range(many)
             ]
             writer.append(build(calls))
             writer.seal()
 
 
 def test_each_file_is_read_once_and_merged_ones_not_at_all(tmp_path: Path, read: list[str]) -> None:
-    sealed(tmp_path, 9)
+    sealed(tmp_path, *[10] * 9)
     with Lake(tmp_path, remember=True) as lake:
         for _ in range(3):
             settle(lake)
@@ -153,14 +153,12 @@ def test_each_file_is_read_once_and_merged_ones_not_at_all(tmp_path: Path, read:
 def test_the_newest_are_kept_as_far_as_there_is_room(
     tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sealed(tmp_path, 1, 300)
+    sealed(tmp_path, 300)
     with Lake(tmp_path, remember=True) as lake:
         settle(lake)
         assert lake._recent is not None
         (one,) = lake._recent._octets.values()
-    sealed(tmp_path, 6, 300)
-    sealed(tmp_path, 1, 5000)  # more than there is room for
-    sealed(tmp_path, 1, 300)
+    sealed(tmp_path, *[300] * 6, 5000, 300)  # the large one is more than there is room for
     read.clear()
     monkeypatch.setattr(recent, "_AT_MOST", 4 * one + one // 2)
     with Lake(tmp_path, remember=True) as lake:
@@ -170,6 +168,7 @@ def test_the_newest_are_kept_as_far_as_there_is_room(
         kept = sorted(f.last for f in lake._recent._kept)
         with lake.snapshot() as snapshot:
             files = sorted(snapshot._footers)
+    assert len(files) == 9
     assert kept == [f.last for f in files if f != files[-2]][-4:]
     assert len(read) == len(set(read)) <= 5
 
@@ -184,7 +183,7 @@ def test_files_that_cannot_be_read_are_left_to_who_asks(tmp_path: Path, read: li
 
 def test_a_file_without_a_column_is_asked_itself(tmp_path: Path, read: list[str]) -> None:
     """One of an earlier version, say."""
-    sealed(tmp_path, 2)
+    sealed(tmp_path, 10, 10)
     path = next((tmp_path / "sip").rglob("*.parquet"))
     pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["pid_user"]), path)
     with Lake(tmp_path, remember=True) as lake:
@@ -201,7 +200,7 @@ def test_a_file_without_a_column_is_asked_itself(tmp_path: Path, read: list[str]
 def test_searches_do_not_wait_for_reading_and_closing_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sealed(tmp_path, 3)
+    sealed(tmp_path, 10, 10, 10)
     begun, go_on = threading.Event(), threading.Event()
     real = recent._read
 
